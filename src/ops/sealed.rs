@@ -16,14 +16,12 @@ impl Operations {
     /// # Errors
     /// There is no such message; it does not open; the wallet cannot be unlocked.
     pub async fn open(&self, inbox: InboxId) -> Result<Json, OperationError> {
-        let found = self.shared.store.read(move |db| {
-            let message = read::message_at(db, inbox)?;
-            let agent = read::agent_of(db, inbox)?;
-            Ok(message.zip(agent))
-        });
-        let (message, agent) = found.await?.ok_or(OperationError::NoMessage(inbox))?;
+        let store = &self.shared.store;
+        let found = store.query(move |state| state.inbox().get(&inbox)).await?;
+        let row = found.ok_or(OperationError::NoMessage(inbox))?;
+        let message = store.report(read::due_message(&row))?;
         let sealed = OpenSealed {
-            agent,
+            agent: row.agent,
             stored: Box::new(message.stored),
             authenticity: message.authenticity,
         };

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use agentry_core::AgentId;
+use agentry_core::state::sent::Question;
 use agentry_protocol::{Address, TransactionHash};
 use agentry_sdk::Card;
-use agentry_store::read::{self, Question};
-use agentry_store::{Reader, StoreError, open_if_exists};
+use agentry_store::{Reader, StoreError, open_if_exists, read};
 
 use super::ReplayError;
 

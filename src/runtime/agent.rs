@@ -29,9 +29,9 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use agentry_core::AgentId;
-use agentry_protocol::{ChainId, EncryptionKey, PublicKey};
+use agentry_core::state::due::{Due, Memory, Turn};
+use agentry_protocol::{Address, ChainId, EncryptionKey, PublicKey};
 use agentry_sdk::State;
-use agentry_store::read::{Due, Memory, Turn};
 use agentry_store::{StoreError, read};
 use tracing::Instrument;
 
@@ -98,7 +98,7 @@ impl Agent {
             wakes: Rc::clone(&wakes),
             turn: Turn::default(),
             paused: HashMap::new(),
-            memory: Memory::new(),
+            memory: None,
             keys: None,
         };
         Self {
@@ -136,10 +136,10 @@ struct Work {
     /// The sender whose turn it is.
     turn: Turn,
     /// Senders over their rate, and until when (`None`: all unverified senders).
-    paused: HashMap<Option<String>, u64>,
-    /// The state of the behaviours, as of the last pull and the outcomes since: nothing else writes
+    paused: HashMap<Option<Address>, u64>,
+    /// The state of the behaviours, once it was read, with the outcomes since: nothing else writes
     /// it.
-    memory: Memory,
+    memory: Option<Memory>,
     /// The wallet's public keys, once they were requested.
     keys: Option<(PublicKey, EncryptionKey)>,
 }
@@ -226,7 +226,8 @@ impl Work {
             if self.is_over(hosted) {
                 return;
             }
-            let span = tracing::info_span!("event", event.kind = event.kind.as_str(), event.name);
+            let (kind, name) = (event.row.kind.as_str(), &event.row.name);
+            let span = tracing::info_span!("event", event.kind = kind, event.name = name);
             let handled = self
                 .handle_event(hosted, &event, &span)
                 .instrument(span.clone())
@@ -244,6 +245,13 @@ impl Work {
             if self.is_over(hosted) {
                 return;
             }
+            let message = match self.shared.store.report(read::due_message(&message)) {
+                Ok(message) => message,
+                Err(error) => {
+                    self.rest(hosted, Err(error)).await;
+                    continue;
+                }
+            };
             let span = self.shared.spans.take(message.digest).unwrap_or_else(|| {
                 tracing::info_span!("message", message.digest = %message.digest, message.from = %message.stored.from)
             });
@@ -271,26 +279,25 @@ impl Work {
         turn.paused = self.paused.keys().flatten().cloned().collect();
         turn.unverified_paused = self.paused.contains_key(&None);
         turn.doubted = self.shared.clock.confirmed_ms()..self.shared.clock.local_ms();
-        let (due, memory, turn) = self
-            .shared
-            .store
-            .read(move |db| {
-                let due = read::due(db, agent, now, through, &mut turn, PULL)?;
-                let memory = if due.is_empty() {
-                    Memory::new()
-                } else {
-                    read::memory(db, agent)?
-                };
-                Ok((due, memory, turn))
-            })
-            .await?;
-        self.memory = memory;
+        let is_known = self.memory.is_some();
+        let query = move |state: &agentry_core::State| {
+            let due = state.due(agent, now, through, &mut turn, PULL);
+            let memory = (!is_known && !due.is_empty()).then(|| state.memory_of(agent));
+            (due, memory, turn)
+        };
+        let (due, memory, turn) = self.shared.store.query(query).await?;
+        self.memory = memory.or(self.memory.take());
         self.turn = turn;
         Ok(due)
     }
 
     fn state(&self, behaviour: &str) -> State {
-        State::new(self.memory.get(behaviour).cloned().unwrap_or_default())
+        let memory = self.memory.as_ref();
+        State::new(
+            memory
+                .and_then(|memory| memory.get(behaviour).cloned())
+                .unwrap_or_default(),
+        )
     }
 
     /// The wallet's public keys.

@@ -17,7 +17,7 @@ use agentry_protocol::{
     Address, Authenticity, ChainId, PublicKey, SignedTransaction, StoredTransaction,
     TransactionHash, Verification,
 };
-use agentry_store::{StoreError, read};
+use agentry_store::StoreError;
 
 use super::Shared;
 use super::directory::{self, Directory};
@@ -159,7 +159,7 @@ async fn known_hashes(
     }
     shared
         .store
-        .read(move |db| read::known_hashes(db, &hashes))
+        .query(move |state| state.known_hashes(hashes))
         .await
 }
 

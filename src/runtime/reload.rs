@@ -43,7 +43,6 @@ use super::signer::Keyring;
 use super::submitter::LookAtQueue;
 use crate::config::{ChainConfig, Config, ConfigError, HostedAgent};
 use agentry_core::AgentId;
-use agentry_store::read;
 
 pub use difference::{Applied, Difference};
 
@@ -398,7 +397,11 @@ impl Inner {
         links.shared.pool.wake();
         // If the router or the submitter has ended, it reads the store when it restarts.
         let _ = links.look.send(LookAtQueue::default()).await;
-        let due = links.shared.store.read(read::agents_with_waiting).await;
+        let due = links
+            .shared
+            .store
+            .query(|state| state.agents_due(u64::MAX))
+            .await;
         let due = due.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot find agents with something due");
             waiting.clone()

@@ -18,9 +18,9 @@ use actix::prelude::*;
 use agentry_chain::{Batch, ChainEvent};
 use agentry_core::commit::{Observation, Receipt, Step};
 use agentry_core::rows::{Draft, Prepared};
-use agentry_core::{AgentId, Commit};
+use agentry_core::{AgentId, Commit, State};
 use agentry_protocol::{BlockHeight, ChainId};
-use agentry_store::{Reader, StoreError, read};
+use agentry_store::StoreError;
 
 use super::Shared;
 use super::agent::{Agent, AgentLinks, Wake};
@@ -241,7 +241,7 @@ impl InboxRouter {
     /// Wakes sleeping agents that have something due.
     fn wake_sleepers(&self, ctx: &mut Context<Self>) {
         let (store, now) = (self.shared.store.clone(), self.shared.clock.now_ms());
-        let find = async move { store.read(move |db| read::agents_due(db, now)).await };
+        let find = async move { store.query(move |state| state.agents_due(now)).await };
         ctx.spawn(find.into_actor(self).map(|due, router, ctx| match due {
             Ok(due) => {
                 for agent in due {
@@ -277,20 +277,17 @@ impl InboxRouter {
         if self.rules.confirmations == 0 || confirmed <= before {
             return;
         }
-        self.wake_found(
-            move |db| read::agents_waiting_at(db, Some(before), confirmed),
-            ctx,
-        );
+        self.wake_found(move |state| state.agents_waiting_at(before, confirmed), ctx);
     }
 
     /// Wakes the agents that a query finds.
     fn wake_found(
         &self,
-        query: impl FnOnce(&Reader) -> Result<Vec<AgentId>, StoreError> + Send + 'static,
+        query: impl FnOnce(&State) -> Vec<AgentId> + Send + 'static,
         ctx: &mut Context<Self>,
     ) {
         let store = self.shared.store.clone();
-        let find = async move { store.read(query).await };
+        let find = async move { store.query(query).await };
         ctx.spawn(
             find.into_actor(self)
                 .map(|agents, router, ctx| match agents {
@@ -313,7 +310,7 @@ impl Actor for InboxRouter {
         let catch_up = self.shared.catch_up.clone();
         let caught_up = async move { catch_up.done().await };
         ctx.spawn(caught_up.into_actor(self).map(|(), router, ctx| {
-            router.wake_found(read::agents_with_waiting, ctx);
+            router.wake_found(|state| state.agents_due(u64::MAX), ctx);
         }));
         ctx.run_interval(LOOK_EVERY, |router, ctx| router.wake_sleepers(ctx));
     }

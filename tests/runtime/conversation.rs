@@ -9,6 +9,7 @@ use agentry_protocol::{
     Limits, MessageId, Payload, Seed, Thread, compose,
 };
 use agentry_store::{open_for_reading, read};
+use rusqlite::{Connection, params};
 
 use super::{Stage, address, key};
 
@@ -36,13 +37,17 @@ fn decryption(seed: u8) -> DecryptionKey {
 
 /// The delivery updates of a message that the asker has recorded.
 fn updates(stage: &Stage, label: &str) -> Vec<String> {
-    let db = open_for_reading(&stage.store).unwrap();
-    let agents = read::agents(&db).unwrap();
+    let agents = read::agents(&open_for_reading(&stage.store).unwrap()).unwrap();
+    let db = Connection::open(&stage.store).unwrap();
     agents
         .iter()
         .filter_map(|agent| {
-            let memory = read::memory(&db, agent.id).unwrap();
-            serde_json::from_value(memory.get("asker")?.get(label)?.clone()).ok()
+            let value = db.query_row(
+                "SELECT value FROM state WHERE agent = ?1 AND behaviour = 'asker' AND key = ?2",
+                params![agent.id.0, label],
+                |row| row.get::<_, String>(0),
+            );
+            serde_json::from_str(&value.ok()?).ok()
         })
         .next()
         .unwrap_or_default()

@@ -4,12 +4,13 @@ use std::fmt;
 
 use agentry_protocol::command::AckStatus;
 use agentry_protocol::{
-    Address, BlockHeight, Json, MessageDigest, MessageId, StoredTransaction, TransactionHash,
+    Address, BlockHeight, Json, Limits, MessageDigest, MessageId, StoredTransaction,
+    TransactionError, TransactionHash,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::cause::Cause;
-use crate::state::row::Task;
+use crate::state::row;
 use crate::{Authenticity, DeliveryUpdate, Standing};
 
 macro_rules! row_id {
@@ -298,29 +299,24 @@ pub struct DueMessage {
     pub rejected: bool,
 }
 
-/// An event other than a message that is due.
-#[derive(Clone, Debug)]
-pub struct DueEvent {
-    /// Its row id.
-    pub id: EventId,
-    /// The behaviour that it is for; empty for the runtime itself.
-    pub behaviour: String,
-    /// Its kind.
-    pub kind: EventKind,
-    /// The timer's name, the message's label, or the task's key.
-    pub name: String,
-    /// Data that depends on the kind.
-    pub data: serde_json::Value,
-    /// The message that it is about.
-    pub message: Option<DueMessage>,
-    /// The task that it is about.
-    pub task: Option<Task>,
-    /// Who caused it; for a watched message, its sender.
-    pub cause: Cause,
-    /// When it was due.
-    pub due_at: u64,
-    /// How many attempts have failed.
-    pub attempts: u32,
+impl DueMessage {
+    /// A message, with its transaction parsed.
+    ///
+    /// # Errors
+    /// The transaction cannot be read, as after it was pruned.
+    pub fn of(message: &row::Message) -> Result<Self, TransactionError> {
+        Ok(Self {
+            id: message.id,
+            hash: message.hash,
+            digest: message.digest,
+            stored: StoredTransaction::parse(message.stored.as_bytes(), Limits::default())?,
+            height: message.height.unwrap_or(BlockHeight(0)),
+            authenticity: message.authenticity,
+            attempts: message.attempts,
+            done: message.done.iter().cloned().collect(),
+            rejected: message.rejected.is_some(),
+        })
+    }
 }
 
 /// A sent message that was not acknowledged in time.

@@ -12,10 +12,12 @@
 //! | `observe`, `sightings`, `claims`, `cards` | what was seen on the chain |
 //! | `outcome`, `events`, `tasks` | what behaviours did |
 //! | `outgoing`, `spending`, `receipts` | what is sent |
+//! | [`due`], [`sent`] | what is to be done next; what was sent |
 //! | `operate` | what operators do, and what the passing of time does |
 
 mod cards;
 mod claims;
+pub mod due;
 mod events;
 mod observe;
 mod operate;
@@ -23,6 +25,7 @@ mod outcome;
 mod outgoing;
 mod receipts;
 pub mod row;
+pub mod sent;
 mod sightings;
 mod spending;
 pub mod table;
@@ -33,6 +36,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use agentry_protocol::{BlockHash, BlockHeight, ChainId, MessageId};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::commit::{Commit, Receipt};
@@ -87,7 +91,7 @@ pub struct Facts {
 }
 
 /// The ids that were assigned last. None is assigned twice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ids {
     /// Of an agent.
     pub agent: i64,
@@ -129,6 +133,8 @@ pub enum Refusal {
     UnknownAgent(AgentId),
     /// Another transaction has the same signed bytes.
     SameBytes(OutboxId),
+    /// An amount or a fee is larger than 2^63 - 1.
+    Amount(u64),
 }
 
 impl fmt::Display for Refusal {
@@ -136,6 +142,11 @@ impl fmt::Display for Refusal {
         match self {
             Self::Full { reason } | Self::TooMuch { reason } => f.write_str(reason),
             Self::UnknownAgent(id) => write!(f, "no agent with the id {id} was ever hosted"),
+            Self::Amount(amount) => write!(
+                f,
+                "{amount} is more than the store can hold; the most is {}",
+                i64::MAX
+            ),
             Self::SameBytes(id) => write!(f, "transaction {id} has the same signed bytes"),
         }
     }
@@ -172,6 +183,22 @@ pub struct Archives {
     pub spending: Box<dyn Archive<row::Spending>>,
     pub sightings: Box<dyn Archive<row::Sighting>>,
     pub gaps: Box<dyn Archive<row::Gap>>,
+}
+
+/// What a state has that its archives lack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unwritten {
+    /// How many rows differ.
+    pub rows: usize,
+    /// About how many bytes of rows are in memory, the others included that were read.
+    pub bytes: usize,
+}
+
+impl Unwritten {
+    fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+    }
 }
 
 /// How far the stored time may lag, in milliseconds: it changes at most once in this interval.
@@ -263,15 +290,37 @@ impl State {
         written
     }
 
+    /// What commits have changed and the archives do not have yet.
+    pub fn unwritten(&self) -> Unwritten {
+        let mut unwritten = Unwritten::default();
+        each_table!(self, table => unwritten.add(table.unwritten()));
+        unwritten
+    }
+
+    /// Asks something that may read archives.
+    ///
+    /// # Errors
+    /// The first error of an archive: what the query has found means nothing then.
+    pub fn query<T>(&self, query: impl FnOnce(&Self) -> T) -> Result<T, ArchiveError> {
+        let found = query(self);
+        self.fault().map(|()| found)
+    }
+
     /// Forgets rows of archives that take much memory, after everything was written.
     pub fn trim(&mut self) {
         each_table!(self, table => table.trim());
     }
 
-    /// Forgets the rows of archives, and what was not written, and sets the single values.
-    pub fn reset(&mut self, facts: Facts) {
-        each_table!(self, table => table.forget());
+    /// Forgets the rows of archives, and what was not written; sets the single values, and reads
+    /// which rows are open. Returns why one of these cannot be read, if so: it is left out.
+    ///
+    /// # Errors
+    /// An archive cannot be read.
+    pub fn reset(&mut self, facts: Facts) -> Result<Option<ArchiveError>, ArchiveError> {
         self.facts = facts;
+        let mut unreadable = None;
+        each_table!(self, table => unreadable = table.reload()?.or(unreadable));
+        Ok(unreadable)
     }
 
     fn change(&mut self, commit: &Commit, receipt: &mut Receipt) -> Result<(), Refusal> {

@@ -6,7 +6,7 @@
 //! | part | check | finds |
 //! |---|---|---|
 //! | its file | `stat` | a folder, an empty file, a log without its store |
-//! | its write-ahead log (`log`) | SQLite's own checksums | a log that is cut off before its end, or belongs to another store |
+//! | its write-ahead log (`wal`) | SQLite's own checksums | a log that is cut off before its end, or belongs to another store |
 //! | the checksums of its pages (`sums`) | comparison with those written when it was closed | any byte that changed since |
 //! | its tables | comparison with those that this version creates | a definition that changed |
 //! | its rows (`rows`) | each column is read as its type, and messages are compared with their digests | an impossible value, even on an intact page |
@@ -29,7 +29,7 @@ use agentry_chain::db::within;
 use rusqlite::Connection;
 
 use super::error::Trouble;
-use super::{Reader, StoreError, log, schema, sums, with_suffix};
+use super::{Reader, StoreError, schema, sums, wal, with_suffix};
 
 /// How many faults are named: damage often causes many.
 const NAMED: usize = 10;
@@ -101,15 +101,15 @@ pub fn at_rest(path: &Path) -> Result<(), StoreError> {
     if !path.exists() {
         return Ok(());
     }
-    if let Some(fault) = log::look(path).map_err(io)? {
+    if let Some(fault) = wal::look(path).map_err(io)? {
         let log = with_suffix(path, "-wal");
         let log = log.display();
         return broken(match fault {
-            log::Fault::Cut(cut) => format!(
+            wal::Fault::Cut(cut) => format!(
                 "its write-ahead log {log} is damaged at frame {}, and {} committed changes after it would be lost",
                 cut.frame, cut.lost
             ),
-            log::Fault::Foreign => format!(
+            wal::Fault::Foreign => format!(
                 "the write-ahead log {log} belongs to another store or to an earlier copy of this one: restore the file that it belongs to, or move the log away"
             ),
         });

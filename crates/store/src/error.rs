@@ -139,6 +139,14 @@ impl StoreError {
         Self::Value(format!("{table} {key}: {why}"))
     }
 
+    /// Names the row in the error of one of its values.
+    pub(super) fn of_row(self, table: &str, key: &impl std::fmt::Display) -> Self {
+        match self {
+            Self::Value(what) => Self::value(table, &key.to_string(), &what),
+            other => other,
+        }
+    }
+
     /// What is wrong with the store as a whole; `None` if only a query or a change failed.
     pub(super) fn trouble(&self) -> Option<Trouble> {
         match self {
@@ -170,6 +178,15 @@ pub(super) enum Trouble {
     Value(String),
     /// Its pages are not as SQLite left them: nothing in it can be relied on.
     Pages(String),
+}
+
+impl From<Trouble> for StoreError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Refusal(reason) | Trouble::Pages(reason) => Self::Refused(reason),
+            Trouble::Value(what) => Self::Value(what),
+        }
+    }
 }
 
 impl Trouble {

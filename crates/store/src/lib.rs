@@ -2,22 +2,24 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | `tables` | the state machine over the tables: the one place that changes them |
-//! | `writer` | the writer's thread: group commit |
+//! | `tables` | the state machine over the log and the tables: the one place that changes them |
+//! | `log` | the log, which makes commits durable |
+//! | `writer` | the writer's thread: group commit, and the tables behind the log |
 //! | `reader`, `readers` | a connection that only reads; the readers' threads |
 //! | [`read`] | every query of the runtime |
 //! | [`list`] | the queues as operators see them |
 //! | [`place`] | the location of a store: its real path, its lock, who else can access it |
 //! | [`check`] | checks a store for damage |
-//! | `log`, `sums` | checks the write-ahead log; checksums of the pages while the store is closed |
+//! | `wal`, `sums` | checks SQLite's write-ahead log; checksums of the pages while the store is closed |
 //! | `health`, `error` | the store's condition; its errors |
 //! | `column`, `cause` | read a column's value as its type |
 //! | `target` | the rows of the queues that an operator selects |
 //! | `schema` | the tables, and the version of a store |
 //!
-//! All changes go through one thread. It applies the waiting commits together in one SQLite
-//! transaction with `synchronous=FULL`: an acknowledged commit is on the disk. Readers have their
-//! own connections and never wait for the writer (WAL).
+//! All changes go through one thread. It applies the waiting commits together to the state, and
+//! appends them to the log in one SQLite transaction with `synchronous=FULL`: an acknowledged commit
+//! is on the disk. The tables are written behind, many commits at a time. What must be known at once
+//! is asked of the state ([`Store::query`]); readers of the tables have their own connections (WAL).
 
 mod cause;
 pub mod check;
@@ -36,18 +38,20 @@ mod schema;
 mod sums;
 mod tables;
 mod target;
+mod wal;
 mod writer;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use agentry_core::{Commit, Receipt};
+use agentry_core::{Commit, Receipt, State};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
 use self::check::{Depth, Seen};
+use self::error::Trouble;
 use self::health::Health;
 use self::writer::Haste;
 
@@ -139,7 +143,7 @@ impl Store {
         let store = Self(Arc::new(Inner {
             path: path.to_owned(),
             writer: writer::Writer::spawn(connection, path, health.clone())?,
-            readers: readers::Readers::spawn(path, health.clone())?,
+            readers: readers::Readers::spawn(path)?,
             health,
             _lock: lock,
         }));
@@ -174,15 +178,42 @@ impl Store {
         self.0.writer.submit(commit, Haste::AtOnce).await
     }
 
-    /// Runs a query on one of the readers' threads, with that thread's connection.
+    /// Asks the state, which has every commit that was acknowledged. The query runs on the writer's
+    /// thread, so it must be short.
     ///
     /// # Errors
-    /// The query's, and [`StoreError::Closed`].
+    /// The state cannot be read, and [`StoreError::Closed`].
+    pub async fn query<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&State) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.report(self.0.writer.query(query).await)
+    }
+
+    /// Runs a query of the tables on one of the readers' threads, with that thread's connection.
+    /// The tables have every commit that was acknowledged before: what they lack is written first.
+    ///
+    /// # Errors
+    /// The query's, [`StoreError::Refused`] if the tables cannot be written, and
+    /// [`StoreError::Closed`].
     pub async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.0.readers.read(query).await
+        self.0.writer.write().await?;
+        self.report(self.0.readers.read(query).await)
+    }
+
+    /// Reports damage in the answer to a query to those who watch the store's
+    /// [condition](Self::condition). The writer reports refusals, because it also knows when they
+    /// end.
+    pub fn report<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Some(trouble @ (Trouble::Value(_) | Trouble::Pages(_))) =
+            answer.as_ref().err().and_then(StoreError::trouble)
+        {
+            self.0.health.met(&trouble);
+        }
+        answer
     }
 }
 
@@ -199,7 +230,34 @@ pub fn open_for_reading(path: &Path) -> Result<Reader, StoreError> {
     }
     let reader = open_read_only(path)?;
     schema::check(&reader.0, path)?;
+    if let Err(error) = catch_up(&reader, path) {
+        tracing::warn!(%error, "the store's tables lack the last changes");
+    }
     Ok(reader)
+}
+
+/// How long a reader waits for a process that has the store open and does not write its tables.
+const CATCH_UP: Duration = Duration::from_secs(2);
+
+/// How long a reader waits between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
+/// Waits until the tables have what the log has now. If no process has the store open, as after a
+/// crash, this one writes the tables.
+fn catch_up(reader: &Reader, path: &Path) -> Result<(), StoreError> {
+    let wanted = log::last(&reader.0)?;
+    let until = Instant::now() + CATCH_UP;
+    while log::written(&reader.0)? < wanted && Instant::now() < until {
+        if !is_locked(path).unwrap_or(true) {
+            match Store::open(path) {
+                // Another process was faster.
+                Err(StoreError::Locked { .. }) => {}
+                opened => drop(opened?),
+            }
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    Ok(())
 }
 
 /// Like [`open_for_reading`]; `None` if there is no store.

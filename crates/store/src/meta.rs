@@ -16,6 +16,10 @@ pub(super) const DIRECTORY_FROM: &str = "directory_from";
 pub(super) const DIRECTORY_PROGRESS: &str = "directory_progress";
 /// How far the runtime's own time had come, in milliseconds since the epoch.
 pub(super) const TIME: &str = "time";
+/// The ids that were assigned last, JSON.
+pub(super) const IDS: &str = "ids";
+/// The place of the last record of the log that the tables have.
+pub(super) const POSITION: &str = "position";
 /// Messages with ids below this one may have been pruned.
 pub(super) const IDS_FROM: &str = "ids_from";
 
@@ -28,6 +32,19 @@ pub(super) fn read<T, E: std::fmt::Display>(
     db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?
         .query_row(params![key], |row| text(row, 0, parse))
         .optional()
+}
+
+/// Writes a value, or deletes it.
+pub(super) fn write(db: &Connection, key: &str, value: Option<String>) -> rusqlite::Result<()> {
+    match value {
+        Some(value) => db
+            .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
+            .execute(params![key, value])?,
+        None => db
+            .prepare_cached("DELETE FROM meta WHERE key = ?1")?
+            .execute(params![key])?,
+    };
+    Ok(())
 }
 
 /// Parses a value that is a plain text.

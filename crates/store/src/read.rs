@@ -4,31 +4,31 @@
 //! |---|---|
 //! | `cards` | the directory |
 //! | `dead` | dead letters to verify again |
-//! | `due` | the work that is due for an agent |
+//! | `message` | single messages |
 //! | `origin` | why a transaction was sent |
 //! | `queued` | drafts that wait for a nonce |
 //! | `spending` | what agents have spent, and what waits for a budget |
 //! | `standing` | the load of an agent |
-//! | `talk` | the messages that answers and receipts refer to |
 //! | `task` | tasks |
 //! | `waits` | waiting rows |
 
 mod cards;
 mod dead;
-mod due;
+mod message;
 mod origin;
 mod queued;
 mod spending;
 mod standing;
-mod talk;
 mod task;
 mod waits;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use agentry_core::rows::{AgentId, AgentRow, Charge, Draft, OpenTransaction, OutboxId};
+use agentry_core::state::row::{Outgoing, Tracking};
+use agentry_core::state::sent::Question;
 use agentry_protocol::{Address, BlockHeight, Json, Limits, TransactionHash};
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 use serde::Serialize;
 
 use super::column::{natural, optional_natural, optional_text, text};
@@ -40,13 +40,12 @@ pub use cards::{
     AnnouncedCard, Renewal, Surveyed, announcement, card, cards, cards_named, renewal, surveyed,
 };
 pub use dead::dead_letters;
-pub(super) use due::authenticity;
-pub use due::{Due, Turn, agent_of, due, is_beyond_timeout, message_at};
+pub(super) use message::authenticity;
+pub use message::{due_message, message_at};
 pub use origin::origin_of;
 pub use queued::{QueueTurn, queued};
 pub use spending::{Spending, has_lapsed, held, holding, spenders, spending, spent};
 pub use standing::{COUNTED_AT_MOST, standing};
-pub use talk::{Question, is_being_rebuilt, overdue, question, sent_message};
 pub use task::{
     Deadlines, Lane, WaitingTasks, WorkingTask, task, waiting_deadlines, waiting_tasks,
     working_tasks,
@@ -140,83 +139,22 @@ pub fn agents(db: &Reader) -> Result<Vec<AgentRow>, StoreError> {
     )
 }
 
-/// The agents for which something waits that is due now or later.
-pub fn agents_with_waiting(db: &Reader) -> Result<Vec<AgentId>, StoreError> {
-    // One or two seeks per agent, however long its queue is.
-    db.all(
-        "SELECT id FROM agent
-         WHERE EXISTS (SELECT 1 FROM inbox WHERE inbox.agent = agent.id AND inbox.state = 'waiting')
-            OR EXISTS (SELECT 1 FROM event WHERE event.agent = agent.id AND event.state = 'waiting')
-            OR EXISTS (SELECT 1 FROM receipt
-                       WHERE receipt.agent = agent.id AND receipt.due_at IS NOT NULL)",
-        [],
-        |row| row.get(0).map(AgentId),
-    )
-}
-
-/// The agents for which messages wait, or something else is due at `now`. Costs a few seeks for
-/// each agent for which anything waits, however much waits and however many other agents there are.
+/// A hosted wallet's message that a transaction carried.
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn agents_due(db: &Reader, now: u64) -> Result<Vec<AgentId>, StoreError> {
-    let mut agents = Vec::new();
-    for (from, has_time) in [
-        // A pull finds out whether the due times and the rates of senders allow a message now.
-        ("inbox WHERE state = 'waiting'", false),
-        ("event WHERE state = 'waiting'", true),
-        ("receipt WHERE due_at IS NOT NULL", true),
-    ] {
-        let mut next = db.prepare(&format!(
-            "SELECT agent FROM {from} AND agent > ?1 ORDER BY agent LIMIT 1"
-        ))?;
-        let mut due = db.prepare(&format!(
-            "SELECT 1 FROM {from} AND agent = ?1 AND due_at <= ?2 LIMIT 1"
-        ))?;
-        let mut last = i64::MIN;
-        while let Some(agent) = next.query_row([last], |row| row.get(0)).optional()? {
-            last = agent;
-            if !has_time || due.exists(params![agent, integer(now)])? {
-                agents.push(AgentId(agent));
-            }
-        }
-    }
-    agents.sort_unstable();
-    agents.dedup();
-    Ok(agents)
-}
-
-/// The agents for which messages in blocks at these heights wait.
-pub fn agents_waiting_at(
+pub fn question(
     db: &Reader,
-    after: Option<BlockHeight>,
-    through: BlockHeight,
-) -> Result<Vec<AgentId>, StoreError> {
-    db.all(
-        "SELECT DISTINCT agent FROM inbox
-         WHERE height > ?1 AND height <= ?2 AND state = 'waiting'",
-        params![after.map_or(-1, |h| integer(h.0)), integer(through.0)],
-        |row| row.get(0).map(AgentId),
-    )
+    agent: AgentId,
+    transaction: TransactionHash,
+) -> Result<Option<Question>, StoreError> {
+    let values = params![transaction.to_string(), agent.0];
+    let Some(sent) = db.row::<Outgoing>("hash = ?1 AND agent = ?2", values)? else {
+        return Ok(None);
+    };
+    let receipt = db.row::<Tracking>("outbox = ?1", params![sent.first().0])?;
+    Ok(Some(Question::of(&sent, receipt.as_ref())))
 }
-
-/// The state of an agent's behaviours, by the behaviours' names in the agent.
-pub fn memory(db: &Reader, agent: AgentId) -> Result<Memory, StoreError> {
-    let mut memory = Memory::new();
-    let mut statement = db.prepare("SELECT behaviour, key, value FROM state WHERE agent = ?1")?;
-    let mut rows = statement.query(params![agent.0])?;
-    while let Some(row) = rows.next()? {
-        let value = text(row, 2, |value| serde_json::from_str(value))?;
-        memory
-            .entry(row.get(0)?)
-            .or_default()
-            .insert(row.get(1)?, value);
-    }
-    Ok(memory)
-}
-
-/// The state of an agent's behaviours: values by key, by behaviour.
-pub type Memory = HashMap<String, BTreeMap<String, serde_json::Value>>;
 
 const OPEN_COLUMNS: &str =
     "id, agent, hash, nonce, amount, fee, since, budget_day, standing, sender";
@@ -325,21 +263,6 @@ pub fn last_mined_nonce(
 /// The most mined transactions of a wallet that a node may not have counted yet: as many as are
 /// followed.
 const COUNTER_LAG: i64 = 20_000;
-
-/// The hashes, of these, of transactions in the outbox.
-pub fn known_hashes(
-    db: &Reader,
-    hashes: &[TransactionHash],
-) -> Result<HashSet<TransactionHash>, StoreError> {
-    let mut statement = db.prepare("SELECT 1 FROM outbox WHERE hash = ?1")?;
-    let mut known = HashSet::new();
-    for hash in hashes {
-        if statement.exists(params![hash.to_string()])? {
-            known.insert(*hash);
-        }
-    }
-    Ok(known)
-}
 
 /// The blocks above a height that could not be read completely, by ascending height.
 pub fn gaps(db: &Reader, above: BlockHeight) -> Result<Vec<BlockHeight>, StoreError> {

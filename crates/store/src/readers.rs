@@ -7,8 +7,6 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use super::error::Trouble;
-use super::health::Health;
 use super::{Reader, StoreError, open_read_only};
 
 /// The number of threads. A read is a few index seeks of about ten microseconds; more threads than
@@ -22,11 +20,10 @@ type Job = Box<dyn FnOnce(&Reader) + Send>;
 pub(super) struct Readers {
     jobs: Option<mpsc::Sender<Job>>,
     threads: Vec<JoinHandle<()>>,
-    health: Health,
 }
 
 impl Readers {
-    pub(super) fn spawn(path: &Path, health: Health) -> Result<Self, StoreError> {
+    pub(super) fn spawn(path: &Path) -> Result<Self, StoreError> {
         let (jobs, queue) = mpsc::channel();
         let queue = Arc::new(Mutex::new(queue));
         let mut threads = Vec::with_capacity(READERS);
@@ -45,7 +42,6 @@ impl Readers {
         Ok(Self {
             jobs: Some(jobs),
             threads,
-            health,
         })
     }
 
@@ -60,14 +56,7 @@ impl Readers {
         });
         let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
         jobs.send(job).map_err(|_| StoreError::Closed)?;
-        let answer = answered.await.map_err(|_| StoreError::Closed)?;
-        // The writer reports refusals, because it also knows when they end.
-        if let Some(trouble @ (Trouble::Value(_) | Trouble::Pages(_))) =
-            answer.as_ref().err().and_then(StoreError::trouble)
-        {
-            self.health.met(&trouble);
-        }
-        answer
+        answered.await.map_err(|_| StoreError::Closed)?
     }
 }
 

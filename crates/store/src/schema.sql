@@ -15,6 +15,13 @@ CREATE TABLE meta (
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- What the tables below do not have yet: groups of commits, in the order in which they were applied.
+-- Everything is written here first, and ids are assigned then (`ids` in `meta`: the last ones). `position` in `meta` is the last record that the tables have.
+CREATE TABLE log (
+    position INTEGER PRIMARY KEY,
+    record   TEXT NOT NULL                   -- JSON
+) STRICT;
+
 -- The hosted wallets.
 CREATE TABLE agent (
     id           INTEGER PRIMARY KEY,
@@ -27,7 +34,7 @@ CREATE TABLE agent (
 -- The messages to hosted wallets. Two messages are the same if their verified sender gave them the same
 -- id or, without an id, if they have the same digest.
 CREATE TABLE inbox (
-    id           INTEGER PRIMARY KEY AUTOINCREMENT, -- never assigned twice: outbox.origin names it
+    id           INTEGER PRIMARY KEY, -- never assigned twice: outbox.origin names it
     agent        INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
     digest       TEXT    NOT NULL,             -- SHA-256 of the signing text
     hash         TEXT    NOT NULL,             -- of the transaction that carried it
@@ -57,15 +64,7 @@ CREATE TABLE inbox (
     CHECK ((standing = 'unverified') = (authenticity = 'unverified'))
 ) STRICT;
 CREATE UNIQUE INDEX inbox_identity ON inbox (agent, sender, identity);
--- Senders take turns: each verified sender has a lane, and all others share one.
-CREATE INDEX inbox_due      ON inbox (agent, authenticity, sender, due_at, seq)
-    WHERE state = 'waiting';
-CREATE INDEX inbox_urgent   ON inbox (agent, sender, due_at, seq)
-    WHERE state = 'waiting' AND priority > 0;
--- Finds messages beyond the rate-limit timeout by the time at which they were seen, however many wait.
--- For a verified sender the index inbox_due has that order already.
-CREATE INDEX inbox_unverified ON inbox (agent, seen_at)
-    WHERE state = 'waiting' AND attempts = 0 AND authenticity = 'unverified';
+CREATE INDEX inbox_waiting  ON inbox (agent, id) WHERE state = 'waiting';
 CREATE INDEX inbox_height   ON inbox (height);
 CREATE INDEX inbox_returned ON inbox (seq) WHERE height IS NOT NULL AND seq % 1048576 <> 0;
 CREATE INDEX inbox_re       ON inbox (re) WHERE re IS NOT NULL;
@@ -105,7 +104,7 @@ CREATE TABLE state (
 
 -- Events other than messages. A row is deleted when it is handled.
 CREATE TABLE event (
-    id        INTEGER PRIMARY KEY AUTOINCREMENT, -- never assigned twice: outbox.origin names it
+    id        INTEGER PRIMARY KEY, -- never assigned twice: outbox.origin names it
     agent     INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
     behaviour TEXT    NOT NULL,                  -- empty: the runtime's own
     kind      TEXT    NOT NULL CHECK (kind IN ('timer', 'delivery', 'settled', 'task', 'renewal')),
@@ -134,7 +133,7 @@ CREATE INDEX        event_inbox   ON event (inbox) WHERE inbox IS NOT NULL;
 
 -- The transactions that hosted wallets send.
 CREATE TABLE outbox (
-    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          INTEGER PRIMARY KEY,
     agent       INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
     origin      TEXT    NOT NULL UNIQUE,       -- what requested it: the same request is one row
     inbox       INTEGER REFERENCES inbox (id) ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED,
@@ -213,7 +212,7 @@ CREATE INDEX receipt_due ON receipt (agent, due_at) WHERE due_at IS NOT NULL;
 
 -- The tasks of behaviours.
 CREATE TABLE task (
-    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          INTEGER PRIMARY KEY,
     agent       INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
     behaviour   TEXT    NOT NULL,
     key         TEXT    NOT NULL,            -- the name that the behaviour gave it
@@ -257,7 +256,7 @@ CREATE INDEX task_prunable ON task (agent, standing, sender, ended_at, id)
 -- The announcements on the chain. The latest one of each address counts; the others are kept in case a
 -- reorganisation removes it.
 CREATE TABLE card (
-    id           INTEGER PRIMARY KEY AUTOINCREMENT, -- in the chain's order within a block
+    id           INTEGER PRIMARY KEY, -- in the chain's order within a block
     address      TEXT    NOT NULL,
     hash         TEXT    NOT NULL,
     height       INTEGER NOT NULL CHECK (height >= 0),
@@ -287,7 +286,7 @@ CREATE TABLE spending (
 -- or never knew, as after a restore from a backup, and those of other programs that sign with the same
 -- wallet. The outbox claims a row when it is about to send the same message.
 CREATE TABLE sighting (
-    id         INTEGER PRIMARY KEY AUTOINCREMENT, -- in the order in which they were seen
+    id         INTEGER PRIMARY KEY, -- in the order in which they were seen
     agent      INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
     digest     TEXT    NOT NULL,             -- SHA-256 of the signing text
     hash       TEXT    NOT NULL,

@@ -1,8 +1,10 @@
-//! The state machine over the tables of SQLite. No other module changes them.
+//! The state machine over the log and the tables. No other module changes them.
 //!
-//! [`agentry_core::State`] decides what a commit changes. Its tables are those of the database:
-//! each row that a commit needs is read from there, once, and what a group of commits has changed is
-//! written there, each row once, in one transaction.
+//! [`agentry_core::State`] decides what a commit changes. Its rows are those of the database: each
+//! row that a commit needs is read from there, once. A group of commits is one record of the log,
+//! which makes it durable. What many groups have changed is written to the tables together, each
+//! row once, in one transaction that also cuts the log. So the tables and the rest of the log are
+//! always the state, whenever the process ends.
 //!
 //! | module | contents |
 //! |---|---|
@@ -24,12 +26,13 @@ mod law;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentry_core::state::table::ArchiveError;
-use agentry_core::state::{Archives, Facts, Failure, Refusal};
+use agentry_core::state::{Archives, Facts, Failure, Refusal, Unwritten};
 use agentry_core::{Commit, Receipt, State};
 use rusqlite::Connection;
 
-use super::StoreError;
 use super::error::Trouble;
+use super::log::{self, Log, Position};
+use super::{StoreError, meta};
 use archive::Rows;
 pub(super) use archive::{Stored, read_row, select_where};
 
@@ -65,22 +68,32 @@ impl Database {
     }
 }
 
-/// The state machine over the tables.
+/// The state machine over the log and the tables.
+///
+/// What commits change is in the log first and in the state at once; the tables follow when
+/// [`write`](Self::write) is called.
 #[derive(Debug)]
 pub(super) struct Tables {
     db: Database,
+    log: Box<dyn Log>,
     state: State,
-    /// The single values as they are stored.
+    /// The last record that the state has.
+    applied: Position,
+    /// The last record that the tables have.
+    written: Position,
+    /// The single values as the tables have them.
     stored: Facts,
-    /// The version of the database that the state knows.
-    version: i64,
+    /// The version of the database that the state knows; `None` if the state may differ from the
+    /// log.
+    version: Option<i64>,
+    /// Why an open row was left out, until it is reported.
+    unreadable: Option<StoreError>,
 }
 
 impl Tables {
     /// # Errors
-    /// The database cannot be read, or a single value is damaged.
-    pub(super) fn open(db: &Database) -> Result<Self, StoreError> {
-        let stored = facts::read(&db.lock())?;
+    /// The database cannot be read, or a value in it is damaged.
+    pub(super) fn open(db: &Database, log: Box<dyn Log>) -> Result<Self, StoreError> {
         let archives = Archives {
             agents: Box::new(Rows::of(db)),
             memory: Box::new(Rows::of(db)),
@@ -95,17 +108,59 @@ impl Tables {
             sightings: Box::new(Rows::of(db)),
             gaps: Box::new(Rows::of(db)),
         };
-        Ok(Self {
+        let mut tables = Self {
             db: db.clone(),
-            state: State::over(stored.clone(), archives),
-            stored,
-            version: db.version()?,
-        })
+            log,
+            state: State::over(Facts::default(), archives),
+            applied: Position::default(),
+            written: Position::default(),
+            stored: Facts::default(),
+            version: None,
+            unreadable: None,
+        };
+        tables.refresh()?;
+        Ok(tables)
     }
 
-    /// Applies commits, in one SQLite transaction if possible, and makes them durable. Returns the
-    /// answer to each, in their order; if the store as a whole refuses, the answers to those before,
-    /// and why.
+    /// Makes the state that of the log, unless it is: after an error, or if another program has
+    /// changed the database.
+    fn refresh(&mut self) -> Result<(), StoreError> {
+        let version = self.db.version()?;
+        if self.version == Some(version) {
+            return Ok(());
+        }
+        self.version = None;
+        let (facts, written) = {
+            let db = self.db.lock();
+            (facts::read(&db)?, log::written(&db)?)
+        };
+        let unreadable = self.state.reset(facts.clone()).map_err(unboxed)?;
+        self.unreadable = unreadable.map(unboxed);
+        (self.stored, self.written, self.applied) = (facts, written, written);
+        loop {
+            let records = self.log.read(self.applied, READ_BYTES)?;
+            if records.is_empty() {
+                break;
+            }
+            for record in records {
+                for commit in &record.commits {
+                    self.state.apply(commit).map_err(|failure| match failure {
+                        Failure::Archive(error) => unboxed(error),
+                        Failure::Refused(refusal) => {
+                            let what = format!("a commit in it is refused: {refusal}");
+                            StoreError::value("log", &record.at.0.to_string(), &what)
+                        }
+                    })?;
+                }
+                self.applied = record.at;
+            }
+        }
+        self.version = Some(version);
+        Ok(())
+    }
+
+    /// Applies commits and makes them durable, together if possible. Returns the answer to each, in
+    /// their order; if the store as a whole refuses, the answers to those before, and why.
     pub(super) fn apply(
         &mut self,
         commits: &[&Commit],
@@ -113,7 +168,7 @@ impl Tables {
         match (self.apply_together(commits), commits) {
             (Ok(answers), _) => (answers, None),
             (Err(error), _) if is_whole(&error) => (Vec::new(), error.trouble()),
-            // A row cannot be read or written: only the commit that does so fails.
+            // A row cannot be read: only the commit that needs it fails.
             (Err(error), [_]) => (vec![Err(error)], None),
             (Err(_), _) => {
                 let mut answers = Vec::with_capacity(commits.len());
@@ -129,51 +184,106 @@ impl Tables {
         }
     }
 
-    /// Applies commits in one SQLite transaction. After an error none of them is applied.
+    /// Applies commits, and appends them to the log as one record. After an error none of them is
+    /// applied.
     fn apply_together(
         &mut self,
         commits: &[&Commit],
     ) -> Result<Vec<Result<Receipt, StoreError>>, StoreError> {
-        self.db.run("BEGIN IMMEDIATE")?;
-        let applied = self.apply_all(commits).and_then(|answers| {
-            self.db.run("COMMIT")?;
+        self.transaction(|tables| {
+            tables.refresh()?;
+            let mut answers = Vec::with_capacity(commits.len());
+            let mut group = Vec::with_capacity(commits.len());
+            for commit in commits {
+                answers.push(match tables.state.apply(commit) {
+                    Ok(receipt) => {
+                        group.push(*commit);
+                        Ok(receipt)
+                    }
+                    Err(Failure::Refused(refusal)) => Err(refused(refusal)),
+                    Err(Failure::Archive(error)) => return Err(unboxed(error)),
+                });
+            }
+            if !group.is_empty() {
+                tables.applied = tables.log.append(&group)?;
+            }
             Ok(answers)
+        })
+    }
+
+    /// How much the tables lack.
+    pub(super) fn unwritten(&self) -> Unwritten {
+        self.state.unwritten()
+    }
+
+    /// Whether the tables lack anything.
+    pub(super) fn is_behind(&self) -> bool {
+        self.version.is_none() || self.applied != self.written
+    }
+
+    /// Writes to the tables what they lack, each row once, and cuts the log.
+    ///
+    /// # Errors
+    /// The tables are as they were, and so is the log.
+    pub(super) fn write(&mut self) -> Result<(), StoreError> {
+        self.transaction(|tables| {
+            tables.refresh()?;
+            if !tables.is_behind() {
+                return Ok(());
+            }
+            tables.state.write().map_err(unboxed)?;
+            {
+                let db = tables.db.lock();
+                facts::write(&db, &tables.stored, tables.state.facts())?;
+                meta::write(&db, meta::POSITION, Some(tables.applied.0.to_string()))?;
+            }
+            tables.log.cut(tables.applied)
+        })?;
+        self.stored = self.state.facts().clone();
+        self.written = self.applied;
+        self.state.trim();
+        Ok(())
+    }
+
+    /// Why an open row could not be read, and was left out; once.
+    pub(super) fn unreadable(&mut self) -> Option<StoreError> {
+        self.unreadable.take()
+    }
+
+    /// Asks the state.
+    ///
+    /// # Errors
+    /// The state cannot be that of the log, or an archive cannot be read.
+    pub(super) fn query<T>(&mut self, query: impl FnOnce(&State) -> T) -> Result<T, StoreError> {
+        self.refresh()?;
+        self.state.query(query).map_err(unboxed)
+    }
+
+    /// Runs something in one transaction of SQLite. After an error, the state is made anew from the
+    /// log before it is used.
+    fn transaction<T>(
+        &mut self,
+        run: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.db.run("BEGIN IMMEDIATE")?;
+        let done = run(self).and_then(|done| {
+            // The local log ends the transaction by itself.
+            if !self.db.lock().is_autocommit() {
+                self.db.run("COMMIT")?;
+            }
+            Ok(done)
         });
-        if applied.is_ok() {
-            self.stored = self.state.facts().clone();
-            self.state.trim();
-        } else {
-            self.state.reset(self.stored.clone());
+        if done.is_err() {
+            self.version = None;
             // SQLite may have rolled back by itself.
             let _ = self.db.run("ROLLBACK");
         }
-        applied
-    }
-
-    fn apply_all(
-        &mut self,
-        commits: &[&Commit],
-    ) -> Result<Vec<Result<Receipt, StoreError>>, StoreError> {
-        let version = self.db.version()?;
-        if version != self.version {
-            self.stored = facts::read(&self.db.lock())?;
-            self.state.reset(self.stored.clone());
-            self.version = version;
-        }
-        let mut answers = Vec::with_capacity(commits.len());
-        for commit in commits {
-            let answer = match self.state.apply(commit) {
-                Ok(receipt) => Ok(receipt),
-                Err(Failure::Refused(refusal)) => Err(refused(refusal)),
-                Err(Failure::Archive(error)) => return Err(unboxed(error)),
-            };
-            answers.push(answer);
-        }
-        self.state.write().map_err(unboxed)?;
-        facts::write(&self.db.lock(), &self.stored, self.state.facts())?;
-        Ok(answers)
+        done
     }
 }
+
+/// How many bytes of the log are read at a time.
+const READ_BYTES: usize = 4 << 20;
 
 /// Whether an error affects the store as a whole.
 fn is_whole(error: &StoreError) -> bool {

@@ -1,4 +1,8 @@
-//! The writer's thread: group commit, and waiting while the system refuses to write.
+//! The writer's thread: group commit, the tables behind the log, questions about the state, and
+//! waiting while the system refuses to write.
+//!
+//! The tables are written when nothing else is to be done, and at the latest when they lack much or
+//! for long. A read of the tables has them written first.
 //!
 //! If the disk is full, the file system is read-only or the file is gone, changes wait here. Only
 //! this thread retries and logs; the callers wait for their changes. Callers with [`Haste::AtOnce`]
@@ -6,16 +10,20 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use agentry_core::State;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::error::Trouble;
 use super::health::Health;
+use super::log::Local;
 use super::tables::{Database, Tables};
 use super::{Commit, Condition, Receipt, StoreError, sums};
 
@@ -35,6 +43,18 @@ const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
     .with_jitter()
     .without_max_times();
 
+/// How long nothing must have been committed until the tables are written.
+const IDLE: Duration = Duration::from_millis(10);
+
+/// How long the tables may lack what the log has.
+const LATEST: Duration = Duration::from_millis(250);
+
+/// How many rows the tables may lack: writing them takes some 50 ms, for which commits wait.
+const MAX_ROWS: usize = 2_000;
+
+/// How many bytes the state may hold in memory for what the tables lack, and for what it has read.
+const MAX_BYTES: usize = 16 << 20;
+
 /// How often an idle writer checks that its file still exists.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -47,6 +67,7 @@ pub(super) enum Haste {
     AtOnce,
 }
 
+/// A commit that waits, and its caller.
 #[derive(Debug)]
 struct Job {
     commit: Commit,
@@ -56,20 +77,25 @@ struct Job {
 
 impl Job {
     fn refuse(self, trouble: &Trouble) {
-        let error = match trouble.clone() {
-            Trouble::Refusal(reason) | Trouble::Pages(reason) => StoreError::Refused(reason),
-            Trouble::Value(what) => StoreError::Value(what),
-        };
         // The caller may have stopped waiting.
-        let _ = self.answer.send(Err(error));
+        let _ = self.answer.send(Err(trouble.clone().into()));
     }
+}
+
+/// What the thread is asked for.
+enum Request {
+    Commit(Box<Job>),
+    /// Something that needs no commit: a question about the state, or that the tables are written.
+    Run(Box<dyn FnOnce(&mut Tables) + Send>),
 }
 
 /// The handle of the thread.
 #[derive(Debug)]
 pub(super) struct Writer {
-    jobs: Option<mpsc::Sender<Job>>,
+    requests: Option<mpsc::Sender<Request>>,
     room: tokio::sync::Semaphore,
+    /// Whether the tables lack what was committed.
+    behind: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -79,21 +105,28 @@ impl Writer {
         path: &Path,
         health: Health,
     ) -> Result<Self, StoreError> {
-        let (jobs, queue) = mpsc::channel();
+        let (requests, queue) = mpsc::channel();
         // A random change counter distinguishes the log from another store's. If the system refuses
         // this, it refuses changes, too.
         if let Err(trouble) = write_something(&connection) {
             health.met(&trouble);
         }
         let db = Database::new(connection);
+        let behind = Arc::new(AtomicBool::new(false));
+        let log = Box::new(Local::open(&db)?);
         let mut work = Work {
-            tables: Tables::open(&db)?,
+            tables: Tables::open(&db, log)?,
             db,
             file: OpenFile::at(path)?,
             health,
+            behind: Arc::clone(&behind),
+            behind_since: None,
             waiting: Vec::new(),
             pauses: PAUSES.build(),
         };
+        work.note_behind();
+        // What a process that was killed left in the log.
+        work.write();
         let thread = std::thread::Builder::new()
             .name("agentry-store".to_owned())
             .spawn(move || {
@@ -105,8 +138,9 @@ impl Writer {
                 source,
             })?;
         Ok(Self {
-            jobs: Some(jobs),
+            requests: Some(requests),
             room: tokio::sync::Semaphore::new(QUEUE),
+            behind,
             thread: Some(thread),
         })
     }
@@ -114,20 +148,52 @@ impl Writer {
     pub(super) async fn submit(&self, commit: Commit, haste: Haste) -> Result<Receipt, StoreError> {
         let _room = self.room.acquire().await.map_err(|_| StoreError::Closed)?;
         let (answer, answered) = oneshot::channel();
-        let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
         let job = Job {
             commit,
             haste,
             answer,
         };
-        jobs.send(job).map_err(|_| StoreError::Closed)?;
+        self.request(Request::Commit(Box::new(job)))?;
         answered.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Asks the state, which has every commit that was acknowledged.
+    pub(super) async fn query<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&State) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.run(|tables| tables.query(query)).await
+    }
+
+    /// Has the tables written, if they lack what was acknowledged.
+    pub(super) async fn write(&self) -> Result<(), StoreError> {
+        if !self.behind.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.run(Tables::write).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&mut Tables) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.request(Request::Run(Box::new(move |tables| {
+            // The caller may have stopped waiting.
+            let _ = answer.send(run(tables));
+        })))?;
+        answered.await.map_err(|_| StoreError::Closed)?
+    }
+
+    fn request(&self, request: Request) -> Result<(), StoreError> {
+        let requests = self.requests.as_ref().ok_or(StoreError::Closed)?;
+        requests.send(request).map_err(|_| StoreError::Closed)
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.jobs = None;
+        self.requests = None;
         if let Some(thread) = self.thread.take() {
             // The thread ends by itself, because its queue is closed. A panic in it was already
             // reported.
@@ -142,6 +208,10 @@ struct Work {
     tables: Tables,
     file: OpenFile,
     health: Health,
+    /// Whether the tables lack what was committed, for callers.
+    behind: Arc<AtomicBool>,
+    /// Since when.
+    behind_since: Option<Instant>,
     /// The commits to apply, oldest first.
     waiting: Vec<Job>,
     /// The pauses after the next refusals.
@@ -149,20 +219,25 @@ struct Work {
 }
 
 impl Work {
-    fn run(&mut self, queue: &mpsc::Receiver<Job>) {
+    fn run(&mut self, queue: &mpsc::Receiver<Request>) {
         loop {
             if self.waiting.is_empty() {
-                match queue.recv_timeout(LOOK) {
-                    Ok(job) => self.waiting.push(job),
+                let is_writing = self.behind_since.is_some() && !self.health.is_refusing();
+                match queue.recv_timeout(if is_writing { IDLE } else { LOOK }) {
+                    Ok(request) => self.take(request),
                     Err(RecvTimeoutError::Timeout) => {
                         self.look();
+                        self.write();
                         continue;
                     }
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
-            let room = MAX_GROUP.saturating_sub(self.waiting.len());
-            self.waiting.extend(queue.try_iter().take(room));
+            while self.waiting.len() < MAX_GROUP
+                && let Ok(request) = queue.try_recv()
+            {
+                self.take(request);
+            }
             let rest = self.waiting.split_off(self.waiting.len().min(MAX_GROUP));
             let group = std::mem::replace(&mut self.waiting, rest);
             if let Err((group, trouble)) = self.store(group)
@@ -170,12 +245,61 @@ impl Work {
             {
                 return;
             }
+            if self.is_writing_due() {
+                self.write();
+            }
         }
+    }
+
+    /// Runs what needs no commit; a commit joins those that wait.
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::Commit(job) => self.waiting.push(*job),
+            Request::Run(run) => {
+                run(&mut self.tables);
+                self.note_behind();
+            }
+        }
+    }
+
+    /// Tells callers whether the tables lack what was committed.
+    fn note_behind(&mut self) {
+        if let Some(trouble) = self.tables.unreadable().and_then(|error| error.trouble()) {
+            self.health.met(&trouble);
+        }
+        let behind = self.tables.is_behind();
+        self.behind.store(behind, Ordering::Release);
+        if !behind {
+            self.behind_since = None;
+        } else if self.behind_since.is_none() {
+            self.behind_since = Some(Instant::now());
+        }
+    }
+
+    fn is_writing_due(&self) -> bool {
+        let lacks = self.tables.unwritten();
+        let is_late = |since: Instant| since.elapsed() >= LATEST;
+        lacks.rows >= MAX_ROWS || lacks.bytes >= MAX_BYTES || self.behind_since.is_some_and(is_late)
+    }
+
+    /// Writes the tables. If the system refuses, it is tried again later.
+    fn write(&mut self) {
+        if self.behind_since.is_none() && !self.tables.is_behind() {
+            return;
+        }
+        if let Err(error) = self.tables.write() {
+            // What the log holds was acknowledged: no part of it may be left out.
+            self.health.met(&error.trouble().unwrap_or_else(|| {
+                Trouble::Pages(format!("its tables refuse what its log holds: {error}"))
+            }));
+        }
+        self.note_behind();
     }
 
     /// Closes the store. No other process has it open, except for reading: then it stays as SQLite
     /// leaves it, and no checksums of its pages are written.
-    fn close(self) {
+    fn close(mut self) {
+        self.write();
         let Self {
             db,
             tables,
@@ -223,8 +347,12 @@ impl Work {
         if let Err(trouble) = self.file.check() {
             return Err((group, trouble));
         }
+        if group.is_empty() {
+            return Ok(());
+        }
         let commits: Vec<_> = group.iter().map(|job| &job.commit).collect();
         let (answers, trouble) = self.tables.apply(&commits);
+        self.note_behind();
         if trouble.is_none() {
             self.pauses = PAUSES.build();
             self.health.stored();
@@ -244,7 +372,12 @@ impl Work {
 
     /// After a refusal: callers with [`Haste::AtOnce`] get an error, the others wait, and so does
     /// this thread. Returns false if the store was closed.
-    fn refused(&mut self, group: Vec<Job>, trouble: &Trouble, queue: &mpsc::Receiver<Job>) -> bool {
+    fn refused(
+        &mut self,
+        group: Vec<Job>,
+        trouble: &Trouble,
+        queue: &mpsc::Receiver<Request>,
+    ) -> bool {
         self.health.met(trouble);
         let passes = matches!(trouble, Trouble::Refusal(_));
         let (waiting, told): (Vec<_>, Vec<_>) = group
@@ -258,10 +391,10 @@ impl Work {
         let until = Instant::now() + self.pauses.next().unwrap_or_default();
         loop {
             match queue.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(job) => {
-                    let hurries = job.haste == Haste::AtOnce;
-                    self.waiting.push(job);
-                    if hurries {
+                Ok(request) => {
+                    self.take(request);
+                    let last = self.waiting.last();
+                    if last.is_some_and(|job| job.haste == Haste::AtOnce) {
                         return true;
                     }
                 }

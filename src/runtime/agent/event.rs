@@ -6,7 +6,9 @@ use std::sync::Arc;
 use agentry_core::Commit;
 use agentry_core::commit::Outcome;
 use agentry_core::delivery::DeliveryData;
-use agentry_core::rows::{DueEvent, EventKind, EventRef, Overdue};
+use agentry_core::rows::{EventKind, EventRef, Overdue};
+use agentry_core::state::due::DueEvent;
+use agentry_core::state::row;
 use agentry_protocol::KnownCommand;
 use agentry_sdk::{BehaviourError, Event, Message, Settlement, Task, TaskNews, TaskReport, Timer};
 use agentry_store::{StoreError, read};
@@ -24,9 +26,10 @@ impl Work {
     pub(super) async fn handle_event(
         &mut self,
         hosted: &Arc<Hosted>,
-        due: &DueEvent,
+        event: &DueEvent,
         span: &tracing::Span,
     ) -> Result<(), StoreError> {
+        let due = &*event.row;
         if due.kind == EventKind::Renewal {
             return self.renew(hosted, due, span).await;
         }
@@ -43,11 +46,14 @@ impl Work {
             );
             return self.delete(due).await;
         };
-        let message = match &due.message {
-            Some(message) => Some(Arc::new(self.read_again(hosted, message).await?)),
+        let message = match &event.message {
+            Some(message) => {
+                let message = self.shared.store.report(read::due_message(message))?;
+                Some(Arc::new(self.read_again(hosted, &message).await?))
+            }
             None => None,
         };
-        let Some(event) = self.event(hosted, due, message.as_ref()).await? else {
+        let Some(event) = self.event(hosted, event, message.as_ref()).await? else {
             tracing::warn!("deleting an event whose subject was pruned since");
             return self.delete(due).await;
         };
@@ -83,7 +89,7 @@ impl Work {
         }
     }
 
-    async fn delete(&self, due: &DueEvent) -> Result<(), StoreError> {
+    async fn delete(&self, due: &row::Event) -> Result<(), StoreError> {
         let at = self.shared.clock.now_ms();
         let outcome = Outcome::nothing(EventRef::Event(due.id), due.attempts, at);
         self.shared.store.commit(Commit::Outcome(outcome)).await?;
@@ -94,9 +100,10 @@ impl Work {
     async fn event(
         &self,
         hosted: &Hosted,
-        due: &DueEvent,
+        event: &DueEvent,
         message: Option<&Arc<Message>>,
     ) -> Result<Option<Event>, StoreError> {
+        let due = &*event.row;
         Ok(match due.kind {
             EventKind::Timer => Some(Event::Timer(Timer {
                 name: due.name.clone(),
@@ -110,14 +117,14 @@ impl Work {
                 let label = due.name.clone();
                 self.shared
                     .store
-                    .read(move |db| read::sent_message(db, outbox, &label))
+                    .query(move |state| state.sent_message(outbox, label))
                     .await?
                     .map(|sent| Event::DeliveryUpdate(sent, update))
             }
             EventKind::Settled => message
                 .zip(Settlement::deserialize(&due.data).ok())
                 .map(|(message, settlement)| Event::Settled(Arc::clone(message), settlement)),
-            EventKind::Task => due.task.as_ref().and_then(|task| {
+            EventKind::Task => event.task.as_ref().and_then(|task| {
                 Some(Event::Task(TaskReport {
                     task: Task::of(task, &hosted.config.name),
                     news: TaskNews::of(task, due.data.get("news")?)?,
@@ -131,7 +138,7 @@ impl Work {
     async fn renew(
         &mut self,
         hosted: &Arc<Hosted>,
-        due: &DueEvent,
+        due: &row::Event,
         span: &tracing::Span,
     ) -> Result<(), StoreError> {
         let (now, local) = (self.shared.clock.now_ms(), self.shared.clock.local_ms());

@@ -6,9 +6,9 @@ use actix::prelude::*;
 use agentry_core::commit::{Handled, Outcome};
 use agentry_core::rows::{DueMessage, EventRef};
 use agentry_core::{Commit, OutboxId};
-use agentry_protocol::{Authenticity, KnownCommand, Payload};
+use agentry_protocol::{Address, Authenticity, KnownCommand, Payload};
 use agentry_sdk::{Answered, BehaviourError, Event, Message};
-use agentry_store::{StoreError, read};
+use agentry_store::StoreError;
 
 use super::Work;
 use super::settle::Subject;
@@ -143,8 +143,8 @@ impl Work {
             return Ok(true);
         }
         let verified = due.authenticity == Authenticity::Verified;
-        let sender = verified.then(|| due.stored.from.as_str());
-        let lane = sender.map(ToOwned::to_owned);
+        let lane = verified.then(|| due.stored.from.clone());
+        let sender = lane.as_ref().map(Address::as_str);
         if self.paused.contains_key(&lane) {
             return Ok(false);
         }
@@ -158,22 +158,22 @@ impl Work {
             "the sender is over its rate; its messages wait"
         );
         self.shared.metrics.rate_paused();
-        self.paused.insert(lane, until);
+        self.paused.insert(lane.clone(), until);
         let max_wait = hosted.config.common.max_wait;
         let before = now.saturating_sub(millis(max_wait));
-        let (agent, of_sender) = (self.id, sender.map(ToOwned::to_owned));
+        let (agent, of_sender) = (self.id, lane.clone());
         // A seek: messages that still have time cost nothing, however many they are.
         let is_beyond_timeout = self
             .shared
             .store
-            .read(move |db| read::is_beyond_timeout(db, agent, of_sender.as_deref(), before))
+            .query(move |state| state.is_beyond_timeout(agent, of_sender.as_ref(), before))
             .await?;
         if !is_beyond_timeout {
             return Ok(false);
         }
         let timeout = Commit::RateLimitTimeout {
             agent,
-            sender: verified.then(|| due.stored.from.clone()),
+            sender: lane.clone(),
             before,
             reason: format!(
                 "waited for longer than max_wait = {}: its sender is over per_sender_rate = {rate}",
@@ -295,7 +295,7 @@ impl Work {
         let question = self
             .shared
             .store
-            .read(move |db| read::question(db, agent, re))
+            .query(move |state| state.question(agent, re))
             .await?;
         Ok(question
             .filter(|question| reading::is_from(message, &question.recipient))
@@ -318,7 +318,7 @@ impl Work {
         let (agent, id, now) = (self.id, due.id, self.shared.clock.now_ms());
         self.shared
             .store
-            .read(move |db| read::is_being_rebuilt(db, agent, re, id, now))
+            .query(move |state| state.is_being_rebuilt(agent, re, id, now))
             .await
     }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentry_core::commit::{Handled, Outcome, Receipt};
-use agentry_core::rows::{Draft, DueEvent, DueMessage, EventKind, EventRef, Prepared};
+use agentry_core::rows::{Draft, DueMessage, EventKind, EventRef, Prepared};
+use agentry_core::state::row;
 use agentry_core::{Cause, Commit};
 use agentry_protocol::Address;
 use agentry_sdk::durable::{self, Sending};
@@ -26,7 +27,7 @@ const ROOM_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Subject<'a> {
     Message(&'a DueMessage),
-    Event(&'a DueEvent),
+    Event(&'a row::Event),
 }
 
 impl Subject<'_> {
@@ -130,7 +131,8 @@ impl Work {
         if !receipt.canceled.is_empty() {
             self.shared.pool.cancel(&receipt.canceled);
         }
-        let memory = self.memory.entry(instance.name.clone()).or_default();
+        let memory = self.memory.get_or_insert_default();
+        let memory = memory.entry(instance.name.clone()).or_default();
         for (key, value) in state {
             match value {
                 Some(value) => memory.insert(key, value),
@@ -248,7 +250,7 @@ impl Work {
         let event = subject.event();
         if let Subject::Message(message) = subject {
             let verified = message.authenticity == Authenticity::Verified;
-            let lane = verified.then(|| message.stored.from.to_string());
+            let lane = verified.then(|| message.stored.from.clone());
             self.paused.insert(lane, until);
         }
         tracing::debug!(

@@ -4,7 +4,7 @@ use agentry_protocol::Address;
 use serde_json::Value;
 
 use super::claims::Anchor;
-use super::row::{Memory, inbox};
+use super::row::Memory;
 use super::{Refusal, State};
 use crate::Settlement;
 use crate::commit::{Handled, Outcome, Receipt};
@@ -260,25 +260,7 @@ impl State {
         reason: &str,
         at: u64,
     ) -> usize {
-        let late: Vec<InboxId> = match sender {
-            Some(sender) => {
-                let of = |seq, id| inbox::Index::Untried(agent, sender.clone(), seq, InboxId(id));
-                self.inbox
-                    .range(of(i64::MIN, i64::MIN)..=of(i64::MAX, i64::MAX))
-                    .take(TIMEOUT_PAGE)
-                    .filter(|row| row.seen_at < before)
-                    .map(|row| row.id)
-                    .collect()
-            }
-            None => {
-                let seen = |at| inbox::Index::UntriedUnverified(agent, at, InboxId(i64::MIN));
-                self.inbox
-                    .range(seen(0)..seen(before))
-                    .take(TIMEOUT_PAGE)
-                    .map(|row| row.id)
-                    .collect()
-            }
-        };
+        let late = self.late(agent, sender, before, TIMEOUT_PAGE);
         for id in &late {
             self.inbox.change(id, |row| {
                 row.state = InboxState::Dead;

@@ -15,6 +15,9 @@ use crate::rows::{
 /// The reason of a draft that expired before it was signed.
 const EXPIRED: &str = "it expired before it could be sent";
 
+/// The largest amount, and the largest fee: what 64 bits with a sign hold.
+const MAX_AMOUNT: u64 = i64::MAX.unsigned_abs();
+
 impl State {
     /// Adds a transaction and its signed bytes to the outbox. The same origin is the same request:
     /// its first row stays.
@@ -72,6 +75,12 @@ impl State {
         draft: &Draft,
         at: u64,
     ) -> Result<Sent, Refusal> {
+        if let Some(amount) = [draft.amount, draft.fee]
+            .into_iter()
+            .find(|amount| *amount > MAX_AMOUNT)
+        {
+            return Err(Refusal::Amount(amount));
+        }
         let known = self
             .outbox
             .find(&outbox::Index::Origin(draft.origin.clone()));

@@ -7,9 +7,10 @@ mod archived;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
-use std::ops::RangeBounds;
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
+use super::Unwritten;
 use super::usage::{Amount, Kind, Share, Usage, Used};
 use crate::Standing;
 use crate::cause::Cause;
@@ -31,6 +32,12 @@ pub trait Row: Clone + PartialEq {
 
     /// Its entries in the indexes.
     fn indexes(&self) -> Vec<Self::Index>;
+
+    /// Whether an entry is of an index of open rows: of those about which something is still to be
+    /// done. A table over an archive keeps such an index in memory as a whole.
+    fn is_open(_: &Self::Index) -> bool {
+        false
+    }
 
     /// What it uses of an agent's shared resources.
     fn uses(&self) -> Vec<Used> {
@@ -124,7 +131,29 @@ impl<R: Row> Table<R> {
         let ends = ends(&entries);
         match &self.place {
             Place::Memory(memory) => Box::new(memory.range(ends)),
+            Place::Archive(archived) if is_open::<R>(&ends) => {
+                let mut ends = ends;
+                Box::new(std::iter::from_fn(move || {
+                    loop {
+                        let (entry, key) = archived.first_open(ends.clone())?;
+                        ends.0 = Bound::Excluded(entry);
+                        // What cannot be read is an error of the query, and the others go on.
+                        if let Some(row) = archived.get(&key) {
+                            return Some(row);
+                        }
+                    }
+                }))
+            }
             Place::Archive(archived) => Box::new(Pages::new(archived, ends)),
+        }
+    }
+
+    /// The first entry in a range of an index of open rows. No row is read for it.
+    pub fn first_entry(&self, entries: impl RangeBounds<R::Index>) -> Option<R::Index> {
+        let ends = ends(&entries);
+        match &self.place {
+            Place::Memory(memory) => first(&memory.index, ends).map(|(entry, _)| entry),
+            Place::Archive(archived) => archived.first_open(ends).map(|(entry, _)| entry),
         }
     }
 
@@ -193,7 +222,15 @@ impl<R: Row> Table<R> {
         self.fault()
     }
 
-    /// The first error of the archive in the current commit.
+    /// What the archive lacks.
+    pub(super) fn unwritten(&self) -> Unwritten {
+        match &self.place {
+            Place::Memory(_) => Unwritten::default(),
+            Place::Archive(archived) => archived.unwritten(),
+        }
+    }
+
+    /// The first error of the archive in the current commit or query.
     pub(super) fn fault(&self) -> Result<(), ArchiveError> {
         match &self.place {
             Place::Memory(_) => Ok(()),
@@ -216,10 +253,12 @@ impl<R: Row> Table<R> {
         }
     }
 
-    /// Forgets the rows of an archive, and what was not written of them.
-    pub(super) fn forget(&mut self) {
-        if let Place::Archive(archived) = &self.place {
-            archived.forget();
+    /// Forgets the rows of an archive, and what was not written of them, and reads its open rows.
+    /// Returns why one of them cannot be read, if so: it is left out.
+    pub(super) fn reload(&mut self) -> Result<Option<ArchiveError>, ArchiveError> {
+        match &self.place {
+            Place::Memory(_) => Ok(None),
+            Place::Archive(archived) => archived.reload(),
         }
     }
 
@@ -292,6 +331,22 @@ impl<R: Row> Memory<R> {
         }
         before
     }
+}
+
+/// Whether a range is one of an index of open rows.
+fn is_open<R: Row>((from, to): &Ends<R::Index>) -> bool {
+    [from, to].into_iter().any(|end| match end {
+        Bound::Included(entry) | Bound::Excluded(entry) => R::is_open(entry),
+        Bound::Unbounded => false,
+    })
+}
+
+/// The first entry in a range, and its row's key.
+fn first<I: Clone + Ord, K: Clone>(index: &BTreeMap<I, K>, ends: Ends<I>) -> Option<(I, K)> {
+    // A range that ends before it begins would panic.
+    let mut found = (!is_empty_range(&ends)).then(|| index.range(ends))?;
+    let (entry, key) = found.next()?;
+    Some((entry.clone(), key.clone()))
 }
 
 fn ends<I: Clone>(entries: &impl RangeBounds<I>) -> Ends<I> {

@@ -1,12 +1,12 @@
 //! What behaviours did.
 
-use agentry_core::Commit;
-use agentry_core::commit::{Handled, Outcome, TimerSetting};
+use agentry_core::commit::{Handled, Outcome, Step, TimerSetting};
 use agentry_core::rows::{EventId, EventKind, EventRef, EventState, InboxState};
 use agentry_core::state::usage::{Amount, Kind, Share};
+use agentry_core::{Authenticity, Commit, Standing};
 use serde_json::json;
 
-use super::{AGENT, FIRST, Stage, job, outcome};
+use super::{AGENT, FIRST, Stage, address, arrival, job, outcome};
 
 #[test]
 fn a_behaviour_handles_a_message_once() {
@@ -114,5 +114,44 @@ fn the_outcome_of_a_message_waits_for_the_tasks_that_it_started() {
             at: 3_000,
         });
         assert_eq!(told(&stage), state, "task {id}");
+    }
+}
+
+/// One commit stays short, however many messages wait.
+#[test]
+fn messages_beyond_the_rate_limit_timeout_are_moved_a_page_at_a_time() {
+    for authenticity in [Authenticity::Verified, Authenticity::Unverified] {
+        let mut stage = Stage::new();
+        let steps = (0..=u8::MAX).cycle().take(600).zip(0_u32..);
+        let steps = steps.map(|(number, nth)| {
+            let mut arrival = arrival(number, 5);
+            arrival.digest = format!("{nth:064x}").parse().unwrap();
+            arrival.identity = nth.to_string();
+            arrival.authenticity = authenticity;
+            arrival.standing = Standing::unknown(authenticity);
+            Step::Arrival(arrival)
+        });
+        let receipt = stage.see(steps.collect());
+        assert_eq!(receipt.arrived, 600);
+        let seen_at = stage.message(1).seen_at;
+        let mut moved = |before| {
+            let verified = authenticity == Authenticity::Verified;
+            let sender = verified.then(|| address(2));
+            let waits = stage
+                .state
+                .is_beyond_timeout(AGENT, sender.as_ref(), before);
+            let moved = stage.apply(Commit::RateLimitTimeout {
+                agent: AGENT,
+                sender,
+                before,
+                reason: "too long".to_owned(),
+                at: seen_at + 5,
+            });
+            assert_eq!(waits, moved.changed > 0);
+            moved.changed
+        };
+        assert_eq!(moved(seen_at), 0);
+        let pages: Vec<_> = (0..4).map(|_| moved(seen_at + 1)).collect();
+        assert_eq!(pages, [256, 256, 88, 0], "{authenticity:?}");
     }
 }

@@ -23,6 +23,8 @@ pub(crate) trait Stored: Row + std::fmt::Debug {
     const COLUMNS: &'static [&'static str];
     /// How many columns the key has.
     const KEYS: usize = 1;
+    /// The condition of the rows that may have an entry in an index of open rows.
+    const OPEN: &'static str = "false";
     /// An SQL expression that is read after the columns, and a comma before it.
     const MORE: &'static str = "";
 
@@ -44,8 +46,8 @@ pub(crate) trait Stored: Row + std::fmt::Debug {
     /// The values of a key.
     fn key_cells(key: &Self::Key) -> Vec<Cell<'_>>;
 
-    /// Where an entry of an index is.
-    fn entry(entry: &Self::Index) -> Entry<'_>;
+    /// Where an entry of an index is; `None` for an index of open rows, which is in memory.
+    fn entry(entry: &Self::Index) -> Option<Entry<'_>>;
 
     /// Writes what is not in the columns.
     ///
@@ -94,6 +96,8 @@ pub(super) struct Rows<R> {
     db: Database,
     /// The statement that reads the row with a key.
     get: String,
+    /// The statement that reads the open rows.
+    open: String,
     /// The beginning of the statement that reads keys.
     keys: String,
     rows: PhantomData<fn() -> R>,
@@ -106,6 +110,7 @@ impl<R: Stored> Rows<R> {
         Self {
             db: db.clone(),
             get: select_where::<R>(&key),
+            open: select_where::<R>(R::OPEN),
             keys: format!("SELECT {keys} FROM {} WHERE ", R::TABLE),
             rows: PhantomData,
         }
@@ -197,7 +202,7 @@ fn condition<'a, R: Stored>(
 
 fn entry<R: Stored>(end: &Bound<R::Index>) -> Option<Entry<'_>> {
     match end {
-        Bound::Included(entry) | Bound::Excluded(entry) => Some(R::entry(entry)),
+        Bound::Included(entry) | Bound::Excluded(entry) => R::entry(entry),
         Bound::Unbounded => None,
     }
 }
@@ -213,13 +218,10 @@ fn named<R: Stored, T>(
     row: &rusqlite::Row<'_>,
     read: rusqlite::Result<T>,
 ) -> Result<T, StoreError> {
-    read.map_err(|error| match StoreError::from(error) {
-        StoreError::Value(what) => {
-            let keys = (0..R::KEYS).map(|column| crate::column::shown(row, column));
-            let key: Vec<_> = keys.collect();
-            StoreError::value(R::TABLE, &key.join("/"), &what)
-        }
-        other => other,
+    read.map_err(|error| {
+        let keys = (0..R::KEYS).map(|column| crate::column::shown(row, column));
+        let key: Vec<_> = keys.collect();
+        StoreError::from(error).of_row(R::TABLE, &key.join("/"))
     })
 }
 
@@ -234,8 +236,20 @@ impl<R: Stored> Archive<R> for Rows<R> {
         Ok(row.map(read_row).transpose()?)
     }
 
+    fn open(&self, each: &mut dyn FnMut(Result<R, ArchiveError>)) -> Result<(), ArchiveError> {
+        let db = self.db.lock();
+        let mut statement = db.prepare(&self.open).map_err(StoreError::from)?;
+        let mut rows = statement.query([]).map_err(StoreError::from)?;
+        while let Some(row) = rows.next().map_err(StoreError::from)? {
+            each(read_row(row).map_err(ArchiveError::from));
+        }
+        Ok(())
+    }
+
     fn find(&self, entry: &R::Index) -> Result<Option<R::Key>, ArchiveError> {
-        let entry = R::entry(entry);
+        let Some(entry) = R::entry(entry) else {
+            return Ok(None);
+        };
         let mut condition = conditions(entry.columns, 0);
         if !entry.condition.is_empty() {
             let _ = write!(condition, " AND {}", entry.condition);
@@ -394,12 +408,7 @@ mod tests {
                 inbox::Index::Prunable(AGENT, "stranger", text(), at, InboxId(id))
             })),
             plan::<Message>(all(|_, id| inbox::Index::Returned(id, InboxId(id)))),
-            plan::<Message>(all(|_, id| {
-                inbox::Index::Untried(AGENT, any(), id, InboxId(id))
-            })),
-            plan::<Message>(all(|at, id| {
-                inbox::Index::UntriedUnverified(AGENT, at, InboxId(id))
-            })),
+            plan::<Message>(all(|_, id| inbox::Index::Arrived(AGENT, InboxId(id)))),
             plan::<Forged>(all(inbox::ForgedIndex::Seen)),
             plan::<Forged>(all(|at, id| inbox::ForgedIndex::Oldest(AGENT, at, id))),
             plan::<Event>(all(|_, id| {
@@ -418,6 +427,9 @@ mod tests {
             plan::<Outgoing>(all(|at, id| {
                 outbox::Index::Since(BlockHeight(at), OutboxId(id))
             })),
+            plan::<Outgoing>(all(|_, id| {
+                outbox::Index::Resend(OutboxId(1), OutboxId(id))
+            })),
             plan::<Outgoing>(all(|_, id| outbox::Index::Inbox(InboxId(1), OutboxId(id)))),
             plan::<Outgoing>(all(|_, id| {
                 outbox::Index::Failed(AgentId(id), OutboxId(id))
@@ -426,7 +438,6 @@ mod tests {
             plan::<Outgoing>(all(|at, id| {
                 outbox::Index::Prunable(AGENT, "stranger", text(), "final", at, OutboxId(id))
             })),
-            plan::<Tracking>(all(|at, id| (AGENT, at, OutboxId(id)))),
             plan::<Task>(all(|_, id| task::Index::Inbox(InboxId(1), TaskId(id)))),
             plan::<Task>(all(|at, id| task::Index::Ended(at, TaskId(id)))),
             plan::<Task>(all(|at, id| {
@@ -439,6 +450,7 @@ mod tests {
             plan::<Card>(all(card::Index::Expires)),
             plan::<Spending>(all(|at, _| (AGENT, at, "own", String::new()))),
             plan::<Sighting>(all(|at, id| sighting::Index::Height(BlockHeight(at), id))),
+            plan::<Sighting>(all(|_, id| sighting::Index::Hash(AGENT, hash, id))),
             plan::<Sighting>(all(sighting::Index::Seen)),
             plan::<Sighting>(all(|_, id| {
                 let message = MessageId::new(1, [0; 10]);

@@ -17,8 +17,6 @@ pub(crate) enum Cell<'a> {
     Integer(i64),
     Real(f64),
     Text(Cow<'a, str>),
-    /// A number that no column holds.
-    TooLarge(u64),
 }
 
 impl Cell<'_> {
@@ -31,11 +29,6 @@ impl Cell<'_> {
     /// as all above it.
     pub(super) fn whole(value: u64) -> Self {
         Cell::Integer(integer(value))
-    }
-
-    /// A number that is stored exactly, or not at all.
-    pub(super) fn exact(value: u64) -> Self {
-        i64::try_from(value).map_or(Cell::TooLarge(value), Cell::Integer)
     }
 
     pub(super) fn flag(value: bool) -> Self {
@@ -78,18 +71,9 @@ impl ToSql for Cell<'_> {
             Cell::Integer(value) => ToSqlOutput::Owned(Value::Integer(*value)),
             Cell::Real(value) => ToSqlOutput::Owned(Value::Real(*value)),
             Cell::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-            Cell::TooLarge(value) => {
-                let error = Box::new(TooLarge(*value));
-                return Err(rusqlite::Error::ToSqlConversionFailure(error));
-            }
         })
     }
 }
-
-/// A number is too large for a column.
-#[derive(Debug, thiserror::Error)]
-#[error("{0} is more than the store can hold; the most is {most}", most = i64::MAX)]
-struct TooLarge(u64);
 
 /// Reads the columns of a row one after the other.
 pub(crate) struct Columns<'a> {
@@ -193,29 +177,5 @@ impl<'a> Columns<'a> {
         let at = self.step();
         self.step();
         cause::read(self.row, at)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rusqlite::{Connection, params};
-
-    use super::*;
-
-    #[test]
-    fn a_number_is_stored_exactly_or_refused_by_name() {
-        let db = Connection::open_in_memory().unwrap();
-        let kept = |value: u64| {
-            db.query_row("SELECT ?1", params![Cell::exact(value)], |row| {
-                Columns::of(row).whole()
-            })
-        };
-        for value in [0, 1, u64::from(u32::MAX), i64::MAX.unsigned_abs()] {
-            assert_eq!(kept(value).unwrap(), value);
-        }
-        for value in [1 << 63, u64::MAX] {
-            let error = kept(value).unwrap_err().to_string();
-            assert!(error.contains(&value.to_string()), "{error}");
-        }
     }
 }

@@ -1,19 +1,21 @@
 //! Laws over random histories of all commits.
 //!
-//! A state in memory is the referee of the one over the tables: after every group of commits both must
-//! hold the same rows and have given the same answers. And each commit, applied a second time in
-//! a row, must change nothing.
+//! A state in memory is the referee of the one over the log and the tables: both must give the same
+//! answers, and hold the same rows whenever the tables are written, even if the process ended
+//! before. And each commit, applied a second time in a row, must change nothing.
 
 mod commits;
 mod rows;
 
 use agentry_core::commit::{Commit, HostedAgent, Receipt};
 use agentry_core::rows::{Draft, Prepared};
+use agentry_core::state::due::Turn;
 use agentry_core::{AgentId, OutboxId, State};
 use agentry_protocol::{Address, BlockHeight, Json, TransactionHash};
 use proptest::prelude::*;
 
 use super::{Database, Tables};
+use crate::log::{Local, Log, Memory};
 use crate::{StoreError, schema};
 use rows::Rows;
 
@@ -43,6 +45,27 @@ fn difference(one: &Rows, other: &Rows) -> String {
         .join("\n")
 }
 
+/// What is due for each agent, and what else the runtime asks the state.
+fn due(state: &State) -> Vec<String> {
+    let of_agent = |agent| {
+        let mut turn = Turn::default();
+        turn.unverified_paused = agent == 1;
+        let (agent, far) = (AgentId(agent), BlockHeight(u64::MAX));
+        let due = state.due(agent, commits::NOW, far, &mut turn, 5);
+        let messages: Vec<_> = due.messages.iter().map(|message| message.id).collect();
+        let events: Vec<_> = due.events.iter().map(|event| event.row.id).collect();
+        format!(
+            "{messages:?} {events:?} {:?} {:?} {:?} {:?}",
+            due.overdue,
+            due.next_at,
+            state.memory_of(agent),
+            state.is_beyond_timeout(agent, None, commits::NOW),
+        )
+    };
+    let all = format!("{:?}", state.agents_due(commits::NOW));
+    (1..4).map(of_agent).chain([all]).collect()
+}
+
 /// Applies a group of commits to the tables.
 fn apply_to(tables: &mut Tables, group: &[Commit]) -> Vec<Option<String>> {
     let commits: Vec<_> = group.iter().collect();
@@ -55,23 +78,54 @@ fn apply_to(tables: &mut Tables, group: &[Commit]) -> Vec<Option<String>> {
     answers.into_iter().map(answer).collect()
 }
 
-/// Applies a history to both, and compares them after every group of commits. A step tells whether
-/// its group ends with it.
-fn agree(history: &[(commits::Step, bool)]) -> Result<(), TestCaseError> {
+/// What follows a step of a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// The next step is in the same group.
+    More,
+    /// The group is applied.
+    Apply,
+    /// The group is applied, and the tables are written.
+    Write,
+    /// The group is applied, and the process ends: another goes on from the log and the tables.
+    Crash,
+}
+
+fn then() -> impl Strategy<Value = Then> {
+    prop_oneof![
+        3 => Just(Then::More),
+        2 => Just(Then::Apply),
+        2 => Just(Then::Write),
+        1 => Just(Then::Crash),
+    ]
+}
+
+/// Applies a history to both, and compares their answers after every group of commits, and their
+/// rows whenever the tables are written.
+fn agree(history: &[(commits::Step, Then)], in_memory: bool) -> Result<(), TestCaseError> {
     let db = schema::in_memory().unwrap();
     db.pragma_update(None, "foreign_keys", true).unwrap();
     let db = Database::new(db);
-    let mut tables = Tables::open(&db).unwrap();
+    let memory = Memory::default();
+    let open = || {
+        let log: Box<dyn Log> = match in_memory {
+            true => Box::new(memory.clone()),
+            false => Box::new(Local::open(&db).unwrap()),
+        };
+        Tables::open(&db, log).unwrap()
+    };
+    let mut tables = open();
     let mut state = State::default();
     let (mut group, mut of_group) = (Vec::new(), Vec::new());
-    for (at, (step, is_last)) in history.iter().enumerate() {
+    for (at, (step, then)) in history.iter().enumerate() {
         let commit = commits::commit(step, &state);
         let json = serde_json::to_string(&commit).unwrap();
         let read: Commit = serde_json::from_str(&json).unwrap();
         prop_assert_eq!(&read, &commit, "serialised");
         of_group.push(state.apply(&commit).ok().as_ref().map(text));
         group.push(commit);
-        if !is_last && at + 1 < history.len() {
+        let is_last = at + 1 == history.len();
+        if *then == Then::More && !is_last {
             continue;
         }
 
@@ -87,6 +141,15 @@ fn agree(history: &[(commits::Step, bool)]) -> Result<(), TestCaseError> {
                 serde_json::to_string(commit).unwrap()
             );
         }
+        if *then == Then::Crash {
+            tables = open();
+        }
+        let due_in_tables = tables.query(due).unwrap();
+        prop_assert_eq!(due_in_tables, due(&state), "what is due after {}", json);
+        if *then != Then::Write && !is_last {
+            continue;
+        }
+        tables.write().unwrap();
         let (of_tables, of_state) = (rows::of_tables(&db.lock()), rows::of_state(&state));
         prop_assert!(
             of_tables == of_state,
@@ -102,6 +165,7 @@ fn agree(history: &[(commits::Step, bool)]) -> Result<(), TestCaseError> {
         }
         let before = rows::ranked(of_tables);
         apply_to(&mut tables, std::slice::from_ref(commit));
+        tables.write().unwrap();
         let _ = state.apply(commit);
         for after in [rows::of_tables(&db.lock()), rows::of_state(&state)] {
             let after = rows::ranked(after);
@@ -127,9 +191,10 @@ proptest! {
 
     #[test]
     fn the_tables_and_the_state_agree_after_every_commit(
-        history in prop::collection::vec((commits::step(), any::<bool>()), 1..60)
+        history in prop::collection::vec((commits::step(), then()), 1..60),
+        in_memory: bool,
     ) {
-        agree(&history)?;
+        agree(&history, in_memory)?;
     }
 }
 
@@ -137,7 +202,7 @@ proptest! {
 #[test]
 fn a_row_that_changed_in_the_same_group_is_found_as_it_is_now() {
     let db = Database::new(schema::in_memory().unwrap());
-    let mut tables = Tables::open(&db).unwrap();
+    let mut tables = Tables::open(&db, Box::new(Local::open(&db).unwrap())).unwrap();
     let to = Address::from_chain("ait1any").unwrap();
     let host = Commit::Host {
         agents: vec![HostedAgent {

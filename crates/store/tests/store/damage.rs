@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use agentry_core::commit::{CardSeen, Handled, Observation, Outcome, Step, TimerSetting};
 use agentry_core::rows::{EventRef, ReceiptRequest};
+use agentry_core::state::due::Turn;
 use agentry_core::{AgentId, Commit, InboxId, TaskStart};
 use agentry_protocol::{BlockHash, BlockHeight, TransactionHash};
 use agentry_store::check::{Depth, Seen, at_rest, check};
-use agentry_store::read::{self, Turn};
+use agentry_store::read;
 use agentry_store::{Condition, Reader, Store, StoreError, open_for_a_look, open_for_reading};
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -389,16 +390,16 @@ async fn an_impossible_value_is_named_by_table_row_and_column() {
             "meta chain_id: column \"value\"",
         ),
         (
-            "DROP INDEX inbox_due",
-            "index inbox_due differs from its definition",
+            "DROP INDEX inbox_waiting",
+            "index inbox_waiting differs from its definition",
         ),
         (
             "PRAGMA foreign_keys = OFF; DELETE FROM agent WHERE id = 3",
             "refers to a missing row of agent",
         ),
         (
-            "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, '''waiting''', '''waitinh''') WHERE name = 'inbox_due'",
-            "index inbox_due differs from its definition",
+            "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, '''waiting''', '''waitinh''') WHERE name = 'inbox_waiting'",
+            "index inbox_waiting differs from its definition",
         ),
     ] {
         let (_dir, path) = rich().await;
@@ -480,24 +481,27 @@ async fn an_impossible_value_is_an_error_wherever_it_is_read() {
     drop(db);
     let store = Store::open(&path).unwrap();
     let condition = store.condition();
-    assert_eq!(*condition.borrow(), Condition::Well);
-    let due = |agent| {
-        move |db: &Reader| {
+    // An open row is read at once, and left out.
+    let reason = condition.borrow().clone();
+    assert!(
+        matches!(&reason, Condition::Spoiled(what) if what.contains("kind")),
+        "{reason:?}"
+    );
+    let due = async |agent| {
+        let due = store.query(move |state| {
             let (turn, far) = (&mut Turn::default(), BlockHeight(1_000));
-            read::due(db, AgentId(agent), 10_000, far, turn, 8)
-        }
+            state.due(AgentId(agent), 10_000, far, turn, 8)
+        });
+        let messages = due.await?.messages.into_iter();
+        let read = messages.map(|message| store.report(read::due_message(&message)));
+        read.collect::<Result<Vec<_>, _>>()
     };
     let value = |error: Option<StoreError>, part: &str| {
         let error = error.expect("it is refused");
         assert!(matches!(error, StoreError::Value(_)), "{error}");
         assert!(error.to_string().contains(part), "{error}");
     };
-    value(store.read(due(1)).await.err(), "stored");
-    let reason = condition.borrow().clone();
-    assert!(
-        matches!(&reason, Condition::Spoiled(what) if what.contains("stored")),
-        "{reason:?}"
-    );
+    value(due(1).await.err(), "inbox 1");
     value(
         store
             .read(|db| read::task(db, agentry_core::TaskId(1)))
@@ -572,11 +576,14 @@ async fn a_damaged_store_without_sums_is_named_or_can_be_read() {
             Ok(()) => {
                 left += 1;
                 let store = Store::open(&path).unwrap();
-                let due = store.read(|db| {
+                let due = store.query(|state| {
                     let (turn, far) = (&mut Turn::default(), BlockHeight(1_000));
-                    read::due(db, AGENT, 10_000, far, turn, 8)
+                    state.due(AGENT, 10_000, far, turn, 8)
                 });
-                due.await.unwrap_or_else(|error| panic!("{what}: {error}"));
+                let due = due.await.unwrap_or_else(|error| panic!("{what}: {error}"));
+                for message in due.messages {
+                    read::due_message(&message).unwrap_or_else(|error| panic!("{what}: {error}"));
+                }
             }
         }
     }

@@ -24,7 +24,7 @@ use agentry_protocol::{
     Address, BlockHeight, ChainId, Json, Limits, Number, Seed, SignedTransaction, SigningKey,
     Transaction,
 };
-use agentry_store::Store;
+use agentry_store::{Store, open_for_reading};
 use rusqlite::{Connection, OpenFlags};
 
 /// The wallet with this byte as its seed.
@@ -54,6 +54,8 @@ pub(crate) async fn store(agents: u8) -> (tempfile::TempDir, Store, Vec<AgentId>
 
 /// A connection of the test's own to the store, for what no function of the crate reads.
 pub(crate) fn sql(store: &Store) -> Connection {
+    // Waits until the tables have what was committed.
+    drop(open_for_reading(store.path()).unwrap());
     Connection::open_with_flags(store.path(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
 }
 

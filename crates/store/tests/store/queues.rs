@@ -2,11 +2,12 @@
 
 use agentry_core::commit::{PostResult, QueueTarget, Step};
 use agentry_core::rows::EventRef;
+use agentry_core::state::due::{Due, Turn};
 use agentry_core::{AgentId, Commit, InboxId, OutboxId};
 use agentry_protocol::{Address, BlockHeight};
 use agentry_store::Store;
 use agentry_store::list::{self, Filter};
-use agentry_store::read::{self, Due, Turn};
+use agentry_store::read;
 
 use super::{arrival, draft, observe, outcome, own, prepared, store};
 
@@ -15,9 +16,9 @@ const NOW: u64 = 10_000;
 /// What is due when the verified sender `after` had the last turn.
 async fn due(store: &Store, agent: AgentId, after: Option<&str>, limit: usize) -> Due {
     let mut turn = Turn::default();
-    after.unwrap_or_default().clone_into(&mut turn.verified);
+    turn.verified = after.map(|after| Address::from_chain(after).unwrap());
     store
-        .read(move |db| read::due(db, agent, NOW, BlockHeight(100), &mut turn, limit))
+        .query(move |state| state.due(agent, NOW, BlockHeight(100), &mut turn, limit))
         .await
         .unwrap()
 }
@@ -161,7 +162,7 @@ async fn a_withdrawn_message_waits_to_be_seen_again() {
     assert_eq!(receipt.due, agents);
     let due = due(&store, agents[0], None, 8).await;
     assert_eq!(due.messages.len(), 1);
-    assert_eq!(due.messages[0].height, BlockHeight(6));
+    assert_eq!(due.messages[0].height, Some(BlockHeight(6)));
 }
 
 #[tokio::test]
@@ -284,12 +285,12 @@ async fn senders_take_turns() {
     let first = due(&store, agents[0], None, 3).await.messages;
     let senders: std::collections::BTreeSet<String> = first
         .iter()
-        .map(|message| message.stored.from.to_string())
+        .map(|message| message.sender.to_string())
         .collect();
     assert_eq!(senders.len(), 3, "each sender has one of three places");
-    let last = first[0].stored.from.to_string();
+    let last = first[0].sender.to_string();
     let next = due(&store, agents[0], Some(&last), 1).await.messages;
-    assert_ne!(next[0].stored.from.to_string(), last, "the turns continue");
+    assert_ne!(next[0].sender.to_string(), last, "the turns continue");
 }
 
 #[tokio::test]
@@ -477,9 +478,9 @@ async fn many_senders_with_nothing_due_are_examined_in_several_pulls() {
     loop {
         let mut at = turn.clone();
         let (found, at) = store
-            .read(move |db| {
-                let due = read::due(db, agent, NOW, BlockHeight(100), &mut at, 8)?;
-                Ok((due, at))
+            .query(move |state| {
+                let due = state.due(agent, NOW, BlockHeight(100), &mut at, 8);
+                (due, at)
             })
             .await
             .unwrap();
@@ -512,10 +513,10 @@ async fn a_message_expired_only_by_the_local_clock_waits_and_delays_no_other() {
     ];
     store.commit(observe(steps)).await.unwrap();
     let found = store
-        .read(move |db| {
+        .query(move |state| {
             let mut turn = Turn::default();
             turn.doubted = NOW - 100..NOW;
-            read::due(db, agent, NOW, BlockHeight(100), &mut turn, 8)
+            state.due(agent, NOW, BlockHeight(100), &mut turn, 8)
         })
         .await
         .unwrap();
@@ -529,7 +530,7 @@ async fn every_agent_with_something_due_is_found() {
     let (_dir, store, agents) = store(3).await;
     let found = |store: Store, now| async move {
         store
-            .read(move |db| read::agents_due(db, now))
+            .query(move |state| state.agents_due(now))
             .await
             .unwrap()
     };

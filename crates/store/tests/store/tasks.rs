@@ -2,11 +2,12 @@
 
 use agentry_core::commit::{Handled, Outcome, Step, TaskEnd, TimerSetting};
 use agentry_core::rows::{Draft, EventId, EventKind, EventRef, ReceiptRequest, TaskId, TaskState};
+use agentry_core::state::due::Turn;
 use agentry_core::state::row::Task;
 use agentry_core::{AgentId, Cause, Commit, InboxId, Standing, TaskOutput, TaskStart};
 use agentry_protocol::BlockHeight;
 use agentry_store::Store;
-use agentry_store::read::{self, Lane, Turn};
+use agentry_store::read::{self, Lane};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -134,15 +135,15 @@ async fn a_task_starts_no_sooner_than_allowed_and_its_end_is_not_reported_before
     store.commit(Commit::Outcome(cancel)).await.unwrap();
     store.commit(end(2, 0, failed())).await.unwrap();
     let events = async |now| {
-        let read = move |db: &_| {
+        let due = store.query(move |state| {
             let through = BlockHeight(9);
-            read::due(db, agent, now, through, &mut Turn::default(), 9)
-        };
-        let due = store.read(read).await.unwrap();
+            state.due(agent, now, through, &mut Turn::default(), 9)
+        });
+        let due = due.await.unwrap();
         let of_tasks = due
             .events
             .iter()
-            .filter(|event| event.kind == EventKind::Task);
+            .filter(|event| event.row.kind == EventKind::Task);
         of_tasks.count()
     };
     assert_eq!((events(8_999).await, events(9_000).await), (0, 2));
@@ -312,14 +313,14 @@ async fn everything_that_follows_from_a_message_has_its_sender_as_cause() {
     store.commit(begin(1, 0)).await.unwrap();
     store.commit(end(1, 1, completed("x"))).await.unwrap();
     let due = store
-        .read(move |db| read::due(db, agent, 9_000, BlockHeight(9), &mut Turn::default(), 8))
+        .query(move |state| state.due(agent, 9_000, BlockHeight(9), &mut Turn::default(), 8))
         .await
         .unwrap();
     let kinds: Vec<_> = due
         .events
         .iter()
-        .filter(|event| event.cause == cause)
-        .map(|event| event.kind)
+        .filter(|event| event.row.cause == cause)
+        .map(|event| event.row.kind)
         .collect();
     assert_eq!(
         kinds,

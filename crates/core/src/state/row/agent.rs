@@ -62,14 +62,14 @@ pub struct Memory {
 
 impl Row for Memory {
     type Key = (AgentId, String, String);
-    type Index = ();
+    type Index = Self::Key;
 
     fn key(&self) -> Self::Key {
         (self.agent, self.behaviour.clone(), self.key.clone())
     }
 
-    fn indexes(&self) -> Vec<()> {
-        Vec::new()
+    fn indexes(&self) -> Vec<Self::Key> {
+        vec![self.key()]
     }
 
     fn bytes(&self) -> usize {

@@ -45,6 +45,8 @@ pub struct Event {
 /// How an event is found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Index {
+    /// Waiting, by the time at which it is due.
+    Waiting(AgentId, u64, EventId),
     /// A timer, by its name.
     Timer(AgentId, String, String),
     /// An agent's renewal of its card.
@@ -65,8 +67,12 @@ impl Row for Event {
         self.id
     }
 
+    fn is_open(entry: &Index) -> bool {
+        matches!(entry, Index::Waiting(..))
+    }
+
     fn indexes(&self) -> Vec<Index> {
-        let mut entries = Vec::with_capacity(2);
+        let mut entries = Vec::with_capacity(3);
         let (agent, behaviour, name) = (self.agent, &self.behaviour, &self.name);
         match self.kind {
             EventKind::Timer => {
@@ -82,8 +88,10 @@ impl Row for Event {
         if let Some(inbox) = self.inbox {
             entries.push(Index::Inbox(inbox, self.id));
         }
-        if self.state == EventState::Dead {
-            entries.push(Index::Dead(agent, self.id));
+        match self.state {
+            EventState::Waiting => entries.push(Index::Waiting(agent, self.due_at, self.id)),
+            EventState::Dead => entries.push(Index::Dead(agent, self.id)),
+            EventState::Held => {}
         }
         entries
     }

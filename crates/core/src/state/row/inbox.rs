@@ -69,6 +69,12 @@ pub struct Message {
 }
 
 impl Message {
+    /// Whether it waits for its first attempt, which nothing but its turn and its sender's rate
+    /// delays.
+    pub const fn is_untried(&self) -> bool {
+        self.attempts == 0 && self.due_at == 0
+    }
+
     /// Whose share of the agent's resources it uses.
     pub fn cause(&self) -> Cause {
         Cause::of(self.standing, &self.sender)
@@ -78,15 +84,35 @@ impl Message {
 /// A text after all addresses.
 const LAST: &str = "\u{10ffff}";
 
+/// A queue of an agent's waiting messages, in which their senders take turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Messages that take priority; they are in one of the other lanes, too.
+    Urgent,
+    /// Messages of verified senders.
+    Verified,
+    /// Messages of unverified senders.
+    Unverified,
+}
+
 /// How a message is found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Index {
+    /// Waiting, by the sender, the time at which it is due and the order of arrival. `None` is
+    /// before all senders.
+    Waiting(AgentId, Lane, Option<Address>, u64, i64, InboxId),
+    /// Waiting, of an unverified sender, never tried, by the time at which it was seen.
+    Untried(AgentId, u64, InboxId),
+    /// Waiting, of a verified sender, by the transaction that it answers.
+    Answers(AgentId, TransactionHash, InboxId),
     /// By the sender and what identifies it.
     Identity(AgentId, Address, String),
     /// By its digest.
     Digest(AgentId, MessageDigest),
     /// By its block.
     Height(BlockHeight, InboxId),
+    /// Waiting, in the order of arrival.
+    Arrived(AgentId, InboxId),
     /// A dead letter.
     Dead(AgentId, InboxId),
     /// Settled at this time.
@@ -95,10 +121,6 @@ pub enum Index {
     Prunable(AgentId, &'static str, String, u64, InboxId),
     /// In a block again after a withdrawal, in the order of arrival.
     Returned(i64, InboxId),
-    /// A verified sender's message that was never tried, in the order of arrival.
-    Untried(AgentId, Address, i64, InboxId),
-    /// An unverified sender's message that was never tried, by the time at which it was seen.
-    UntriedUnverified(AgentId, u64, InboxId),
 }
 
 impl Index {
@@ -119,6 +141,13 @@ impl Row for Message {
 
     fn key(&self) -> InboxId {
         self.id
+    }
+
+    fn is_open(entry: &Index) -> bool {
+        matches!(
+            entry,
+            Index::Waiting(..) | Index::Untried(..) | Index::Answers(..)
+        )
     }
 
     fn indexes(&self) -> Vec<Index> {
@@ -142,15 +171,24 @@ impl Row for Message {
                 entries.push(Index::Prunable(self.agent, standing, sender, at, self.id));
             }
         }
-        if self.state == InboxState::Waiting && self.attempts == 0 && self.due_at == 0 {
-            entries.push(match self.authenticity {
-                Authenticity::Verified => {
-                    Index::Untried(self.agent, self.sender.clone(), self.seq, self.id)
+        if self.state == InboxState::Waiting {
+            let waiting = |lane| {
+                let sender = Some(self.sender.clone());
+                Index::Waiting(self.agent, lane, sender, self.due_at, self.seq, self.id)
+            };
+            entries.push(Index::Arrived(self.agent, self.id));
+            if self.urgent {
+                entries.push(waiting(Lane::Urgent));
+            }
+            if self.authenticity == Authenticity::Verified {
+                entries.push(waiting(Lane::Verified));
+                entries.extend(self.re.map(|re| Index::Answers(self.agent, re, self.id)));
+            } else {
+                entries.push(waiting(Lane::Unverified));
+                if self.is_untried() {
+                    entries.push(Index::Untried(self.agent, self.seen_at, self.id));
                 }
-                Authenticity::Unverified | Authenticity::Forged => {
-                    Index::UntriedUnverified(self.agent, self.seen_at, self.id)
-                }
-            });
+            }
         }
         entries
     }

@@ -7,7 +7,7 @@ use agentry_protocol::{
 };
 
 use crate::cause::Cause;
-use crate::rows::{AgentId, InboxId, OutboxId, OutboxState, ReceiptState};
+use crate::rows::{AgentId, Draft, InboxId, OutboxId, OutboxState, ReceiptState};
 use crate::state::table::Row;
 use crate::state::usage::{Kind, Used};
 
@@ -82,6 +82,21 @@ pub struct Signed {
 }
 
 impl Outgoing {
+    /// What it was requested to be. Who receives delivery updates on it is not a part of the row.
+    pub fn draft(&self) -> Draft {
+        Draft {
+            origin: self.origin.clone(),
+            recipient: self.recipient.clone(),
+            amount: self.amount,
+            fee: self.fee,
+            payload: self.payload.clone(),
+            message_id: self.message_id,
+            expires_at: self.expires_at,
+            cause: self.cause.clone(),
+            receipt: None,
+        }
+    }
+
     /// What the wallet pays for it.
     pub const fn cost(&self) -> u64 {
         self.amount.saturating_add(self.fee)
@@ -121,6 +136,8 @@ pub enum Index {
     Failed(AgentId, OutboxId),
     /// Settled at this time.
     Settled(u64, OutboxId),
+    /// By the first transaction that carried its message.
+    Resend(OutboxId, OutboxId),
     /// Settled, by the words of the cause, state and time.
     Prunable(AgentId, &'static str, String, &'static str, u64, OutboxId),
 }
@@ -167,6 +184,9 @@ impl Row for Outgoing {
         }
         if let Some(inbox) = self.inbox {
             entries.push(Index::Inbox(inbox, id));
+        }
+        if let Some(first) = self.resend_of {
+            entries.push(Index::Resend(first, id));
         }
         if self.state == OutboxState::Failed {
             entries.push(Index::Failed(self.agent, id));
@@ -247,6 +267,10 @@ impl Row for Tracking {
 
     fn key(&self) -> OutboxId {
         self.outbox
+    }
+
+    fn is_open(_: &Self::Index) -> bool {
+        true
     }
 
     /// By the time at which it is overdue.

@@ -64,6 +64,8 @@ impl Sighting {
 pub enum Index {
     /// By its digest.
     Digest(AgentId, MessageDigest),
+    /// By its hash.
+    Hash(AgentId, TransactionHash, i64),
     /// By its block.
     Height(BlockHeight, i64),
     /// By the time at which it was seen.
@@ -88,6 +90,7 @@ impl Row for Sighting {
         let (agent, id) = (self.agent, self.id);
         let mut entries = vec![
             Index::Digest(agent, self.digest),
+            Index::Hash(agent, self.hash, id),
             Index::Seen(self.seen_at, id),
         ];
         if let Some(height) = self.block {

@@ -12,10 +12,11 @@ use std::fmt::Debug;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::Row;
+use super::{Row, first};
 use crate::Standing;
 use crate::cause::Cause;
 use crate::rows::AgentId;
+use crate::state::Unwritten;
 use crate::state::usage::{Amount, Kind, Share, Used, shares};
 
 /// The ends of a range of entries, both in the same index.
@@ -34,7 +35,14 @@ pub trait Archive<R: Row>: Shares + Debug + Send {
     /// The archive cannot be read.
     fn get(&self, key: &R::Key) -> Result<Option<R>, ArchiveError>;
 
-    /// The key of the row with an entry in an index.
+    /// Reads all rows that may have an entry in an [index of open rows](Row::is_open). A row that
+    /// cannot be read is an error of that row.
+    ///
+    /// # Errors
+    /// The archive cannot be read.
+    fn open(&self, row: &mut dyn FnMut(Result<R, ArchiveError>)) -> Result<(), ArchiveError>;
+
+    /// The key of the row with an entry in an index, unless it is one of open rows.
     ///
     /// # Errors
     /// The archive cannot be read.
@@ -128,8 +136,10 @@ impl<K: Ord + Clone, V: PartialEq> Remembered<K, V> {
 pub(super) struct Archived<R: Row> {
     archive: Box<dyn Archive<R>>,
     rows: RefCell<Remembered<R::Key, Option<Arc<R>>>>,
-    /// The entries of the rows that changed.
+    /// The entries of the rows that changed, in other indexes than those of open rows.
     entries: RefCell<BTreeMap<R::Index, R::Key>>,
+    /// The indexes of open rows.
+    open: RefCell<BTreeMap<R::Index, R::Key>>,
     shares: RefCell<Remembered<ShareKey, Amount>>,
     /// About how many bytes were read and changed since the table forgot its rows last.
     bytes: Cell<usize>,
@@ -147,6 +157,7 @@ impl<R: Row> Archived<R> {
             archive,
             rows: RefCell::default(),
             entries: RefCell::default(),
+            open: RefCell::default(),
             shares: RefCell::default(),
             bytes: Cell::default(),
             empty: Cell::default(),
@@ -201,7 +212,16 @@ impl<R: Row> Archived<R> {
         self.bytes.set(self.bytes.get().saturating_add(bytes));
     }
 
+    /// The first entry in a range of an index of open rows, and its row's key.
+    pub(super) fn first_open(&self, ends: Ends<R::Index>) -> Option<(R::Index, R::Key)> {
+        first(&self.open.borrow(), ends)
+    }
+
     pub(super) fn find(&self, entry: &R::Index) -> Option<Arc<R>> {
+        if R::is_open(entry) {
+            let key = self.open.borrow().get(entry).cloned()?;
+            return self.get(&key);
+        }
         if let Some(key) = self.entries.borrow().get(entry) {
             return self.get(key);
         }
@@ -275,14 +295,21 @@ impl<R: Row> Archived<R> {
         }
         self.count_bytes(row.as_deref());
         let mut entries = self.entries.borrow_mut();
+        let mut open = self.open.borrow_mut();
         let mut rows = self.rows.borrow_mut();
-        if rows.unwritten.contains_key(key) {
-            for entry in before.iter().flat_map(|row| row.indexes()) {
+        for entry in before.iter().flat_map(|row| row.indexes()) {
+            if R::is_open(&entry) {
+                open.remove(&entry);
+            } else if rows.unwritten.contains_key(key) {
                 entries.remove(&entry);
             }
         }
         for entry in row.iter().flat_map(|row| row.indexes()) {
-            entries.insert(entry, key.clone());
+            if R::is_open(&entry) {
+                open.insert(entry, key.clone());
+            } else {
+                entries.insert(entry, key.clone());
+            }
         }
         rows.set(key.clone(), before.clone(), row);
         before
@@ -360,12 +387,36 @@ impl<R: Row> Archived<R> {
         self.empty.set(None);
     }
 
+    pub(super) fn unwritten(&self) -> Unwritten {
+        Unwritten {
+            rows: self.rows.borrow().unwritten.len(),
+            bytes: self.bytes.get(),
+        }
+    }
+
     /// Forgets the error of a commit that is undone.
     pub(super) fn undo(&self) {
         self.fault.take();
     }
 
-    pub(super) fn forget(&self) {
+    pub(super) fn reload(&self) -> Result<Option<ArchiveError>, ArchiveError> {
+        self.forget();
+        self.fault.take();
+        let mut open = BTreeMap::new();
+        let mut unreadable = None;
+        self.archive.open(&mut |row| match row {
+            Ok(row) => {
+                let entries = row.indexes().into_iter().filter(|entry| R::is_open(entry));
+                open.extend(entries.map(|entry| (entry, row.key())));
+            }
+            Err(error) => unreadable = Some(error),
+        })?;
+        self.open.replace(open);
+        Ok(unreadable)
+    }
+
+    /// Forgets the rows, but not which are open.
+    fn forget(&self) {
         self.rows.take();
         self.entries.take();
         self.shares.take();

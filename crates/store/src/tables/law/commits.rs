@@ -23,6 +23,9 @@ use serde_json::{Value, json};
 /// The time of the first commit, in milliseconds since the epoch.
 const START: u64 = 1_795_000_000_000;
 
+/// A time at which much is due, and some is not.
+pub(super) const NOW: u64 = START + 100 * 600_000;
+
 /// The random numbers of one commit. What they mean depends on the commit.
 #[derive(Clone, Debug)]
 pub(super) struct Step {

@@ -76,6 +76,9 @@ pub(super) fn of_tables(db: &Connection) -> Rows {
         let rows = rows.unwrap().map(Result::unwrap);
         // No block is final: as if nothing were stored.
         let rows = rows.filter(|row| row["key"] != "cards_final" || row["value"] != "-1");
+        // Where the log is cut is not a part of the state, and the ids are those of the rows.
+        let is_shown = |row: &Value| row["key"] != "position" && row["key"] != "ids";
+        let rows = rows.filter(|row| table != "meta" || is_shown(row));
         (table, sorted(rows.collect()))
     };
     TABLES.into_iter().map(table).collect()

@@ -43,7 +43,7 @@ impl Stored for Agent {
         vec![key.0.into()]
     }
 
-    fn entry(entry: &Index) -> Entry<'_> {
+    fn entry(entry: &Index) -> Option<Entry<'_>> {
         let (columns, cells): (&'static [&'static str], _) = match entry {
             Index::Address(address) => (&["address"], vec![address.as_str().into()]),
             Index::Start(height, id) => (
@@ -51,7 +51,7 @@ impl Stored for Agent {
                 vec![Cell::whole(height.0), id.0.into()],
             ),
         };
-        Entry::new("", columns, cells)
+        Some(Entry::new("", columns, cells))
     }
 }
 
@@ -90,9 +90,9 @@ impl Stored for Memory {
         ]
     }
 
-    /// It has no index.
-    fn entry((): &()) -> Entry<'_> {
-        Entry::new("", &[], Vec::new())
+    fn entry(key: &Self::Key) -> Option<Entry<'_>> {
+        let columns = &["agent", "behaviour", "key"];
+        Some(Entry::new("", columns, Self::key_cells(key)))
     }
 }
 
@@ -136,7 +136,7 @@ impl Stored for Spending {
         ]
     }
 
-    fn entry((agent, day, standing, sender): &Self::Index) -> Entry<'_> {
+    fn entry((agent, day, standing, sender): &Self::Index) -> Option<Entry<'_>> {
         let columns = &["agent", "day", "standing", "sender"];
         let cells = vec![
             agent.0.into(),
@@ -144,6 +144,6 @@ impl Stored for Spending {
             (*standing).into(),
             sender.as_str().into(),
         ];
-        Entry::new("", columns, cells)
+        Some(Entry::new("", columns, cells))
     }
 }

@@ -54,7 +54,7 @@ impl Stored for Card {
         vec![(*key).into()]
     }
 
-    fn entry(entry: &Index) -> Entry<'_> {
+    fn entry(entry: &Index) -> Option<Entry<'_>> {
         let (columns, cells): (&'static [&'static str], _) = match entry {
             Index::Hash(address, hash) => (
                 &["address", "hash"],
@@ -69,7 +69,7 @@ impl Stored for Card {
             }
             Index::Expires(at, id) => (&["expires_at", "id"], vec![Cell::whole(*at), (*id).into()]),
         };
-        Entry::new("", columns, cells)
+        Some(Entry::new("", columns, cells))
     }
 }
 
@@ -101,7 +101,7 @@ impl Stored for Gap {
         vec![Cell::whole(key.0)]
     }
 
-    fn entry(entry: &BlockHeight) -> Entry<'_> {
-        Entry::new("", &["height"], vec![Cell::whole(entry.0)])
+    fn entry(entry: &BlockHeight) -> Option<Entry<'_>> {
+        Some(Entry::new("", &["height"], vec![Cell::whole(entry.0)]))
     }
 }

@@ -11,6 +11,7 @@ use crate::tables::columns::{Cell, Columns};
 
 impl Stored for Event {
     const TABLE: &'static str = "event";
+    const OPEN: &'static str = "state = 'waiting'";
     const COLUMNS: &'static [&'static str] = &[
         "id",
         "agent",
@@ -77,8 +78,9 @@ impl Stored for Event {
         vec![key.0.into()]
     }
 
-    fn entry(entry: &Index) -> Entry<'_> {
+    fn entry(entry: &Index) -> Option<Entry<'_>> {
         let (condition, columns, cells): (_, &'static [&'static str], _) = match entry {
+            Index::Waiting(..) => return None,
             Index::Timer(agent, behaviour, name) => (
                 "kind = 'timer'",
                 &["agent", "behaviour", "name"],
@@ -110,6 +112,6 @@ impl Stored for Event {
                 vec![agent.0.into(), id.0.into()],
             ),
         };
-        Entry::new(condition, columns, cells)
+        Some(Entry::new(condition, columns, cells))
     }
 }

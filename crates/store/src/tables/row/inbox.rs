@@ -20,6 +20,7 @@ fn shared(text: &str) -> std::result::Result<Arc<str>, std::convert::Infallible>
 
 impl Stored for Message {
     const TABLE: &'static str = "inbox";
+    const OPEN: &'static str = "state = 'waiting'";
     const COLUMNS: &'static [&'static str] = &[
         "id",
         "agent",
@@ -110,7 +111,7 @@ impl Stored for Message {
         vec![key.0.into()]
     }
 
-    fn entry(entry: &Index) -> Entry<'_> {
+    fn entry(entry: &Index) -> Option<Entry<'_>> {
         let (condition, columns, cells): (_, &'static [&'static str], _) = match entry {
             Index::Identity(agent, sender, identity) => (
                 "",
@@ -130,6 +131,11 @@ impl Stored for Message {
                 "",
                 &["height", "id"],
                 vec![Cell::whole(height.0), id.0.into()],
+            ),
+            Index::Arrived(agent, id) => (
+                "state = 'waiting'",
+                &["agent", "id"],
+                vec![agent.0.into(), id.0.into()],
             ),
             Index::Dead(agent, id) => (
                 "state = 'dead'",
@@ -157,23 +163,9 @@ impl Stored for Message {
                 &["seq", "id"],
                 vec![(*seq).into(), id.0.into()],
             ),
-            Index::Untried(agent, sender, seq, id) => (
-                "state = 'waiting' AND attempts = 0 AND due_at = 0 AND authenticity = 'verified'",
-                &["agent", "sender", "seq", "id"],
-                vec![
-                    agent.0.into(),
-                    sender.as_str().into(),
-                    (*seq).into(),
-                    id.0.into(),
-                ],
-            ),
-            Index::UntriedUnverified(agent, at, id) => (
-                "state = 'waiting' AND attempts = 0 AND due_at = 0 AND authenticity = 'unverified'",
-                &["agent", "seen_at", "id"],
-                vec![agent.0.into(), Cell::whole(*at), id.0.into()],
-            ),
+            Index::Waiting(..) | Index::Untried(..) | Index::Answers(..) => return None,
         };
-        Entry::new(condition, columns, cells)
+        Some(Entry::new(condition, columns, cells))
     }
 
     /// The behaviours that have handled it are in a table of their own.
@@ -235,7 +227,7 @@ impl Stored for Forged {
         vec![agent.0.into(), Cell::text(hash)]
     }
 
-    fn entry(entry: &ForgedIndex) -> Entry<'_> {
+    fn entry(entry: &ForgedIndex) -> Option<Entry<'_>> {
         let (columns, cells): (&'static [&'static str], _) = match entry {
             ForgedIndex::Seen(at, order) => (
                 &["seen_at", "rowid"],
@@ -246,6 +238,6 @@ impl Stored for Forged {
                 vec![agent.0.into(), Cell::whole(*at), (*order).into()],
             ),
         };
-        Entry::new("", columns, cells)
+        Some(Entry::new("", columns, cells))
     }
 }

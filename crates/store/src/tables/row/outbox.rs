@@ -94,8 +94,8 @@ impl Stored for Outgoing {
             self.origin.as_str().into(),
             self.inbox.map(|inbox| inbox.0).into(),
             self.recipient.as_str().into(),
-            Cell::exact(self.amount),
-            Cell::exact(self.fee),
+            Cell::whole(self.amount),
+            Cell::whole(self.fee),
             Cell::Text(self.payload.to_compact().into()),
             self.state.as_str().into(),
             self.reason.as_deref().into(),
@@ -127,7 +127,7 @@ impl Stored for Outgoing {
         vec![key.0.into()]
     }
 
-    fn entry(entry: &Index) -> Entry<'_> {
+    fn entry(entry: &Index) -> Option<Entry<'_>> {
         let (condition, columns, cells): (_, &'static [&'static str], _) = match entry {
             Index::Origin(origin) => ("", &["origin"], vec![origin.as_str().into()]),
             Index::Hash(hash, id) => (
@@ -161,6 +161,11 @@ impl Stored for Outgoing {
                 &["inbox", "id"],
                 vec![inbox.0.into(), id.0.into()],
             ),
+            Index::Resend(first, id) => (
+                "resend_of IS NOT NULL",
+                &["resend_of", "id"],
+                vec![first.0.into(), id.0.into()],
+            ),
             Index::Failed(agent, id) => (
                 "state = 'failed'",
                 &["agent", "id"],
@@ -184,7 +189,7 @@ impl Stored for Outgoing {
                 ],
             ),
         };
-        Entry::new(condition, columns, cells)
+        Some(Entry::new(condition, columns, cells))
     }
 }
 
@@ -208,6 +213,7 @@ fn signed(columns: &mut Columns<'_>) -> Result<Option<Signed>> {
 
 impl Stored for Tracking {
     const TABLE: &'static str = "receipt";
+    const OPEN: &'static str = "due_at IS NOT NULL";
     const COLUMNS: &'static [&'static str] = &[
         "outbox",
         "agent",
@@ -265,8 +271,7 @@ impl Stored for Tracking {
         vec![key.0.into()]
     }
 
-    fn entry((agent, at, outbox): &Self::Index) -> Entry<'_> {
-        let cells = vec![agent.0.into(), Cell::whole(*at), outbox.0.into()];
-        Entry::new("due_at IS NOT NULL", &["agent", "due_at", "outbox"], cells)
+    fn entry(_: &Self::Index) -> Option<Entry<'_>> {
+        None
     }
 }

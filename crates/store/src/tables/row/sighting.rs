@@ -84,12 +84,17 @@ impl Stored for Sighting {
         vec![(*key).into()]
     }
 
-    fn entry(entry: &Index) -> Entry<'_> {
+    fn entry(entry: &Index) -> Option<Entry<'_>> {
         let (condition, columns, cells): (_, &'static [&'static str], _) = match entry {
             Index::Digest(agent, digest) => (
                 "",
                 &["agent", "digest"],
                 vec![agent.0.into(), Cell::text(digest)],
+            ),
+            Index::Hash(agent, hash, id) => (
+                "",
+                &["agent", "hash", "id"],
+                vec![agent.0.into(), Cell::text(hash), (*id).into()],
             ),
             Index::Height(height, id) => (
                 "",
@@ -113,6 +118,6 @@ impl Stored for Sighting {
                 vec![agent.0.into(), Cell::text(re), (*id).into()],
             ),
         };
-        Entry::new(condition, columns, cells)
+        Some(Entry::new(condition, columns, cells))
     }
 }

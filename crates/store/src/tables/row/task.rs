@@ -104,7 +104,7 @@ impl Stored for Task {
         vec![key.0.into()]
     }
 
-    fn entry(entry: &Index) -> Entry<'_> {
+    fn entry(entry: &Index) -> Option<Entry<'_>> {
         let (condition, columns, cells): (_, &'static [&'static str], _) = match entry {
             Index::Key(agent, behaviour, key) => (
                 "",
@@ -142,6 +142,6 @@ impl Stored for Task {
                 vec![agent.0.into(), key.as_str().into(), id.0.into()],
             ),
         };
-        Entry::new(condition, columns, cells)
+        Some(Entry::new(condition, columns, cells))
     }
 }

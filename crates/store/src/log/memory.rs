@@ -1,0 +1,55 @@
+//! The log in memory.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use agentry_core::Commit;
+
+use super::{Log, Position, Record, decode, encode};
+use crate::StoreError;
+
+/// A log in memory. Its clones are the same log: one that is kept survives the state that wrote it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Memory(Arc<Mutex<Records>>);
+
+#[derive(Debug, Default)]
+struct Records {
+    texts: BTreeMap<Position, String>,
+    last: Position,
+}
+
+impl Memory {
+    fn with<T>(&self, run: impl FnOnce(&mut Records) -> T) -> T {
+        run(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Log for Memory {
+    fn append(&mut self, group: &[&Commit]) -> Result<Position, StoreError> {
+        let text = encode(group)?;
+        Ok(self.with(|records| {
+            records.last = records.last.next();
+            records.texts.insert(records.last, text);
+            records.last
+        }))
+    }
+
+    fn read(&self, after: Position, bytes: usize) -> Result<Vec<Record>, StoreError> {
+        let (mut read, mut size) = (Vec::new(), 0);
+        self.with(|records| {
+            for (at, text) in records.texts.range(after.next()..) {
+                if size >= bytes {
+                    break;
+                }
+                size += text.len();
+                read.push(decode(*at, text).map_err(StoreError::Value)?);
+            }
+            Ok(read)
+        })
+    }
+
+    fn cut(&mut self, through: Position) -> Result<(), StoreError> {
+        self.with(|records| records.texts.retain(|at, _| *at > through));
+        Ok(())
+    }
+}
