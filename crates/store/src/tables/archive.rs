@@ -360,8 +360,8 @@ mod tests {
 
     use agentry_core::rows::{EventId, InboxId, OutboxId, TaskId};
     use agentry_core::state::row::{
-        Card, Event, Forged, Message, Outgoing, Sighting, Spending, Task, Tracking, card, event,
-        inbox, outbox, sighting, task,
+        Card, Event, Forged, Message, Outgoing, Sighting, Spending, Task, card, event, inbox,
+        outbox, sighting, task,
     };
     use agentry_protocol::{Address, BlockHeight, MessageId, TransactionHash};
 
