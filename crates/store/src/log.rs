@@ -22,7 +22,7 @@ pub(super) use local::{Local, last, written};
 pub(super) use memory::Memory;
 
 /// The format in which this binary writes records. A binary reads its own and all earlier ones.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 
 /// The place of a record in the log: 1 for the first; 0 is the place before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

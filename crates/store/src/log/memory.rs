@@ -19,6 +19,18 @@ struct Records {
 }
 
 impl Memory {
+    /// A log of these records, from the first place on.
+    pub(crate) fn of(texts: impl Iterator<Item = String>) -> Self {
+        let texts: BTreeMap<_, _> = (1..).map(Position).zip(texts).collect();
+        let last = texts.keys().last().copied().unwrap_or_default();
+        Self(Arc::new(Mutex::new(Records { texts, last })))
+    }
+
+    /// The records as they are written.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        self.with(|records| records.texts.values().cloned().collect())
+    }
+
     fn with<T>(&self, run: impl FnOnce(&mut Records) -> T) -> T {
         run(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

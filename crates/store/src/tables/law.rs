@@ -7,6 +7,9 @@
 mod commits;
 mod rows;
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
 use agentry_core::commit::{Commit, HostedAgent, Receipt};
 use agentry_core::rows::{Draft, Prepared};
 use agentry_core::state::due::Turn;
@@ -15,7 +18,7 @@ use agentry_protocol::{Address, BlockHeight, Json, TransactionHash};
 use proptest::prelude::*;
 
 use super::{Database, Tables};
-use crate::log::{Local, Log, Memory};
+use crate::log::{FORMAT, Local, Log, Memory};
 use crate::{StoreError, schema};
 use rows::Rows;
 
@@ -243,4 +246,47 @@ fn a_row_that_changed_in_the_same_group_is_found_as_it_is_now() {
         },
     ];
     assert!(apply_to(&mut tables, &second).iter().all(Option::is_some));
+}
+
+/// Where the log of a format and the rows that it must lead to are kept.
+fn fixture(format: u32, name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    folder.join(format!("log-{format}.{name}"))
+}
+
+/// A later version reads the logs of all earlier ones. `UPDATE=1 cargo test -p agentry-store --lib
+/// logs_of` writes the fixture of today's format: after a release, only together with a new format.
+#[test]
+fn logs_of_every_format_lead_to_the_same_rows() {
+    if std::env::var_os("UPDATE").is_some() {
+        let mut log = Memory::default();
+        let mut history = commits::history(1_000);
+        let mut seen = BTreeSet::new();
+        let is_last = |commit| {
+            seen.insert(commits::kind(commit));
+            seen.len() == commits::KINDS
+        };
+        let last = history.iter().position(is_last).unwrap();
+        history.truncate(last + 1);
+        for group in history.chunks(7) {
+            log.append(&group.iter().collect::<Vec<_>>()).unwrap();
+        }
+        std::fs::write(fixture(FORMAT, "jsonl"), log.texts().join("\n") + "\n").unwrap();
+        let rows = serde_json::to_string_pretty(&rows_of(log)).unwrap();
+        std::fs::write(fixture(FORMAT, "rows.json"), rows + "\n").unwrap();
+    }
+    for format in 1..=FORMAT {
+        let read = |name| std::fs::read_to_string(fixture(format, name)).unwrap();
+        let log = Memory::of(read("jsonl").lines().map(str::to_owned));
+        let wanted: serde_json::Value = serde_json::from_str(&read("rows.json")).unwrap();
+        let rows = serde_json::to_value(rows_of(log)).unwrap();
+        assert!(rows == wanted, "format {format} leads to other rows");
+    }
+}
+
+/// The rows of a store that has nothing but a log.
+fn rows_of(log: Memory) -> Rows {
+    let db = Database::new(schema::in_memory().unwrap());
+    Tables::open(&db, Box::new(log)).unwrap().write().unwrap();
+    rows::of_tables(&db.lock())
 }
