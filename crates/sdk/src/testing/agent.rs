@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use agentry_core::AgentId;
+use agentry_core::state::due::Turn;
 use serde_json::{Map, Value};
 
 use super::{ATTEMPTS, Party};
@@ -118,6 +119,8 @@ pub(super) struct Instance {
 #[derive(Debug)]
 pub(super) struct Hosted {
     pub(super) id: AgentId,
+    /// The sender whose turn it is.
+    pub(super) turn: Turn,
     pub(super) party: Party,
     pub(super) agent: Agent,
     /// Made again at a restart.
@@ -130,6 +133,7 @@ impl Hosted {
     pub(super) fn new(id: AgentId, party: Party, agent: Agent) -> Self {
         Self {
             id,
+            turn: Turn::default(),
             party,
             instances: agent.build(),
             agent,

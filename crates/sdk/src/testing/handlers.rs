@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use agentry_core::commit::{Handled, Outcome};
 use agentry_core::delivery::DeliveryData;
-use agentry_core::rows::{EventKind, EventRef, EventState, InboxState, ReceiptState};
+use agentry_core::rows::{EventKind, EventRef, InboxState, ReceiptState};
 use agentry_core::state::row;
-use agentry_core::{AgentId, Commit, OutboxId, TaskId};
+use agentry_core::{Commit, OutboxId, TaskId};
 use agentry_protocol::command::Ack;
-use agentry_protocol::{ContentHash, KnownCommand};
+use agentry_protocol::{BlockHeight, ContentHash, KnownCommand};
 use serde::Deserialize as _;
 
 use super::Simulation;
@@ -23,47 +23,25 @@ fn may_see(behaviour: &dyn AnyBehaviour, message: &Message) -> bool {
     message.authenticity >= behaviour.demands() && (message.sealed || !behaviour.demands_seal())
 }
 
-enum Due {
-    Event(row::Event),
-    Message(row::Message),
-    Overdue(OutboxId),
-}
-
 impl Simulation {
     /// Does one step of a hosted agent that is due now. Returns whether there was one.
     pub(super) async fn step(&mut self, host: usize) -> bool {
-        let Some(agent) = self.hosts.get(host).map(|host| host.id) else {
+        self.limit_tasks(host);
+        let (now, far) = (self.now_ms, BlockHeight(u64::MAX));
+        let Some(hosted) = self.hosts.get_mut(host) else {
             return false;
         };
-        self.limit_tasks(host);
-        match self.due(agent) {
-            Some(Due::Event(event)) => self.handle_event(host, &event).await,
-            Some(Due::Message(message)) => self.handle_message(host, &message).await,
-            Some(Due::Overdue(first)) => self.chase(first),
-            None => return self.work(host).await,
+        let due = self.store.due(hosted.id, now, far, &mut hosted.turn, 1);
+        if let Some(event) = due.events.first() {
+            self.handle_event(host, &event.row).await;
+        } else if let Some(overdue) = due.overdue.first() {
+            self.chase(overdue.outbox);
+        } else if let Some(message) = due.messages.first() {
+            self.handle_message(host, message).await;
+        } else {
+            return self.work(host).await;
         }
         true
-    }
-
-    /// What is due for an agent: events, then messages in the order of the chain.
-    fn due(&self, agent: AgentId) -> Option<Due> {
-        let now = self.now_ms;
-        let events = self.store.events().iter().filter(|event| {
-            event.agent == agent && event.state == EventState::Waiting && event.due_at <= now
-        });
-        if let Some(event) = events.min_by_key(|event| (event.due_at, event.id)) {
-            return Some(Due::Event(event.clone()));
-        }
-        let messages = self.store.inbox().iter().filter(|message| {
-            message.agent == agent && message.state == InboxState::Waiting && message.due_at <= now
-        });
-        if let Some(message) = messages.min_by_key(|message| message.seq) {
-            return Some(Due::Message(message.clone()));
-        }
-        let mut receipts = self.store.receipts().iter();
-        let overdue = receipts
-            .find(|receipt| receipt.agent == agent && receipt.due_at.is_some_and(|at| at <= now));
-        overdue.map(|receipt| Due::Overdue(receipt.outbox))
     }
 
     /// Shows a message to every behaviour that accepts it.
