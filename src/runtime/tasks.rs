@@ -32,7 +32,7 @@
 //! [`TaskLimits::concurrency`]: agentry_sdk::TaskLimits::concurrency
 //! [`TaskLimits::time`]: agentry_sdk::TaskLimits::time
 //! [`TaskLimits::attempts`]: agentry_sdk::TaskLimits::attempts
-//! [Lane]: agentry_store::read::Lane
+//! [Lane]: agentry_core::state::row::task::Lane
 
 mod attempt;
 mod progress;

@@ -12,13 +12,14 @@
 //! | `observe`, `sightings`, `claims`, `cards` | what was seen on the chain |
 //! | `outcome`, `events`, `tasks` | what behaviours did |
 //! | `outgoing`, `spending`, `receipts` | what is sent |
-//! | [`due`], [`sent`] | what is to be done next; what was sent |
+//! | [`due`], [`lanes`], [`sent`] | what is to be done next, tasks included; what was sent |
 //! | `operate` | what operators do, and what the passing of time does |
 
 mod cards;
 mod claims;
 pub mod due;
 mod events;
+pub mod lanes;
 mod observe;
 mod operate;
 mod outcome;

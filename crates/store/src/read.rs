@@ -46,10 +46,7 @@ pub use origin::origin_of;
 pub use queued::{QueueTurn, queued};
 pub use spending::{Spending, has_lapsed, held, holding, spenders, spending, spent};
 pub use standing::{COUNTED_AT_MOST, standing};
-pub use task::{
-    Deadlines, Lane, WaitingTasks, WorkingTask, task, waiting_deadlines, waiting_tasks,
-    working_tasks,
-};
+pub use task::task;
 pub use waits::{WaitingMessage, waiting_message, waiting_transaction};
 
 /// What the store knows about the chain.

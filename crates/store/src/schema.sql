@@ -244,10 +244,6 @@ CREATE TABLE task (
     CHECK ((sender = '') = (standing IN ('own', 'unverified')))
 ) STRICT;
 CREATE INDEX task_open     ON task (due_at, id) WHERE state IN ('submitted', 'working');
--- Within a type of task, senders take turns.
-CREATE INDEX task_lane     ON task (agent, behaviour, kind, standing, sender, due_at, id)
-    WHERE state = 'submitted';
-CREATE INDEX task_deadline ON task (deadline) WHERE state = 'submitted' AND deadline IS NOT NULL;
 CREATE INDEX task_inbox    ON task (inbox) WHERE inbox IS NOT NULL;
 CREATE INDEX task_ended    ON task (ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX task_prunable ON task (agent, standing, sender, ended_at, id)

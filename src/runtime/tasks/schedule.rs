@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::Recipient;
-use agentry_core::Commit;
 use agentry_core::rows::TaskId;
+use agentry_core::state::lanes::{Deadlines, WaitingTasks};
 use agentry_core::state::row::Task;
+use agentry_core::state::row::task::Lane;
+use agentry_core::{Commit, State};
 use agentry_sdk::{AnyBehaviour, TaskLimits};
 use agentry_store::StoreError;
-use agentry_store::read::{self, Deadlines, Lane, WaitingTasks};
 use tokio::task::JoinSet;
 
 use super::MAX_INTERRUPTIONS;
@@ -141,7 +142,7 @@ impl Schedule {
 
     /// Requeues the tasks that were running when the previous process ended.
     async fn take_up(&self) -> Result<(), StoreError> {
-        let left = self.links.shared.store.read(read::working_tasks).await?;
+        let left = self.links.shared.store.query(State::working_tasks).await?;
         for task in left {
             let times = task.interrupted.saturating_add(1);
             let commit = if times > MAX_INTERRUPTIONS {
@@ -212,14 +213,12 @@ impl Schedule {
         self.links
             .shared
             .store
-            .read(move |db| {
-                let deadlines = read::waiting_deadlines(db, confirmed, DEADLINES)?;
-                let waiting = if room == 0 {
-                    Vec::new()
-                } else {
-                    read::waiting_tasks(db, now, room.min(LANE))?
-                };
-                Ok(Look { waiting, deadlines })
+            .query(move |state| Look {
+                deadlines: state.deadlines(confirmed, DEADLINES),
+                waiting: match room {
+                    0 => Vec::new(),
+                    room => state.waiting_tasks(now, room.min(LANE)),
+                },
             })
             .await
     }
@@ -339,11 +338,12 @@ impl Schedule {
             .links
             .shared
             .store
-            .read(move |db| read::task(db, task))
+            .query(move |state| state.tasks().get(&task))
             .await?;
-        let Some(mut row) = found else {
+        let Some(row) = found else {
             return Ok(None);
         };
+        let mut row = Task::clone(&row);
         let commit = Commit::TaskBegin {
             task,
             attempts: row.attempts,

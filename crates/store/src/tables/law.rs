@@ -65,7 +65,13 @@ fn due(state: &State) -> Vec<String> {
             state.is_beyond_timeout(agent, None, commits::NOW),
         )
     };
-    let all = format!("{:?}", state.agents_due(commits::NOW));
+    let all = format!(
+        "{:?} {:?} {:?} {:?}",
+        state.agents_due(commits::NOW),
+        state.waiting_tasks(commits::NOW, 2),
+        state.deadlines(commits::NOW, 2),
+        state.working_tasks(),
+    );
     (1..4).map(of_agent).chain([all]).collect()
 }
 

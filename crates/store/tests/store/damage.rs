@@ -473,7 +473,7 @@ async fn an_impossible_value_is_an_error_wherever_it_is_read() {
     let db = unchecked(&path);
     db.execute_batch(
         "UPDATE inbox SET stored = '{' WHERE agent = 1;
-         UPDATE event SET kind = 'timber' WHERE agent = 2;
+         UPDATE inbox SET standing = 'friend' WHERE agent = 2;
          UPDATE task SET state = 'done';
          UPDATE outbox SET message_id = 'x' WHERE state = 'queued'",
     )
@@ -484,7 +484,7 @@ async fn an_impossible_value_is_an_error_wherever_it_is_read() {
     // An open row is read at once, and left out.
     let reason = condition.borrow().clone();
     assert!(
-        matches!(&reason, Condition::Spoiled(what) if what.contains("kind")),
+        matches!(&reason, Condition::Spoiled(what) if what.contains("standing")),
         "{reason:?}"
     );
     let due = async |agent| {

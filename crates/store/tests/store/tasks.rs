@@ -4,10 +4,11 @@ use agentry_core::commit::{Handled, Outcome, Step, TaskEnd, TimerSetting};
 use agentry_core::rows::{Draft, EventId, EventKind, EventRef, ReceiptRequest, TaskId, TaskState};
 use agentry_core::state::due::Turn;
 use agentry_core::state::row::Task;
-use agentry_core::{AgentId, Cause, Commit, InboxId, Standing, TaskOutput, TaskStart};
+use agentry_core::state::row::task::Lane;
+use agentry_core::{AgentId, Cause, Commit, InboxId, Standing, State, TaskOutput, TaskStart};
 use agentry_protocol::BlockHeight;
 use agentry_store::Store;
-use agentry_store::read::{self, Lane};
+use agentry_store::read;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -118,7 +119,7 @@ async fn a_task_starts_no_sooner_than_allowed_and_its_end_is_not_reported_before
     };
     store.commit(Commit::Outcome(first)).await.unwrap();
     let due = async |now| {
-        let waiting = store.read(move |db| read::waiting_tasks(db, now, 9)).await;
+        let waiting = store.query(move |state| state.waiting_tasks(now, 9)).await;
         waiting
             .unwrap()
             .iter()
@@ -207,11 +208,11 @@ async fn an_attempt_that_ended_with_the_process_is_counted_apart() {
         task: TaskId(1),
         attempts: 1,
     };
-    let working = store.read(read::working_tasks).await.unwrap();
+    let working = store.query(State::working_tasks).await.unwrap();
     assert_eq!(working.len(), 1);
     assert!(!store.commit(interrupt.clone()).await.unwrap().stale);
     assert!(store.commit(interrupt).await.unwrap().stale);
-    assert!(store.read(read::working_tasks).await.unwrap().is_empty());
+    assert!(store.query(State::working_tasks).await.unwrap().is_empty());
     let row = row(&store, 1).await;
     assert_eq!((row.attempts, row.interrupted), (1, 1));
     assert_eq!(row.state, TaskState::Submitted);
@@ -426,7 +427,7 @@ async fn lanes_list_due_tasks_in_order_of_arrival() {
     };
     let look = async |now, limit| {
         let found = store
-            .read(move |db| read::waiting_tasks(db, now, limit))
+            .query(move |state| state.waiting_tasks(now, limit))
             .await
             .unwrap();
         found
@@ -450,7 +451,7 @@ async fn lanes_list_due_tasks_in_order_of_arrival() {
     );
     assert_eq!(look(9_000, 8).await[0].1, [TaskId(2), TaskId(3), TaskId(1)]);
     let missed = async |now| {
-        let found = store.read(move |db| read::waiting_deadlines(db, now, 8));
+        let found = store.query(move |state| state.deadlines(now, 8));
         let found = found.await.unwrap();
         (found.missed, found.next)
     };

@@ -59,9 +59,49 @@ pub struct Task {
     pub cause: Cause,
 }
 
+impl Task {
+    /// The lane in which it waits.
+    pub fn lane(&self) -> Lane {
+        Lane {
+            agent: self.agent,
+            behaviour: self.behaviour.clone(),
+            kind: self.kind.clone(),
+            cause: self.cause.clone(),
+        }
+    }
+}
+
+/// A lane of tasks that takes turns with other lanes: the tasks of one type, of one behaviour of
+/// one agent, with the same cause. All lanes of a type share a limit on how many tasks run at the
+/// same time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lane {
+    /// The agent that runs them.
+    pub agent: AgentId,
+    /// The behaviour that started them.
+    pub behaviour: String,
+    /// Their type.
+    pub kind: String,
+    /// Who caused them.
+    pub cause: Cause,
+}
+
+impl Lane {
+    /// Whether another lane is of the same type.
+    pub fn is_of_type(&self, other: &Self) -> bool {
+        (self.agent, &self.behaviour, &self.kind) == (other.agent, &other.behaviour, &other.kind)
+    }
+}
+
 /// How a task is found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Index {
+    /// Waiting, by its lane and the time at which it may start.
+    Waiting(Lane, u64, TaskId),
+    /// Waiting, by its deadline.
+    Deadline(u64, TaskId),
+    /// With a running attempt.
+    Working(TaskId),
     /// By the key that its behaviour gave it.
     Key(AgentId, String, String),
     /// By the message that started it.
@@ -93,9 +133,24 @@ impl Row for Task {
         self.id
     }
 
+    fn is_open(entry: &Index) -> bool {
+        matches!(
+            entry,
+            Index::Waiting(..) | Index::Deadline(..) | Index::Working(..) | Index::Open(..)
+        )
+    }
+
     fn indexes(&self) -> Vec<Index> {
         let (behaviour, key) = (self.behaviour.clone(), self.key.clone());
         let mut entries = vec![Index::Key(self.agent, behaviour, key)];
+        match self.state {
+            TaskState::Submitted => {
+                entries.push(Index::Waiting(self.lane(), self.due_at, self.id));
+                entries.extend(self.deadline.map(|at| Index::Deadline(at, self.id)));
+            }
+            TaskState::Working => entries.push(Index::Working(self.id)),
+            TaskState::Completed | TaskState::Failed | TaskState::Canceled => {}
+        }
         if let Some(inbox) = self.inbox {
             entries.push(Index::Inbox(inbox, self.id));
         }

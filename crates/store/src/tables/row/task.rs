@@ -11,6 +11,7 @@ use crate::tables::columns::{Cell, Columns};
 
 impl Stored for Task {
     const TABLE: &'static str = "task";
+    const OPEN: &'static str = "state IN ('submitted', 'working')";
     const COLUMNS: &'static [&'static str] = &[
         "id",
         "agent",
@@ -106,6 +107,9 @@ impl Stored for Task {
 
     fn entry(entry: &Index) -> Option<Entry<'_>> {
         let (condition, columns, cells): (_, &'static [&'static str], _) = match entry {
+            Index::Waiting(..) | Index::Deadline(..) | Index::Working(..) | Index::Open(..) => {
+                return None;
+            }
             Index::Key(agent, behaviour, key) => (
                 "",
                 &["agent", "behaviour", "key"],
@@ -135,11 +139,6 @@ impl Stored for Task {
                     Cell::whole(*at),
                     id.0.into(),
                 ],
-            ),
-            Index::Open(agent, key, id) => (
-                "state IN ('submitted', 'working')",
-                &["agent", "key", "id"],
-                vec![agent.0.into(), key.as_str().into(), id.0.into()],
             ),
         };
         Some(Entry::new(condition, columns, cells))

@@ -1,0 +1,89 @@
+//! Which tasks may start, and which have missed their deadline.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::State;
+use super::row::Task;
+use super::row::task::{Index, Lane};
+use crate::rows::TaskId;
+
+/// The tasks that wait in a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingTasks {
+    /// The lane.
+    pub lane: Lane,
+    /// The tasks that may start, first come first.
+    pub due: Vec<TaskId>,
+    /// When the next of them may start, if no more are due than were requested.
+    pub next_at: Option<u64>,
+}
+
+/// The deadlines of the waiting tasks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deadlines {
+    /// The tasks whose deadline has passed, and how many attempts at each were started.
+    pub missed: Vec<(TaskId, u32)>,
+    /// The next deadline, if no more have passed than were requested.
+    pub next: Option<u64>,
+}
+
+impl State {
+    /// The tasks that wait in every lane at `now`; at most `limit` of each that may start. Costs a
+    /// few seeks per lane, however many tasks wait.
+    pub fn waiting_tasks(&self, now: u64, limit: usize) -> Vec<WaitingTasks> {
+        let mut waiting = Vec::new();
+        let mut from = Bound::Unbounded;
+        while let Some(Index::Waiting(lane, ..)) =
+            self.tasks.first_entry((from.clone(), Bound::Unbounded))
+        {
+            let end = Index::Waiting(lane.clone(), u64::MAX, TaskId(i64::MAX));
+            let (mut due, mut next_at) = (Vec::new(), None);
+            from = Bound::Included(Index::Waiting(lane.clone(), 0, TaskId(i64::MIN)));
+            while due.len() < limit
+                && let Some(entry) = self
+                    .tasks
+                    .first_entry((from.clone(), Bound::Included(end.clone())))
+                && let Index::Waiting(_, at, id) = entry
+            {
+                if at > now {
+                    next_at = Some(at);
+                    break;
+                }
+                due.push(id);
+                from = Bound::Excluded(entry);
+            }
+            waiting.push(WaitingTasks { lane, due, next_at });
+            from = Bound::Excluded(end);
+        }
+        waiting
+    }
+
+    /// The deadlines of the waiting tasks at `now`; at most `limit` that have passed.
+    pub fn deadlines(&self, now: u64, limit: usize) -> Deadlines {
+        let mut deadlines = Deadlines::default();
+        let mut from = Bound::Included(Index::Deadline(0, TaskId(i64::MIN)));
+        let to = Bound::Included(Index::Deadline(u64::MAX, TaskId(i64::MAX)));
+        while deadlines.missed.len() < limit
+            && let Some(entry) = self.tasks.first_entry((from, to.clone()))
+            && let Index::Deadline(at, id) = entry
+        {
+            if at > now {
+                deadlines.next = Some(at);
+                break;
+            }
+            let task = self.tasks.get(&id);
+            deadlines
+                .missed
+                .extend(task.map(|task| (id, task.attempts)));
+            from = Bound::Excluded(entry);
+        }
+        deadlines
+    }
+
+    /// The tasks with a running attempt, including those that were running when the process ended.
+    pub fn working_tasks(&self) -> Vec<Arc<Task>> {
+        let at = |id| Index::Working(TaskId(id));
+        self.tasks.range(at(i64::MIN)..=at(i64::MAX)).collect()
+    }
+}
