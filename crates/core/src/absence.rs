@@ -12,11 +12,9 @@
 //! A look is a round: one whole mempool and one head. A round's look at the mempool is the second
 //! look for transactions that an earlier round marked, and the first for all others.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use agentry_protocol::{BlockHeight, TransactionHash};
-
-use crate::OutboxId;
 
 /// One look at the node to which transactions are posted.
 #[derive(Debug)]
@@ -29,48 +27,29 @@ pub struct Look {
     pub read_through: BlockHeight,
 }
 
-/// The marks of transactions that were not seen in the mempool, each with the block since which it
-/// is missing.
-#[derive(Debug, Default)]
-pub struct Marks(HashMap<OutboxId, BlockHeight>);
+/// The block since which a transaction is missing in the mempool, if it is.
+///
+/// The mark is cleared, as with [`Mark::default`], when the transaction is posted again, and when
+/// blocks are withdrawn: the blocks that were read are no longer the canonical ones.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mark(Option<BlockHeight>);
 
-impl Marks {
-    /// Processes one look. `posted` are the transactions whose POST had ended before the look
-    /// began. Returns the transactions that are absent, and removes their marks.
-    pub fn look(
-        &mut self,
-        look: &Look,
-        posted: impl IntoIterator<Item = (OutboxId, TransactionHash)>,
-    ) -> Vec<OutboxId> {
-        let mut absent = Vec::new();
-        for (id, hash) in posted {
-            if look.mempool.contains(&hash) {
-                self.0.remove(&id);
-                continue;
-            }
-            match self.0.get(&id) {
-                Some(mark) if look.read_through > *mark => {
-                    self.0.remove(&id);
-                    absent.push(id);
-                }
-                Some(_) => {}
-                None => {
-                    // The head may be below: of another branch, which the source has not read yet.
-                    self.0.insert(id, look.head.max(look.read_through));
-                }
-            }
+impl Mark {
+    /// Processes a look that began after the transaction's POST had ended. Returns whether the
+    /// transaction is absent; its mark is cleared then.
+    pub fn look(&mut self, look: &Look, hash: &TransactionHash) -> bool {
+        if look.mempool.contains(hash) {
+            self.0 = None;
+            return false;
         }
-        absent
-    }
-
-    /// The transaction needs no proof any more: it was mined, failed, or is posted again.
-    pub fn remove(&mut self, id: OutboxId) {
-        self.0.remove(&id);
-    }
-
-    /// Blocks were withdrawn: the blocks that were read are no longer the canonical ones.
-    pub fn clear(&mut self) {
-        self.0.clear();
+        let is_absent = self.0.is_some_and(|mark| look.read_through > mark);
+        if is_absent {
+            self.0 = None;
+        } else {
+            // The head may be below: of another branch, which the source has not read yet.
+            self.0.get_or_insert(look.head.max(look.read_through));
+        }
+        is_absent
     }
 }
 
@@ -92,61 +71,47 @@ mod tests {
 
     #[test]
     fn one_look_proves_nothing() {
-        let mut marks = Marks::default();
-        assert!(
-            marks
-                .look(&look(&[], 9, 9), [(OutboxId(1), hash(1))])
-                .is_empty()
-        );
+        assert!(!Mark::default().look(&look(&[], 9, 9), &hash(1)));
     }
 
     #[test]
     fn absence_needs_the_source_past_the_marked_head() {
-        let one = [(OutboxId(1), hash(1))];
-        let mut marks = Marks::default();
-        assert!(marks.look(&look(&[], 9, 9), one).is_empty());
+        let mut mark = Mark::default();
+        assert!(!mark.look(&look(&[], 9, 9), &hash(1)));
         assert!(
-            marks.look(&look(&[], 10, 9), one).is_empty(),
+            !mark.look(&look(&[], 10, 9), &hash(1)),
             "the source is still at h"
         );
-        assert_eq!(marks.look(&look(&[], 10, 10), one), [OutboxId(1)]);
+        assert!(mark.look(&look(&[], 10, 10), &hash(1)));
+        assert!(
+            !mark.look(&look(&[], 11, 11), &hash(1)),
+            "the proof starts over"
+        );
     }
 
     #[test]
     fn being_seen_in_the_mempool_restarts_the_proof() {
-        let one = [(OutboxId(1), hash(1))];
-        let mut marks = Marks::default();
-        marks.look(&look(&[], 9, 9), one);
-        assert!(marks.look(&look(&[1], 10, 10), one).is_empty());
-        assert!(marks.look(&look(&[], 11, 11), one).is_empty());
-        assert_eq!(marks.look(&look(&[], 12, 12), one), [OutboxId(1)]);
-    }
-
-    #[test]
-    fn a_withdrawal_restarts_every_proof() {
-        let one = [(OutboxId(1), hash(1))];
-        let mut marks = Marks::default();
-        marks.look(&look(&[], 9, 9), one);
-        marks.clear();
-        assert!(marks.look(&look(&[], 10, 10), one).is_empty());
+        let mut mark = Mark::default();
+        mark.look(&look(&[], 9, 9), &hash(1));
+        assert!(!mark.look(&look(&[1], 10, 10), &hash(1)));
+        assert!(!mark.look(&look(&[], 11, 11), &hash(1)));
+        assert!(mark.look(&look(&[], 12, 12), &hash(1)));
     }
 
     #[test]
     fn a_shorter_branch_must_be_read_first() {
-        let one = [(OutboxId(1), hash(1))];
-        let mut marks = Marks::default();
+        let mut mark = Mark::default();
         // It is in a block of the branch that ends at 2; the source has read 3 blocks of another one.
-        assert!(marks.look(&look(&[], 2, 3), one).is_empty());
-        assert!(marks.look(&look(&[], 2, 3), one).is_empty());
-        assert_eq!(marks.look(&look(&[], 4, 4), one), [OutboxId(1)]);
+        assert!(!mark.look(&look(&[], 2, 3), &hash(1)));
+        assert!(!mark.look(&look(&[], 2, 3), &hash(1)));
+        assert!(mark.look(&look(&[], 4, 4), &hash(1)));
     }
 
     #[test]
     fn a_node_ahead_of_the_source_waits_for_it() {
-        let one = [(OutboxId(1), hash(1))];
-        let mut marks = Marks::default();
-        marks.look(&look(&[], 50, 9), one);
-        assert!(marks.look(&look(&[], 51, 50), one).is_empty());
-        assert_eq!(marks.look(&look(&[], 52, 51), one), [OutboxId(1)]);
+        let mut mark = Mark::default();
+        mark.look(&look(&[], 50, 9), &hash(1));
+        assert!(!mark.look(&look(&[], 51, 50), &hash(1)));
+        assert!(mark.look(&look(&[], 52, 51), &hash(1)));
     }
 }

@@ -1,101 +1,86 @@
 //! Immediate nonces and signatures, where nothing has to wait.
 
-use actix::prelude::*;
-use agentry_core::rows::{Charge, Prepared, day_of};
+use agentry_core::AgentId;
+use agentry_core::rows::Prepared;
 
 use super::budget::Admission;
 use super::messages::{Allot, Stored};
-use super::{Submitter, sign_queue};
+use super::sign::Charged;
+use super::{MAX_JOBS, Work};
 use crate::config::NoncePolicy;
 
-impl Handler<Allot> for Submitter {
-    type Result = ResponseActFuture<Self, Vec<Option<Prepared>>>;
-
-    fn handle(&mut self, allot: Allot, _: &mut Self::Context) -> Self::Result {
-        let count = allot.drafts.len();
-        let queue_all = vec![None; count];
-        // Drafts that were queued earlier go first; under `sequential` the chain has to be queried.
-        let at_once = self.settings.policy == NoncePolicy::Timestamp
-            && self.has_room()
-            && !self.sign_queue.is_pending()
-            && !self.unsignable.contains_key(&allot.agent)
-            && !self.unfunded.contains(&allot.agent);
-        if !at_once {
-            return Box::pin(actix::fut::ready(queue_all));
-        }
+impl Work {
+    /// Signs those of an agent's drafts that need not be queued.
+    pub(super) async fn allot(&self, allot: Allot) -> Vec<Option<Prepared>> {
         let agent = allot.agent;
+        let mut prepared = vec![None; allot.drafts.len()];
+        if !self.may_allot(agent) {
+            return prepared;
+        }
         let now = self.shared.clock.local_ms();
-        let mut transactions = Vec::with_capacity(count);
-        // What was paid for each draft; none, if it has to wait.
-        let mut charges: Vec<Option<Charge>> = Vec::with_capacity(count);
-        for draft in allot.drafts {
+        let (mut drafts, mut places) = (Vec::new(), Vec::new());
+        for (place, draft) in allot.drafts.into_iter().enumerate() {
+            let mut state = self.state();
             // An expired draft is queued, and expired from there.
-            let over = draft.expires_at.is_some_and(|at| at < now);
-            let paid = (!over).then(|| self.pay(agent, &draft, now));
-            let Some(Admission::Paid(charge)) = paid else {
-                charges.push(None);
-                continue;
-            };
-            let nonce = self.nonces.next(agent, now);
-            match self.transaction(agent, draft, nonce) {
-                Some(transaction) => {
-                    transactions.push((nonce, transaction));
-                    charges.push(Some(charge));
-                }
-                None => {
-                    self.refund(&charge);
-                    charges.push(None);
-                }
+            let is_over = draft.expires_at.is_some_and(|at| at < now);
+            if !is_over && let Admission::Paid(charge) = state.money.pay(agent, &draft, now) {
+                let nonce = state.nonces.next(agent, now);
+                drafts.push(Charged {
+                    draft,
+                    charge,
+                    nonce,
+                });
+                places.push(place);
             }
         }
-        if transactions.is_empty() {
-            return Box::pin(actix::fut::ready(queue_all));
+        if drafts.is_empty() {
+            return prepared;
         }
-        let time = (self.since(), day_of(now));
-        Box::pin(
-            sign_queue::sign(self.signer.clone(), agent, transactions, time)
-                .into_actor(self)
-                .map(move |signed, submitter, ctx| match signed {
-                    Ok(prepared) => submitter.reserve(charges, prepared),
-                    Err(error) => {
-                        for charge in charges.into_iter().flatten() {
-                            submitter.refund(&charge);
-                        }
-                        submitter.cannot_sign(agent, &error, ctx);
-                        queue_all
-                    }
-                }),
-        )
+        let signed = self.sign(agent, drafts).await;
+        for (place, (one, charge)) in places.into_iter().zip(signed) {
+            self.state().money.reserve(&one, charge);
+            prepared[place] = Some(one);
+        }
+        prepared
     }
-}
 
-impl Handler<Stored> for Submitter {
-    type Result = ();
+    /// Whether a wallet's drafts can be signed immediately. Drafts that were queued earlier go
+    /// first; under `sequential` the chain has to be queried.
+    fn may_allot(&self, agent: AgentId) -> bool {
+        let state = self.state();
+        self.settings.policy == NoncePolicy::Timestamp
+            && state.has_room(MAX_JOBS)
+            && !state.is_queued
+            && !state.unsignable.contains_key(&agent)
+            && !state.unfunded.contains(&agent)
+    }
 
-    fn handle(&mut self, stored: Stored, ctx: &mut Self::Context) {
-        self.recognised(&stored.recharged, &stored.reopened);
+    /// An agent has stored what it was allotted, or could not store it.
+    pub(super) fn stored(&self, stored: Stored) {
+        let mut state = self.state();
+        state.recognised(stored.recharged, stored.reopened);
         let mut rows = stored.rows.into_iter();
         for (prepared, cost) in stored.bodies.into_iter().zip(stored.costs) {
             let row = rows.next();
             let Some(prepared) = prepared else {
                 if row.is_some_and(|row| !row.standing) {
-                    self.sign_queue.note();
+                    state.queued();
                 }
                 continue;
             };
-            let charge = self.reserved.remove(&prepared.digest);
+            let charge = state.money.reserved(&prepared);
             match row {
                 // It is paid for, and the chain has it.
                 Some(row) if row.standing => {}
                 Some(row) if row.fresh => {
-                    let paid = (cost, charge);
-                    self.dispatch(stored.agent, row.id, prepared, paid, stored.span.clone());
+                    let which = (stored.agent, row.id);
+                    state.dispatch(which, prepared, cost, charge, stored.span.clone());
                 }
                 // The store has it already, with other bytes, or stored nothing.
-                _ => charge.into_iter().for_each(|charge| self.refund(&charge)),
+                _ => charge.iter().for_each(|charge| state.money.refund(charge)),
             }
         }
-        self.pump(ctx);
-        self.start_signing(ctx);
+        self.may_post.notify_one();
+        self.may_sign.notify_one();
     }
 }

@@ -6,7 +6,6 @@
 //! it is mined. So the posting node is asked for the blocks that may contain it, and the
 //! transaction counts as absent only if each of these blocks shows as many transactions as it
 //! counts.
-
 //!
 //! A node that fails now and then rarely shows 64 blocks one after the other. So the blocks that it
 //! has shown whole are kept for the next look, which asks only for the others. A kept block counts
@@ -36,11 +35,11 @@ struct Whole {
 
 /// Blocks that the node has shown whole in earlier looks.
 #[derive(Debug, Default)]
-pub struct Known(BTreeMap<BlockHeight, Whole>);
+pub(super) struct Known(BTreeMap<BlockHeight, Whole>);
 
 /// The transactions that the posting node's blocks show.
 #[derive(Debug, Default)]
-pub struct Blocks {
+pub(super) struct Blocks {
     whole: BTreeMap<BlockHeight, Whole>,
     standing: HashMap<TransactionHash, (BlockHeight, BlockHash)>,
     /// The blocks that the node does not show whole.
@@ -54,7 +53,7 @@ struct Stopped;
 impl Blocks {
     /// Reads the blocks above `since` through `head`: the last 64 of them, and below these the ones
     /// that the source knows as gaps. What cannot be read until `deadline` is in doubt.
-    pub async fn read(
+    pub(super) async fn read(
         node: &NodeClient,
         (since, head): (BlockHeight, BlockHeight),
         gaps: impl IntoIterator<Item = BlockHeight>,
@@ -188,25 +187,25 @@ impl Blocks {
 
     /// What the next look need not ask for. Without the parents' hashes, as with a follower, that is
     /// nothing.
-    pub fn into_known(self) -> Known {
+    pub(super) fn into_known(self) -> Known {
         let mut known = self.whole;
         known.retain(|_, block| block.parent.is_some());
         Known(known)
     }
 
     /// In how many requests they were read.
-    pub const fn requests(&self) -> u32 {
+    pub(super) const fn requests(&self) -> u32 {
         self.requests
     }
 
     /// The block that contains a transaction, if one shows it.
-    pub fn place(&self, hash: TransactionHash) -> Option<(BlockHeight, BlockHash)> {
+    pub(super) fn place(&self, hash: TransactionHash) -> Option<(BlockHeight, BlockHash)> {
         self.standing.get(&hash).copied()
     }
 
     /// Whether a transaction that was signed when the head was at `since` is certainly in none of
     /// the blocks.
-    pub fn lack(&self, hash: TransactionHash, since: BlockHeight) -> bool {
+    pub(super) fn lack(&self, hash: TransactionHash, since: BlockHeight) -> bool {
         !self.standing.contains_key(&hash) && self.doubtful.range(since.next()..).next().is_none()
     }
 }

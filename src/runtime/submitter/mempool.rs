@@ -5,99 +5,97 @@
 //! node's database must not have transactions posted twice. So the database counts only once it has
 //! shown a transaction that the node had just accepted; the store remembers that it has.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
-use actix::prelude::*;
 use agentry_chain::{MempoolDb, NodeClient};
 use agentry_core::Commit;
 use agentry_protocol::TransactionHash;
 
-use super::Submitter;
+use crate::runtime::Shared;
 
-/// The state of the node's `mempool.db`.
-#[derive(Debug, Default)]
+/// The posting node's mempool.
+#[derive(Debug)]
 pub(super) struct Mempool {
-    /// The file, if one is configured.
+    shared: Shared,
+    node: NodeClient,
+    /// The configured `mempool.db`.
     db: Option<MempoolDb>,
-    /// Whether it has shown a posted transaction.
-    counts: bool,
-    looking: bool,
+    /// Whether the file has shown a posted transaction.
+    counts: Cell<bool>,
+    is_tried: Cell<bool>,
 }
 
 impl Mempool {
     /// `shown` names the file and the node that have been found to belong together.
-    pub(super) fn new(db: Option<MempoolDb>, node: &NodeClient, shown: Option<&str>) -> Self {
+    pub(super) fn new(
+        shared: Shared,
+        node: NodeClient,
+        db: Option<MempoolDb>,
+        shown: Option<&str>,
+    ) -> Self {
         let counts = db
             .as_ref()
-            .is_some_and(|db| shown == Some(name(db, node).as_str()));
+            .is_some_and(|db| shown == Some(name(db, &node).as_str()));
         Self {
+            shared,
+            node,
             db,
-            counts,
-            looking: false,
+            counts: Cell::new(counts),
+            is_tried: Cell::new(false),
         }
     }
 
     /// Which of these are pending; the answer includes others if the node lists all. If this cannot
     /// be known, the error says why.
-    pub(super) fn look(
+    pub(super) async fn pending(
         &self,
-        node: &NodeClient,
-        workers: &tokio::runtime::Handle,
         hashes: Vec<TransactionHash>,
-    ) -> impl Future<Output = Result<HashSet<TransactionHash>, String>> + use<> {
-        let (node, workers) = (node.clone(), workers.clone());
-        let db = self.db.clone().filter(|_| self.counts);
-        async move {
-            if let Some(db) = db {
-                match workers.spawn_blocking(move || db.pending(&hashes)).await {
-                    Ok(Ok(found)) => return Ok(found),
-                    Ok(Err(error)) => tracing::debug!(%error, "cannot read the node's mempool.db"),
-                    Err(error) => tracing::debug!(%error, "cannot read the node's mempool.db"),
-                }
+    ) -> Result<HashSet<TransactionHash>, String> {
+        if let Some(db) = self.db.clone().filter(|_| self.counts.get()) {
+            match self.read(db, hashes).await {
+                Ok(found) => return Ok(found),
+                Err(error) => tracing::debug!(error, "cannot read the node's mempool.db"),
             }
-            let found = node.mempool_hashes().await;
-            found.map_err(|error| error.to_string())
+        }
+        let found = self.node.mempool_hashes().await;
+        found.map_err(|error| error.to_string())
+    }
+
+    async fn read(
+        &self,
+        db: MempoolDb,
+        hashes: Vec<TransactionHash>,
+    ) -> Result<HashSet<TransactionHash>, String> {
+        let read = move || db.pending(&hashes).map_err(|error| error.to_string());
+        let found = self.shared.workers.spawn_blocking(read).await;
+        found.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    /// The node has just accepted this transaction: the database shows it, if it is that node's.
+    pub(super) async fn try_db(&self, hash: TransactionHash) {
+        let Some(db) = self.db.clone().filter(|_| !self.counts.get()) else {
+            return;
+        };
+        if self.is_tried.replace(true) {
+            return;
+        }
+        let found = self.read(db.clone(), vec![hash]).await;
+        self.is_tried.set(false);
+        if found.is_ok_and(|found| found.contains(&hash)) {
+            tracing::info!(
+                mempool.db = %db.path().display(),
+                "the node's mempool.db shows posted transactions; it is read in place of the RPC's mempool"
+            );
+            let key = name(&db, &self.node);
+            if let Err(error) = self.shared.store.commit(Commit::MempoolShown { key }).await {
+                tracing::error!(%error, "cannot store that mempool.db belongs to the node");
+            }
+            self.counts.set(true);
         }
     }
 }
 
 fn name(db: &MempoolDb, node: &NodeClient) -> String {
     format!("{}\n{}", db.path().display(), node.url())
-}
-
-impl Submitter {
-    /// The node has just accepted this transaction: the database shows it, if it is that node's.
-    pub(super) fn try_mempool_db(&mut self, hash: TransactionHash, ctx: &mut Context<Self>) {
-        let mempool = &mut self.mempool;
-        let Some(db) = mempool
-            .db
-            .clone()
-            .filter(|_| !mempool.counts && !mempool.looking)
-        else {
-            return;
-        };
-        mempool.looking = true;
-        let key = name(&db, &self.settings.node);
-        let (store, workers) = (self.shared.store.clone(), self.shared.workers.clone());
-        let look = async move {
-            let path = db.path();
-            let found = workers.spawn_blocking(move || db.pending(&[hash])).await;
-            let shows = matches!(&found, Ok(Ok(found)) if found.contains(&hash));
-            if shows {
-                tracing::info!(
-                    mempool.db = %path.display(),
-                    "the node's mempool.db shows posted transactions; it is read in place of the RPC's mempool"
-                );
-                let commit = Commit::MempoolShown { key };
-                if let Err(error) = store.commit(commit).await {
-                    tracing::error!(%error, "cannot store that mempool.db belongs to the node");
-                }
-            }
-            shows
-        };
-        ctx.spawn(look.into_actor(self).map(|shows, submitter, _| {
-            submitter.mempool.looking = false;
-            submitter.mempool.counts |= shows;
-        }));
-    }
 }

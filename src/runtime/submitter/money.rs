@@ -1,24 +1,54 @@
-//! Charging drafts to budgets, and holding those that exceed their budget.
+//! Charging drafts to budgets.
 
-use std::time::Duration;
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
-use actix::prelude::*;
-use agentry_core::commit::PostResult;
-use agentry_core::rows::{Charge, Draft, HeldDraft, OpenTransaction, Prepared, day_of};
-use agentry_core::{AgentId, Commit, OutboxId, Receipt};
-use agentry_store::{StoreError, read};
+use agentry_core::rows::{Charge, Draft, HeldDraft, Prepared, day_of};
+use agentry_core::{AgentId, OutboxId};
+use agentry_protocol::MessageDigest;
+use agentry_store::read::Spending;
 
-use super::Submitter;
-use super::budget::{Admission, Budget, Cost, Short};
-use crate::runtime::router::WakeAgents;
+use super::budget::{Admission, Budget, Cost, Ledger, Short, first_day};
+use crate::runtime::metrics::Metrics;
+use crate::runtime::registry::AgentRegistry;
 
-/// How often the clock is checked: the most by which the start of a day is noticed late.
-const TICK: Duration = Duration::from_secs(1);
+/// How long after a refund the drafts that wait for a budget are looked at: that is expensive where
+/// many wait.
+const REFUND_PAUSE: Duration = Duration::from_secs(1);
 
-/// Expired drafts are looked for at every n-th check.
-const EXPIRE_EVERY: u32 = 10;
+/// What the wallets have spent, and which of them wait for a budget.
+#[derive(Debug)]
+pub(super) struct Money {
+    registry: AgentRegistry,
+    pub(super) ledger: Ledger,
+    /// Charges for transactions that are signed and not known to be stored.
+    reserved: HashMap<MessageDigest, Charge>,
+    /// The wallets with drafts that wait for a budget.
+    pub(super) holding: HashSet<AgentId>,
+    /// From when on a budget may suffice for drafts that wait for one.
+    release_at: Option<Instant>,
+    /// The day at the last check of the clock.
+    day: u64,
+}
 
-impl Submitter {
+impl Money {
+    /// `spending` is that of the days from [`first_day`] on.
+    pub(super) fn new(
+        registry: AgentRegistry,
+        spending: Spending,
+        holding: Vec<AgentId>,
+        now_ms: u64,
+    ) -> Self {
+        Self {
+            registry,
+            ledger: Ledger::new(first_day(now_ms), spending),
+            reserved: HashMap::new(),
+            holding: holding.into_iter().collect(),
+            release_at: Some(Instant::now()),
+            day: day_of(now_ms),
+        }
+    }
+
     fn budget(&self, agent: AgentId) -> Option<Budget> {
         let hosted = self.registry.get(agent)?;
         Some(Budget {
@@ -32,8 +62,9 @@ impl Submitter {
         let Some(budget) = self.budget(agent) else {
             return Admission::Unknown;
         };
-        let cost = cost_of(draft);
-        let admission = self.ledger.pay(agent, budget, &draft.cause, cost, now_ms);
+        let admission = self
+            .ledger
+            .pay(agent, budget, &draft.cause, cost_of(draft), now_ms);
         if let Admission::Short(short) = admission
             && self.ledger.tell(agent, short.limit, now_ms)
         {
@@ -41,7 +72,7 @@ impl Submitter {
             let name = hosted.as_ref().map(|hosted| hosted.config.name.as_str());
             tracing::warn!(
                 agent.name = name,
-                reason = budget.reason(short, &draft.cause, cost, day_of(now_ms)),
+                reason = self.reason(agent, draft, short, now_ms),
                 "a part of the day's budget is exhausted; the agent's messages charged to it wait"
             );
         }
@@ -65,74 +96,44 @@ impl Submitter {
     pub(super) fn refund(&mut self, charge: &Charge) {
         self.ledger.refund(charge);
         if self.holding.contains(&charge.agent) {
-            self.sign_queue.release_later();
+            self.release_at
+                .get_or_insert_with(|| Instant::now() + REFUND_PAUSE);
         }
     }
 
-    /// Remembers the charges of signed bytes until it is known whether they are stored. `charges`
-    /// has one for each of `prepared`, and none for each draft that has to wait.
-    pub(super) fn reserve(
-        &mut self,
-        charges: Vec<Option<Charge>>,
-        prepared: Vec<Prepared>,
-    ) -> Vec<Option<Prepared>> {
-        let mut prepared = prepared.into_iter();
-        charges
-            .into_iter()
-            .map(|charge| {
-                let charge = charge?;
-                let Some(one) = prepared.next() else {
-                    self.refund(&charge);
-                    return None;
-                };
-                self.reserved.insert(one.digest, charge);
-                Some(one)
-            })
-            .collect()
+    /// Remembers the charge of signed bytes until it is known whether they are stored.
+    pub(super) fn reserve(&mut self, prepared: &Prepared, charge: Charge) {
+        self.reserved.insert(prepared.digest, charge);
     }
 
-    /// Releases drafts that waited for a budget which suffices by now.
-    pub(super) fn release(&mut self, ctx: &mut Context<Self>) {
-        let today = day_of(self.shared.clock.local_ms());
-        let agents: Vec<AgentId> = self
-            .holding
-            .iter()
-            .copied()
-            .filter(|agent| {
-                let spent = self.ledger.spent(*agent, today).all;
-                self.budget(*agent).is_some_and(|budget| spent < budget.all)
-            })
-            .collect();
-        if agents.is_empty() {
-            return self.released(0, ctx);
-        }
-        let store = self.shared.store.clone();
-        let read = async move {
-            store
-                .read(move |db| {
-                    let mut held = Vec::new();
-                    for agent in agents {
-                        held.extend(read::held(db, agent)?);
-                    }
-                    Ok(held)
-                })
-                .await
+    /// It is known whether these signed bytes are stored: returns their charge.
+    pub(super) fn reserved(&mut self, prepared: &Prepared) -> Option<Charge> {
+        self.reserved.remove(&prepared.digest)
+    }
+
+    /// A budget may suffice for drafts that wait for one.
+    pub(super) fn release(&mut self) {
+        self.release_at = Some(Instant::now());
+    }
+
+    /// Whether a budget may suffice by now for drafts that wait for one.
+    pub(super) fn may_release(&self) -> bool {
+        !self.holding.is_empty() && self.release_at.is_some_and(|at| at <= Instant::now())
+    }
+
+    /// The wallets whose drafts may be released, now that they are looked at.
+    pub(super) fn releasing(&mut self, now_ms: u64) -> Vec<AgentId> {
+        self.release_at = None;
+        let has_some = |agent: &AgentId| {
+            let spent = self.ledger.spent(*agent, day_of(now_ms)).all;
+            self.budget(*agent).is_some_and(|budget| spent < budget.all)
         };
-        ctx.spawn(
-            read.into_actor(self)
-                .map(|held, submitter, ctx| match held {
-                    Ok(held) => submitter.release_these(held, ctx),
-                    Err(error) => submitter.signing_failed(&error, ctx),
-                }),
-        );
+        self.holding.iter().copied().filter(has_some).collect()
     }
 
-    /// Releases those of these drafts that can be paid for now.
-    fn release_these(&mut self, held: Vec<HeldDraft>, ctx: &mut Context<Self>) {
-        let now = self.shared.clock.local_ms();
-        let mut ids = Vec::new();
-        let mut charges = Vec::new();
-        // They are charged when they are signed. This only tries out the charges.
+    /// Those of these drafts that can be paid for now. They are charged when they are signed.
+    pub(super) fn affordable(&mut self, held: Vec<HeldDraft>, now_ms: u64) -> Vec<OutboxId> {
+        let (mut ids, mut charges) = (Vec::new(), Vec::new());
         for draft in held {
             let Some(budget) = self.budget(draft.agent) else {
                 continue;
@@ -143,7 +144,7 @@ impl Submitter {
             };
             let admission = self
                 .ledger
-                .pay(draft.agent, budget, &draft.cause, cost, now);
+                .pay(draft.agent, budget, &draft.cause, cost, now_ms);
             if let Admission::Paid(charge) = admission {
                 charges.push(charge);
                 ids.push(draft.id);
@@ -152,148 +153,25 @@ impl Submitter {
         for charge in charges {
             self.ledger.refund(&charge);
         }
-        if ids.is_empty() {
-            return self.released(0, ctx);
+        ids
+    }
+
+    /// Some time has passed: each day has its own budget.
+    pub(super) fn tick(&mut self, now_ms: u64, metrics: &Metrics) {
+        let today = day_of(now_ms);
+        if today != self.day {
+            self.day = today;
+            self.release();
+            // The handler that was to report whether they are stored has ended.
+            self.reserved
+                .retain(|_, charge| charge.day.saturating_add(1) >= today);
         }
-        let store = self.shared.store.clone();
-        let run = async move {
-            let receipt = store.commit(Commit::Release { ids }).await?;
-            let holding = store.read(read::holding).await?;
-            Ok::<_, StoreError>((receipt.changed, holding))
-        };
-        ctx.spawn(run.into_actor(self).map(|done, submitter, ctx| match done {
-            Ok((changed, holding)) => {
-                submitter.holding = holding.into_iter().collect();
-                submitter.released(changed, ctx);
-            }
-            Err(error) => submitter.signing_failed(&error, ctx),
-        }));
-    }
-
-    /// Checks the clock from time to time: each day has its own budget.
-    pub(super) fn watch_the_clock(&self, ctx: &mut Context<Self>) {
-        let mut looks: u32 = 0;
-        ctx.run_interval(TICK, move |submitter, ctx| {
-            let now = submitter.shared.clock.local_ms();
-            let today = day_of(now);
-            if today != submitter.day {
-                submitter.day = today;
-                submitter.sign_queue.release();
-                // The handler that was to report whether they are stored has ended.
-                submitter
-                    .reserved
-                    .retain(|_, charge| charge.day.saturating_add(1) >= today);
-            }
-            submitter.sign_queue.tick();
-            // Charges that are not stored yet are known only here.
-            if submitter.reserved.is_empty() && !submitter.sign_queue.is_running() {
-                submitter.ledger.tidy(now);
-            }
-            let metrics = &submitter.shared.metrics;
-            metrics.budget_spent(&submitter.ledger.total(today));
-            metrics.agents_out_of_budget(submitter.holding.len());
-            looks = looks.wrapping_add(1);
-            if looks.is_multiple_of(EXPIRE_EVERY) {
-                submitter.expire_queued(ctx);
-                submitter.sign_queue.slow_tick();
-            }
-            submitter.start_signing(ctx);
-        });
-    }
-
-    /// Expires queued drafts that are past their expiry, if there are any.
-    pub(super) fn expire_queued(&self, ctx: &mut Context<Self>) {
-        let (store, at) = (self.shared.store.clone(), self.shared.clock.confirmed_ms());
-        let run = async move {
-            if store.read(move |db| read::has_lapsed(db, at)).await? {
-                store.commit(Commit::ExpireQueued { at }).await.map(Some)
-            } else {
-                Ok(None)
-            }
-        };
-        ctx.spawn(run.into_actor(self).map(|done, submitter, ctx| match done {
-            Ok(Some(receipt)) => {
-                tracing::info!(
-                    transactions = receipt.changed,
-                    "queued messages expired before they could be sent"
-                );
-                submitter
-                    .shared
-                    .metrics
-                    .transactions_expired(receipt.changed);
-                submitter.wake(receipt, ctx);
-            }
-            Ok(None) => {}
-            Err(error) => tracing::error!(%error, "cannot expire queued messages"),
-        }));
-    }
-
-    /// Stores the result of a POST, and notifies whoever it concerns.
-    pub(super) fn save(&self, id: OutboxId, result: PostResult, ctx: &mut Context<Self>) {
-        self.store_post(id, result, None, ctx);
-    }
-
-    /// A transaction failed permanently: its charge is refunded.
-    pub(super) fn fail(
-        &self,
-        id: OutboxId,
-        charge: Option<Charge>,
-        reason: String,
-        ctx: &mut Context<Self>,
-    ) {
-        self.store_post(id, PostResult::Failed { reason }, charge, ctx);
-    }
-
-    fn store_post(
-        &self,
-        id: OutboxId,
-        result: PostResult,
-        refund: Option<Charge>,
-        ctx: &mut Context<Self>,
-    ) {
-        let (store, at) = (self.shared.store.clone(), self.shared.clock.now_ms());
-        let commit = async move { store.commit(Commit::Post { id, result, at }).await };
-        ctx.spawn(commit.into_actor(self).map(move |done, submitter, ctx| {
-            match done {
-                Ok(receipt) => {
-                    // As the store does: if nothing was changed, it was mined meanwhile.
-                    if let Some(charge) = refund.filter(|_| receipt.changed > 0) {
-                        submitter.refund(&charge);
-                        submitter.start_signing(ctx);
-                    }
-                    submitter.wake(receipt, ctx);
-                }
-                // The row stays as it was: it is incomplete, but not wrong.
-                Err(error) => {
-                    tracing::error!(%error, outbox.row = %id, "cannot store the result of a POST");
-                }
-            }
-        }));
-    }
-
-    /// The chain already shows what was to be sent: it is charged, and the transactions that are in
-    /// no block yet are followed.
-    pub(super) fn recognised(&mut self, paid: &[Charge], pending: &[OpenTransaction]) {
-        for charge in paid {
-            self.ledger.paid(charge);
+        // Charges that are not stored yet are known only here.
+        if self.reserved.is_empty() {
+            self.ledger.tidy(now_ms);
         }
-        for transaction in pending {
-            self.follow(transaction);
-        }
-    }
-
-    /// Wakes the agents that have work because of a change.
-    pub(super) fn wake(&self, receipt: Receipt, ctx: &mut Context<Self>) {
-        let Some(wake) = self.wake.as_ref().filter(|_| !receipt.due.is_empty()) else {
-            return;
-        };
-        let send = wake.send(WakeAgents(receipt.due));
-        // A router that has ended reads the store when it restarts.
-        ctx.spawn(
-            async move { send.await.is_ok() }
-                .into_actor(self)
-                .map(|_, _, _| ()),
-        );
+        metrics.budget_spent(&self.ledger.total(today));
+        metrics.agents_out_of_budget(self.holding.len());
     }
 }
 

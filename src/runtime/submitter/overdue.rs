@@ -4,13 +4,15 @@
 //! reason, the metrics count it, and the log reports each reason once, until no transaction has
 //! that reason any more.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use actix::prelude::*;
+use agentry_chain::NodeClient;
 use agentry_core::{Commit, OutboxId};
 use agentry_protocol::BlockHeight;
 
-use super::{Phase, Submitter};
+use super::Work;
+use super::state::State;
+use crate::runtime::metrics::Metrics;
 
 /// The number of blocks after which an accepted transaction is overdue. Normally the next block
 /// contains it; a few blocks may be full.
@@ -42,7 +44,7 @@ pub(super) enum Delay {
 #[derive(Debug, Default)]
 pub(super) struct Overdue {
     /// The causes that the log has reported.
-    told: BTreeMap<Delay, usize>,
+    told: BTreeSet<Delay>,
     /// Why the latest attempts to read the mempool failed, and how many they were.
     failures: (u32, String),
     told_unreadable: bool,
@@ -52,6 +54,54 @@ impl Overdue {
     /// Why the mempool cannot be read, unless only one call failed.
     fn unreadable(&self) -> Option<&str> {
         (self.failures.0 >= FAILURES).then_some(self.failures.1.as_str())
+    }
+
+    /// The mempool was read, or could not be read.
+    pub(super) fn mempool_read(
+        &mut self,
+        failure: Option<String>,
+        node: &NodeClient,
+        metrics: &Metrics,
+    ) {
+        let Some(failure) = failure else {
+            self.failures = (0, String::new());
+            if std::mem::take(&mut self.told_unreadable) {
+                tracing::info!(
+                    node.url = node.url(),
+                    "the node's mempool can be read again"
+                );
+                metrics.mempool_unreadable(false);
+            }
+            return;
+        };
+        self.failures = (self.failures.0.saturating_add(1), failure);
+        if let Some(reason) = self.unreadable()
+            && !self.told_unreadable
+        {
+            tracing::warn!(
+                node.url = node.url(),
+                reason,
+                "the node's mempool cannot be read: transactions that the node drops are not posted again until it can be (if the node runs on this machine, set [chain] db to avoid this)"
+            );
+            metrics.mempool_unreadable(true);
+            self.told_unreadable = true;
+        }
+    }
+
+    /// Logs each cause that is new, with the number of transactions that are overdue for it.
+    fn tell(&mut self, counts: BTreeMap<Delay, usize>) {
+        for (delay, count) in &counts {
+            if !self.told.contains(delay) {
+                let reason = self.reason(*delay);
+                tracing::warn!(
+                    transactions = count,
+                    after.blocks = AFTER,
+                    reason,
+                    "transactions are overdue (agentry queue list outbox --state accepted)"
+                );
+            }
+        }
+        self.told = counts.into_keys().collect();
     }
 
     /// The reason as shown to operators.
@@ -69,44 +119,38 @@ impl Overdue {
     }
 }
 
-impl Submitter {
-    /// The mempool was read, or could not be read.
-    pub(super) fn mempool_read(&mut self, failure: Option<String>) {
-        let Some(failure) = failure else {
-            self.overdue.failures = (0, String::new());
-            if std::mem::take(&mut self.overdue.told_unreadable) {
-                tracing::info!(
-                    node.url = self.settings.node.url(),
-                    "the node's mempool can be read again"
-                );
-                self.shared.metrics.mempool_unreadable(false);
+impl Work {
+    /// Finds overdue transactions and stores the reason in their rows. `pending` are those that the
+    /// node's mempool shows.
+    pub(super) async fn review(&self, overdue: &mut Overdue, pending: &HashSet<OutboxId>) {
+        let news = self.state().review(overdue, pending, &self.shared.metrics);
+        for (delay, ids) in news {
+            let reason = overdue.reason(delay);
+            let explain = Commit::Explain { ids, reason };
+            if let Err(error) = self.shared.store.commit(explain).await {
+                tracing::error!(%error, "cannot store why transactions are overdue");
             }
-            return;
-        };
-        self.overdue.failures.0 = self.overdue.failures.0.saturating_add(1);
-        self.overdue.failures.1 = failure;
-        if self.overdue.unreadable().is_some() && !self.overdue.told_unreadable {
-            self.overdue.told_unreadable = true;
-            tracing::warn!(
-                node.url = self.settings.node.url(),
-                reason = self.overdue.failures.1,
-                "the node's mempool cannot be read: transactions that the node drops are not posted again until it can be (if the node runs on this machine, set [chain] db to avoid this)"
-            );
-            self.shared.metrics.mempool_unreadable(true);
         }
     }
+}
 
-    /// Finds overdue transactions and stores the reason in their rows.
-    pub(super) fn review(&mut self, pending: &HashSet<OutboxId>, ctx: &mut Context<Self>) {
-        let Some(through) = self.read_through else {
-            return;
-        };
-        let unreadable = self.overdue.unreadable().is_some();
-        let mut counts: BTreeMap<Delay, usize> = BTreeMap::new();
+impl State {
+    /// Finds overdue transactions, and reports the reasons. Returns the rows whose reason is new.
+    fn review(
+        &mut self,
+        overdue: &mut Overdue,
+        pending: &HashSet<OutboxId>,
+        metrics: &Metrics,
+    ) -> BTreeMap<Delay, Vec<OutboxId>> {
         let mut news: BTreeMap<Delay, Vec<OutboxId>> = BTreeMap::new();
+        let Some(through) = self.read_through else {
+            return news;
+        };
+        let unreadable = overdue.unreadable().is_some();
+        let mut counts: BTreeMap<Delay, usize> = BTreeMap::new();
         let mut left = ROWS_A_LOOK;
         for (id, open) in &mut self.open {
-            if !matches!(open.phase, Phase::Posted(_) | Phase::Doubted) {
+            if !open.is_with_node() {
                 continue;
             }
             let accepted = open.accepted_through.get_or_insert(through);
@@ -131,36 +175,9 @@ impl Submitter {
                 news.entry(delay).or_default().push(*id);
             }
         }
-        self.shared
-            .metrics
-            .transactions_overdue(counts.values().sum());
-        for (delay, count) in &counts {
-            if self.overdue.told.insert(*delay, *count).is_none() {
-                let reason = self.overdue.reason(*delay);
-                tracing::warn!(
-                    transactions = count,
-                    after.blocks = AFTER,
-                    reason,
-                    "transactions are overdue (agentry queue list outbox --state accepted)"
-                );
-            }
-        }
-        self.overdue
-            .told
-            .retain(|delay, _| counts.contains_key(delay));
-        for (delay, ids) in news {
-            self.explain(ids, self.overdue.reason(delay), ctx);
-        }
-    }
-
-    fn explain(&self, ids: Vec<OutboxId>, reason: String, ctx: &mut Context<Self>) {
-        let store = self.shared.store.clone();
-        let commit = async move { store.commit(Commit::Explain { ids, reason }).await };
-        ctx.spawn(commit.into_actor(self).map(|done, _, _| {
-            if let Err(error) = done {
-                tracing::error!(%error, "cannot store why transactions are overdue");
-            }
-        }));
+        metrics.transactions_overdue(counts.values().sum());
+        overdue.tell(counts);
+        news
     }
 }
 

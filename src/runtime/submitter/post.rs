@@ -1,34 +1,25 @@
-//! One POST and the meaning of its answer.
+//! POSTs, and what their answers mean.
+//!
+//! A node explains a refusal only in prose. The text is interpreted here and nowhere else, and only
+//! where there is no other source: whether a wallet can pay is read from its account. Text that the
+//! node quotes from the transaction must not be taken for the node's own words.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-use actix::prelude::*;
 use agentry_chain::SubmitError;
-use agentry_core::OutboxId;
 use agentry_core::commit::PostResult;
-use agentry_protocol::TransactionHash;
+use agentry_core::rows::Charge;
+use agentry_core::{Commit, OutboxId, Receipt};
+use tokio::time::timeout;
 use tracing::Instrument;
 
-use super::refusal::Refusal;
-use super::round::can_pay;
-use super::{CONCURRENT_POSTS, Job, Phase, Submitter};
+use super::Work;
+use super::funds::can_pay;
+use super::state::Job;
 use crate::config::NoncePolicy;
 use crate::runtime::kill::{self, Point};
-
-/// What an answer means for the transaction.
-#[derive(Debug)]
-enum Verdict {
-    /// The node has it.
-    Accepted,
-    /// The node may have it.
-    MayBeAccepted,
-    /// It never left, or the node rejected it unread: the same bytes may be posted again
-    /// immediately.
-    NotTaken,
-    /// The node refuses the transaction with a reason; this is the kind of the reason.
-    Refused { reason: String, about: Refusal },
-}
+use crate::runtime::router::WakeAgents;
 
 fn no_answer(limit: Duration) -> SubmitError {
     SubmitError::Unknown {
@@ -36,184 +27,272 @@ fn no_answer(limit: Duration) -> SubmitError {
     }
 }
 
-impl Submitter {
+impl Work {
     /// Posts waiting transactions, up to the limit of concurrent POSTs.
-    pub(super) fn pump(&mut self, ctx: &mut Context<Self>) {
-        while self.posting < CONCURRENT_POSTS
-            && self.halted.is_none()
-            && !self.breaker.is_open()
-            && let Some(job) = self.jobs.pop_front()
-        {
-            // It may have been mined meanwhile: another program posted the same bytes.
-            let Some(open) = self.open.get(&job.id) else {
-                continue;
-            };
-            let span = open.span.clone();
-            self.posting += 1;
-            let (node, limit) = (self.settings.node.clone(), self.interval.post_limit());
-            let body = Arc::clone(&job.body);
-            let post = async move {
-                kill::pass(Point::BeforePost);
-                let started = std::time::Instant::now();
-                let answer = tokio::time::timeout(limit, node.submit(&body)).await;
-                kill::pass(Point::AfterPost);
-                (
-                    answer.unwrap_or_else(|_| Err(no_answer(limit))),
-                    started.elapsed(),
-                )
-            };
-            ctx.spawn(post.instrument(span).into_actor(self).map(
-                move |(answer, took), submitter, ctx| {
-                    submitter.posting -= 1;
-                    submitter.shared.metrics.posted(answer.is_ok(), took);
-                    submitter.posted(job, answer, ctx);
-                    submitter.pump(ctx);
-                    submitter.start_signing(ctx);
-                    submitter.answer_drained();
-                },
-            ));
+    pub(super) async fn post_waiting(self: Rc<Self>) {
+        loop {
+            loop {
+                let Some(job) = self.state().next_post() else {
+                    break;
+                };
+                let span = job.span.clone();
+                actix_rt::spawn(Rc::clone(&self).post(job).instrument(span));
+            }
+            self.posts_changed.notify_waiters();
+            self.may_post.notified().await;
         }
-        self.answer_drained();
     }
 
-    fn posted(
-        &mut self,
-        job: Job,
-        answer: Result<TransactionHash, SubmitError>,
-        ctx: &mut Context<Self>,
-    ) {
-        self.posts_ended += 1;
-        let verdict = self.judge(&answer, ctx);
-        let Some(open) = self.open.get_mut(&job.id) else {
+    /// Posts a transaction, and acts on the answer.
+    async fn post(self: Rc<Self>, job: Job) {
+        let (id, limit) = (job.id, self.state().post_limit());
+        kill::pass(Point::BeforePost);
+        let started = Instant::now();
+        let answer = timeout(limit, self.settings.node.submit(&job.body)).await;
+        kill::pass(Point::AfterPost);
+        let answer = answer.unwrap_or_else(|_| Err(no_answer(limit)));
+        self.shared
+            .metrics
+            .posted(answer.is_ok(), started.elapsed());
+        self.state().post_ended();
+        self.heed(&answer);
+        self.may_post.notify_one();
+        self.may_sign.notify_one();
+        let Some(hash) = self.state().open.get(&id).map(|open| open.row.hash) else {
             return;
         };
-        let span = open.span.clone();
-        let _entered = span.enter();
-        let id = job.id;
-        match verdict {
-            Verdict::Accepted => {
-                if let Ok(hash) = answer
-                    && hash != open.hash
+        match answer {
+            // It never left, or the node rejected it unread.
+            Err(error @ (SubmitError::NotSent { .. } | SubmitError::Busy { .. })) => {
+                tracing::debug!(%error, "not posted; the transaction waits for the node");
+                self.state().post_first(job);
+            }
+            Err(error @ SubmitError::Unknown { .. }) => {
+                tracing::warn!(%error, "it is unknown whether the node accepted the transaction; following it");
+                self.state().accepted(id, false);
+                self.save(id, PostResult::Accepted, None).await;
+            }
+            Err(SubmitError::Rejected { detail, .. })
+                if Refusal::read(&detail) != Refusal::Known =>
+            {
+                self.refused(id, detail).await;
+            }
+            Ok(_) | Err(SubmitError::Rejected { .. }) => {
+                if let Ok(node_hash) = answer
+                    && node_hash != hash
                 {
-                    tracing::warn!(node.hash = %hash, transaction.hash = %open.hash,
+                    tracing::warn!(node.hash = %node_hash, transaction.hash = %hash,
                         "the node computes a different hash; the transaction is identified by its signing text");
                 }
-                tracing::info!(transaction.hash = %open.hash, "the node accepted the transaction");
-                open.phase = Phase::Posted(self.posts_ended);
-                // The row no longer shows a reason.
-                open.delay = None;
-                let hash = open.hash;
-                if !std::mem::replace(&mut open.is_counted, true) {
-                    self.shared.metrics.accepted(self.shared.clock.now_ms());
-                }
-                self.save(id, PostResult::Accepted, ctx);
-                self.try_mempool_db(hash, ctx);
+                tracing::info!(transaction.hash = %hash, "the node accepted the transaction");
+                self.state().accepted(id, true);
+                self.save(id, PostResult::Accepted, None).await;
+                self.mempool.try_db(hash).await;
             }
-            Verdict::MayBeAccepted => {
-                open.phase = Phase::Posted(self.posts_ended);
-                open.delay = None;
-                if let Err(error) = answer {
-                    tracing::warn!(%error, "it is unknown whether the node accepted the transaction; following it");
-                }
-                self.save(id, PostResult::Accepted, ctx);
-            }
-            Verdict::NotTaken => {
-                if let Err(error) = answer {
-                    tracing::debug!(%error, "not posted; the transaction waits for the node");
-                }
-                self.jobs.push_front(job);
-            }
-            Verdict::Refused { reason, about } => self.refused(id, reason, about, ctx),
         }
     }
 
     /// The node refuses a transaction: the account shows whether that can change.
-    fn refused(&self, id: OutboxId, reason: String, about: Refusal, ctx: &mut Context<Self>) {
-        let Some(agent) = self.open.get(&id).map(|open| open.agent) else {
+    async fn refused(&self, id: OutboxId, reason: String) {
+        let Some(agent) = self.state().open.get(&id).map(|open| open.row.agent) else {
             return;
         };
-        let Some(address) = self.address(agent) else {
-            return;
+        let Some(account) = self.ask_account(agent).await else {
+            return self.state().wait_for_look(id);
         };
-        let ask = self.ask_account(address);
-        ctx.spawn(ask.into_actor(self).map(move |account, submitter, ctx| {
-            let Some(account) = account else {
-                return submitter.wait_for_look(id);
-            };
-            let pending = submitter.pending_cost(agent);
-            let Some(open) = submitter.open.get_mut(&id) else {
+        let (result, refund) = {
+            let mut state = self.state();
+            let pending = state.pending_cost(agent);
+            let Some(row) = state.open.get(&id).map(|open| &open.row) else {
                 return;
             };
-            let span = open.span.clone();
-            let _entered = span.enter();
             // The node judged the nonce before the account was queried: a block may have come in
             // between.
-            let of_nonce = about == Refusal::Nonce
-                || i64::try_from(account.nonce).unwrap_or(i64::MAX) != open.nonce;
-            if !can_pay(&account, open.cost.saturating_add(pending)) {
+            let of_nonce = Refusal::read(&reason) == Refusal::Nonce
+                || i64::try_from(account.nonce).unwrap_or(i64::MAX) != row.nonce;
+            if !can_pay(&account, row.cost.saturating_add(pending)) {
                 tracing::warn!(
                     reason,
                     "the wallet cannot pay; the transaction waits until it is funded"
                 );
-                open.phase = Phase::Unfunded;
-                submitter.unfunded.insert(agent);
-                submitter.save(id, PostResult::Waiting { reason }, ctx);
-            } else if submitter.settings.policy == NoncePolicy::Sequential && of_nonce {
+                state.wait_for_funds(id);
+                (PostResult::Waiting { reason }, None)
+            } else if self.settings.policy == NoncePolicy::Sequential && of_nonce {
                 tracing::info!(
                     reason,
                     account.nonce,
                     "the node refuses the nonce; the chain will show whether the transaction was mined"
                 );
-                submitter.wait_for_look(id);
-                submitter.save(id, PostResult::Waiting { reason }, ctx);
+                state.wait_for_look(id);
+                (PostResult::Waiting { reason }, None)
             } else {
                 tracing::error!(
                     reason,
                     "the node refused the transaction, so it failed (agentry queue show outbox/{id})"
                 );
-                submitter.shared.metrics.failed();
-                let charge = open.charge.clone();
-                submitter.fail(id, charge, reason, ctx);
-                submitter.remove(id);
+                self.shared.metrics.failed();
+                let charge = state.remove(id).and_then(|open| open.row.charge);
+                (PostResult::Failed { reason }, charge)
             }
-        }));
+        };
+        self.save(id, result, refund).await;
     }
 
-    fn judge(
-        &mut self,
-        answer: &Result<TransactionHash, SubmitError>,
-        ctx: &mut Context<Self>,
-    ) -> Verdict {
-        match answer {
-            Ok(_) => {
-                self.node_answered();
-                Verdict::Accepted
-            }
-            Err(SubmitError::Rejected { detail, .. }) => {
-                self.node_answered();
-                match Refusal::read(detail) {
-                    Refusal::Known => Verdict::Accepted,
-                    about => Verdict::Refused {
-                        reason: detail.clone(),
-                        about,
-                    },
+    /// Stores the result of a POST, and wakes whoever it concerns. The charge of a transaction that
+    /// failed permanently is refunded.
+    pub(super) async fn save(&self, id: OutboxId, result: PostResult, refund: Option<Charge>) {
+        let at = self.shared.clock.now_ms();
+        match self
+            .shared
+            .store
+            .commit(Commit::Post { id, result, at })
+            .await
+        {
+            Ok(receipt) => {
+                // As the store does: if nothing was changed, it was mined meanwhile.
+                if let Some(charge) = refund.filter(|_| receipt.changed > 0) {
+                    self.state().money.refund(&charge);
+                    self.may_sign.notify_one();
                 }
+                self.wake(receipt).await;
             }
-            Err(SubmitError::NotSent { .. }) => {
-                let opened = self.breaker.trip();
-                self.probe_later(opened, None, ctx);
-                Verdict::NotTaken
+            // The row stays as it was: it is incomplete, but not wrong.
+            Err(error) => {
+                tracing::error!(%error, outbox.row = %id, "cannot store the result of a POST");
             }
-            Err(SubmitError::Busy { retry_after, .. }) => {
-                let opened = self.breaker.trip();
-                self.probe_later(opened, *retry_after, ctx);
-                Verdict::NotTaken
-            }
-            Err(SubmitError::Unknown { .. }) => {
-                let opened = self.breaker.failed();
-                self.probe_later(opened, None, ctx);
-                Verdict::MayBeAccepted
-            }
+        }
+    }
+
+    /// Wakes the agents that have work because of a change.
+    pub(super) async fn wake(&self, receipt: Receipt) {
+        let wake = self.state().wake.clone();
+        if let Some(wake) = wake.filter(|_| !receipt.due.is_empty())
+            && wake.send(WakeAgents(receipt.due)).await.is_err()
+        {
+            tracing::debug!("the router has ended; it reads the store when it restarts");
+        }
+    }
+}
+
+/// The kind of a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// The node has the transaction already, or the chain has it.
+    Known,
+    /// The transaction's nonce is not the account's next one.
+    Nonce,
+    /// Any other reason.
+    Other,
+}
+
+/// The prefix of a node's reason.
+const PREFIX: &str = "failed to submit transaction:";
+
+/// How nodes of every dialect report bytes that they already have.
+const KNOWN: [&str; 4] = [
+    "duplicate",
+    "already pending",
+    "already mined",
+    "already in",
+];
+
+/// How nodes report a nonce that is not the next one. A nonce that is no number, or negative, is
+/// reported in other words, and a retry does not help.
+const NONCE: [&str; 8] = [
+    "invalid nonce",
+    "the nonce is ",
+    "nonce too ",
+    "nonce mismatch",
+    "bad nonce",
+    "wrong nonce",
+    "stale nonce",
+    "unexpected nonce",
+];
+
+impl Refusal {
+    /// Classifies a node's answer.
+    fn read(detail: &str) -> Self {
+        let words = detail.to_ascii_lowercase();
+        let words = words.trim_start();
+        let reason = words.strip_prefix(PREFIX).unwrap_or(words).trim_start();
+        // Quoted text comes after the words that name the problem.
+        let reason = reason.split(['\'', '"']).next().unwrap_or_default();
+        let says = |phrases: &[&str]| phrases.iter().any(|phrase| reason.contains(phrase));
+        if says(&KNOWN) {
+            Self::Known
+        } else if says(&NONCE) {
+            Self::Nonce
+        } else {
+            Self::Other
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_of_known_nodes_are_classified() {
+        for (detail, refusal) in [
+            // The embedded node.
+            (
+                "Failed to submit transaction: duplicate: transaction 0xab is already mined",
+                Refusal::Known,
+            ),
+            (
+                "Failed to submit transaction: duplicate: the same signed content is already pending as 0xcd",
+                Refusal::Known,
+            ),
+            (
+                "Failed to submit transaction: the nonce is 3, and the account's next is 4",
+                Refusal::Nonce,
+            ),
+            (
+                "Failed to submit transaction: the sender ait1aa has 5 AIT, of which 0 are taken by 0 pending transactions; this one needs 10",
+                Refusal::Other,
+            ),
+            // AITBC, April 2026.
+            (
+                "Failed to submit transaction: Fee 1 below minimum 10",
+                Refusal::Other,
+            ),
+            ("Failed to submit transaction: 'amount'", Refusal::Other),
+            // AITBC, August 2026.
+            (
+                "Failed to submit transaction: invalid nonce for sender 'ait1aa' on chain 'ait-mainnet': expected 4, got 3",
+                Refusal::Nonce,
+            ),
+            (
+                "Failed to submit transaction: transaction.nonce must be non-negative",
+                Refusal::Other,
+            ),
+            (
+                "Failed to submit transaction: 403: Invalid transaction signature",
+                Refusal::Other,
+            ),
+            (
+                "Failed to submit transaction: unsupported chain_id 'invalid nonce'. Supported chains: ['already in']",
+                Refusal::Other,
+            ),
+            (
+                "Failed to submit transaction: sender account not found on chain 'duplicate'",
+                Refusal::Other,
+            ),
+            (
+                "Failed to submit transaction: insufficient balance for sender 'a' on chain 'bad nonce': has 5, needs 10",
+                Refusal::Other,
+            ),
+            (
+                "[{\"type\":\"int_type\",\"loc\":[\"body\",\"nonce\"],\"msg\":\"Input should be a valid integer\"}]",
+                Refusal::Other,
+            ),
+            // Others.
+            ("Transaction already in mempool", Refusal::Known),
+            ("nonce too low: next nonce 5, tx nonce 4", Refusal::Nonce),
+            ("", Refusal::Other),
+        ] {
+            assert_eq!(Refusal::read(detail), refusal, "{detail}");
         }
     }
 }

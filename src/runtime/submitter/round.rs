@@ -1,25 +1,25 @@
-//! One round of queries to the node about transactions that are signed and not mined.
+//! Rounds of queries to the node about transactions that are signed and not mined.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use actix::prelude::*;
-use agentry_chain::Account;
+use agentry_chain::{Account, NodeClient};
 use agentry_core::absence::Look;
 use agentry_core::commit::PostResult;
+use agentry_core::rows::Charge;
 use agentry_core::{AgentId, Commit, OutboxId};
-use agentry_protocol::{Address, BlockHeight, TransactionHash};
+use agentry_protocol::{BlockHeight, TransactionHash};
 use agentry_store::read;
-use tracing::Instrument;
+use futures_util::future::join_all;
+use tokio::time::timeout;
 
-use super::blocks::Blocks;
-use super::overdue::rest_until;
-use super::{Job, Open, Phase, Submitter};
+use super::Work;
+use super::blocks::{Blocks, Known};
+use super::funds::can_pay;
+use super::overdue::{Overdue, rest_until};
+use super::state::{Open, Phase, State};
 use crate::config::NoncePolicy;
-
-/// The most accounts that are queried at a block. Further wallets that wait for money have their
-/// turn at later blocks.
-const ACCOUNTS_A_BLOCK: usize = 64;
 
 /// The pause after a round, as a multiple of how long the node worked for it: a mempool is fetched whole, and
 /// a node with one thread serves nobody else meanwhile. The second value applies when the node's
@@ -32,420 +32,329 @@ const LONGEST_REST: Duration = Duration::from_secs(30);
 /// The most transactions that are posted again after one round.
 const REPOSTS_A_ROUND: usize = 512;
 
-impl Submitter {
-    /// Begins a round, unless one is under way or there is nothing to look for.
-    pub(super) fn start_round(&mut self, ctx: &mut Context<Self>) {
-        let Some(read_through) = self.read_through else {
-            return;
-        };
-        let asked: Vec<(OutboxId, TransactionHash)> = self
-            .open
-            .iter()
-            .filter(|(_, open)| matches!(open.phase, Phase::Posted(_)))
-            .map(|(id, open)| (*id, open.hash))
-            .collect();
-        if asked.is_empty() && !self.round_running {
-            return self.review(&HashSet::new(), ctx);
-        }
-        let may_post =
-            self.halted.is_none() && !self.breaker.is_open() && self.shared.catch_up.is_done();
-        if self.round_running || !may_post {
-            return;
-        }
-        // The next block starts the next round.
-        if self
-            .look_rests_until
-            .is_some_and(|until| Instant::now() < until)
-        {
-            return;
-        }
-        self.round_running = true;
-        let asked_at = Instant::now();
-        let began = self.posts_ended;
-        let node = self.settings.node.clone();
-        // A round that takes longer than this is worth less than the next one.
-        let limit = self.interval.post_limit() * 2;
-        let hashes = asked.iter().map(|(_, hash)| *hash).collect();
-        let mempool = self.mempool.look(&node, &self.shared.workers, hashes);
-        let look = async move {
-            let look = async {
-                let mempool = mempool.await?;
-                let shown_at = Instant::now();
-                let head = node.head().await;
-                if let Err(error) = &head {
-                    tracing::debug!(%error, "cannot query the head after the mempool");
-                }
-                Ok::<_, String>((mempool, head.ok().flatten(), shown_at))
-            };
-            let in_time = tokio::time::timeout(limit, look).await;
-            in_time.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
-        };
-        ctx.spawn(look.into_actor(self).map(move |answer, submitter, ctx| {
-            submitter.round_running = false;
-            match answer {
-                Ok((mempool, head, shown_at)) => {
-                    submitter.round_trip = shown_at.elapsed();
-                    submitter.rest_from_looking(shown_at - asked_at, 1);
-                    submitter.mempool_read(None);
-                    let is_pending = |one: &&(_, TransactionHash)| mempool.contains(&one.1);
-                    let pending = asked.iter().filter(is_pending).map(|(id, _)| *id).collect();
-                    if let Some(head) = head {
-                        let look = Look {
-                            mempool,
-                            head: head.height,
-                            read_through,
-                        };
-                        submitter.looked(&look, began, &asked, ctx);
-                    }
-                    submitter.review(&pending, ctx);
-                }
-                Err(failure) => {
-                    submitter.rest_from_looking(asked_at.elapsed(), 1);
-                    tracing::debug!(failure, "cannot read the node's mempool");
-                    submitter.mempool_read(Some(failure));
-                    submitter.review(&HashSet::new(), ctx);
-                }
-            }
-            // Blocks came during the round: the transactions that it marked may be verifiably
-            // absent by now.
-            if submitter.read_through.is_some_and(|now| now > read_through) {
-                submitter.start_round(ctx);
-            }
-        }));
-    }
+/// What one round leaves to the next.
+#[derive(Debug, Default)]
+struct Rounds {
+    overdue: Overdue,
+    /// What the next look into the blocks need not ask for.
+    known_blocks: Known,
+    /// The node is not queried again before then.
+    rest_until: Option<Instant>,
+    /// How long the node takes to answer what costs it nothing.
+    round_trip: Duration,
+}
 
-    /// Lets the node do other work after a round that took this long, in this many requests. A request
-    /// that costs the node nothing, such as one for its head, takes a round trip, which is longer on a
-    /// busy machine; that is not the node's work.
-    fn rest_from_looking(&mut self, took: Duration, requests: u32) {
+impl Rounds {
+    /// Lets the node do other work after it was busy this long with this many requests. A request
+    /// that costs the node nothing, such as one for its head, takes a round trip, which is longer
+    /// on a busy machine; that is not the node's work.
+    fn rest(&mut self, node: &NodeClient, took: Duration, requests: u32) {
         let worked = took.saturating_sub(self.round_trip.saturating_mul(requests));
-        let times = match self.settings.node.spare_time().is_zero() {
+        let times = match node.spare_time().is_zero() {
             true => LOOK_RESTS.1,
             false => LOOK_RESTS.0,
         };
         let rest = worked.saturating_mul(times).min(LONGEST_REST);
-        self.look_rests_until = Some(Instant::now() + rest);
+        self.rest_until = Some(Instant::now() + rest);
+    }
+}
+
+/// What becomes of a transaction that the node dropped.
+#[derive(Debug)]
+enum Lost {
+    /// Its bytes are posted again.
+    Repost,
+    /// Its wallet cannot pay: it waits until it is funded.
+    Unfunded { reason: String },
+    /// Its nonce is spent by another transaction, in a block deep enough to be certain: the draft is
+    /// signed again.
+    Spent {
+        reason: String,
+        charge: Option<Charge>,
+    },
+    /// It was mined or withdrawn meanwhile, or more blocks must show that its nonce is spent.
+    Followed,
+}
+
+impl Work {
+    /// Makes a round at each block.
+    pub(super) async fn look_for_lost(self: Rc<Self>) {
+        let mut rounds = Rounds::default();
+        loop {
+            self.round_is_due.notified().await;
+            self.round(&mut rounds).await;
+        }
     }
 
-    /// Processes a round that began when this many POSTs had ended; it `asked` about these
-    /// transactions.
-    fn looked(
-        &mut self,
-        look: &Look,
-        began: u64,
-        asked: &[(OutboxId, TransactionHash)],
-        ctx: &mut Context<Self>,
-    ) {
-        let is_posted = |open: &Open| {
-            matches!(open.phase, Phase::Posted(ended) if ended <= began)
-                && !open.is_resting(look.read_through)
+    /// Asks the node about the transactions that it may have, reports those that are overdue, and
+    /// has those posted again that are absent.
+    async fn round(&self, rounds: &mut Rounds) {
+        let Some(read_through) = self.state().read_through else {
+            return;
         };
-        let posted: Vec<(OutboxId, TransactionHash)> = asked
-            .iter()
-            .filter(|(id, _)| self.open.get(id).is_some_and(is_posted))
-            .copied()
-            .collect();
-        let mut absent = self.marks.look(look, posted);
-        absent.sort_unstable();
-        absent.truncate(REPOSTS_A_ROUND);
-        if !absent.is_empty() {
-            self.look_into_blocks(absent, look.head.max(look.read_through), ctx);
+        let began = self.state().posts_ended;
+        let asked = self.state().posted();
+        if asked.is_empty() {
+            return self.review(&mut rounds.overdue, &HashSet::new()).await;
+        }
+        let may_post = self.state().may_post() && self.shared.catch_up.is_done();
+        // The next block starts the next round.
+        let is_resting = rounds
+            .rest_until
+            .is_some_and(|until| Instant::now() < until);
+        if !may_post || is_resting {
+            return;
+        }
+        let (mempool, head) = self.look(rounds, &asked).await;
+        let pending = asked.iter().filter(|(_, hash)| mempool.contains(hash));
+        let pending = pending.map(|(id, _)| *id).collect();
+        let mut absent = Vec::new();
+        if let Some(head) = head {
+            let look = Look {
+                mempool,
+                head,
+                read_through,
+            };
+            absent = self.state().absent(&look, began, &asked);
+        }
+        self.review(&mut rounds.overdue, &pending).await;
+        if absent.is_empty() {
+            return;
+        }
+        let head = head.unwrap_or(read_through).max(read_through);
+        let lost = self.look_into_blocks(rounds, absent, head).await;
+        // The accounts of all wallets at a time.
+        join_all(lost.into_iter().map(|(agent, ids)| self.lost(agent, ids))).await;
+    }
+
+    /// Asks the node for its mempool, and then for its head; there is no head if one of them cannot
+    /// be read.
+    async fn look(
+        &self,
+        rounds: &mut Rounds,
+        asked: &[(OutboxId, TransactionHash)],
+    ) -> (HashSet<TransactionHash>, Option<BlockHeight>) {
+        let (node, metrics) = (&self.settings.node, &self.shared.metrics);
+        let began = Instant::now();
+        let look = async {
+            let hashes = asked.iter().map(|(_, hash)| *hash).collect();
+            let mempool = self.mempool.pending(hashes).await?;
+            let shown_at = Instant::now();
+            let head = node.head().await;
+            if let Err(error) = &head {
+                tracing::debug!(%error, "cannot query the head after the mempool");
+            }
+            Ok((mempool, head.ok().flatten(), shown_at))
+        };
+        // A round that takes longer than this is worth less than the next one.
+        let limit = self.state().post_limit() * 2;
+        let in_time = timeout(limit, look).await;
+        match in_time.unwrap_or_else(|_| Err(format!("no answer within {limit:?}"))) {
+            Ok((mempool, head, shown_at)) => {
+                rounds.round_trip = shown_at.elapsed();
+                rounds.rest(node, shown_at - began, 1);
+                rounds.overdue.mempool_read(None, node, metrics);
+                (mempool, head.map(|head| head.height))
+            }
+            Err(failure) => {
+                rounds.rest(node, began.elapsed(), 1);
+                tracing::debug!(failure, "cannot read the node's mempool");
+                rounds.overdue.mempool_read(Some(failure), node, metrics);
+                (HashSet::new(), None)
+            }
         }
     }
 
     /// Looks in the blocks themselves for transactions that neither the mempool nor the source has
-    /// shown.
-    fn look_into_blocks(&mut self, ids: Vec<OutboxId>, head: BlockHeight, ctx: &mut Context<Self>) {
-        let mut since = head;
-        for id in &ids {
+    /// shown. Returns those that no block contains, by wallet.
+    async fn look_into_blocks(
+        &self,
+        rounds: &mut Rounds,
+        ids: Vec<OutboxId>,
+        head: BlockHeight,
+    ) -> BTreeMap<AgentId, Vec<OutboxId>> {
+        let began = Instant::now();
+        let (node, limit) = (&self.settings.node, self.state().post_limit() * 2);
+        let since = self.state().least_since(&ids).min(head);
+        let gaps = self.shared.store.read(move |db| read::gaps(db, since));
+        let blocks = match gaps.await {
+            Ok(gaps) => {
+                let known = std::mem::take(&mut rounds.known_blocks);
+                let deadline = tokio::time::Instant::now() + limit;
+                Some(Blocks::read(node, (since, head), gaps, known, deadline).await)
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot read the gaps");
+                None
+            }
+        };
+        let requests = blocks.as_ref().map_or(1, Blocks::requests);
+        rounds.rest(node, began.elapsed(), requests);
+        let (mut lost, mut standing) = (BTreeMap::<_, Vec<_>>::new(), Vec::new());
+        for id in ids {
+            let mut state = self.state();
+            let Some(open) = state.doubted(id) else {
+                continue;
+            };
+            open.is_doubtful = true;
+            let place = blocks
+                .as_ref()
+                .and_then(|blocks| blocks.place(open.row.hash));
+            let lack = |blocks: &Blocks| blocks.lack(open.row.hash, open.row.since);
+            if let Some((height, block_hash)) = place {
+                standing.push((id, PostResult::Standing { height, block_hash }));
+                state.mined(id);
+            } else if blocks.as_ref().is_some_and(lack) {
+                open.row.since = head;
+                open.is_doubtful = false;
+                open.span.in_scope(|| {
+                    tracing::warn!(transaction.hash = %open.row.hash, "the node dropped the transaction");
+                });
+                self.shared.metrics.lost();
+                lost.entry(open.row.agent).or_default().push(id);
+            } else {
+                state.wait_for_look(id);
+            }
+        }
+        rounds.known_blocks = blocks.map(Blocks::into_known).unwrap_or_default();
+        for (id, result) in standing {
+            self.save(id, result, None).await;
+        }
+        lost
+    }
+
+    /// The node dropped these transactions of a wallet, whose account shows what becomes of them.
+    async fn lost(&self, agent: AgentId, ids: Vec<OutboxId>) {
+        let account = self.ask_account(agent).await;
+        let final_depth = self.settings.final_depth;
+        for id in ids {
+            let lost = match &account {
+                Some(account) => self.state().judge_lost(id, account, final_depth),
+                None => Lost::Followed,
+            };
+            match lost {
+                Lost::Repost => self.post_again(id).await,
+                Lost::Unfunded { reason } => {
+                    self.save(id, PostResult::Waiting { reason }, None).await;
+                }
+                Lost::Spent { reason, charge } => self.sign_again(id, reason, charge).await,
+                Lost::Followed => self.state().wait_for_look(id),
+            }
+        }
+    }
+
+    async fn sign_again(&self, id: OutboxId, reason: String, charge: Option<Charge>) {
+        let commit = Commit::Requeue { id, reason };
+        let receipt = self.shared.store.commit(commit).await;
+        let mut state = self.state();
+        match (receipt, charge) {
+            (Ok(receipt), Some(charge)) if receipt.changed > 0 => state.money.refund(&charge),
+            (Ok(_), _) => {}
+            (Err(error), _) => tracing::error!(%error, "cannot store that a nonce was spent"),
+        }
+        state.queued();
+        self.may_sign.notify_one();
+    }
+}
+
+impl State {
+    /// The transactions that the node has, or may have.
+    fn posted(&self) -> Vec<(OutboxId, TransactionHash)> {
+        let is_posted = |open: &&Open| matches!(open.phase, Phase::Posted(_));
+        let posted = self.open.values().filter(is_posted);
+        posted.map(|open| (open.row.id, open.row.hash)).collect()
+    }
+
+    /// Processes a look that began when this many POSTs had ended, and `asked` about these
+    /// transactions. Returns those that are absent; the blocks have to be examined for them.
+    fn absent(
+        &mut self,
+        look: &Look,
+        began: u64,
+        asked: &[(OutboxId, TransactionHash)],
+    ) -> Vec<OutboxId> {
+        let mut absent = Vec::new();
+        for (id, hash) in asked {
+            if let Some(open) = self.open.get_mut(id)
+                && matches!(open.phase, Phase::Posted(ended) if ended <= began)
+                && !open.is_resting(look.read_through)
+                && open.mark.look(look, hash)
+            {
+                absent.push(*id);
+            }
+        }
+        absent.sort_unstable();
+        absent.truncate(REPOSTS_A_ROUND);
+        for id in &absent {
             if let Some(open) = self.open.get_mut(id) {
                 open.phase = Phase::Doubted;
-                since = since.min(open.since);
             }
         }
-        let (node, store) = (self.settings.node.clone(), self.shared.store.clone());
-        let known = std::mem::take(&mut self.known_blocks);
-        let limit = self.interval.post_limit() * 2;
-        let asked_at = Instant::now();
-        let look = async move {
-            let gaps = match store.read(move |db| read::gaps(db, since)).await {
-                Ok(gaps) => gaps,
-                Err(error) => {
-                    tracing::error!(%error, "cannot read the gaps");
-                    return None;
-                }
-            };
-            let deadline = tokio::time::Instant::now() + limit;
-            Some(Blocks::read(&node, (since, head), gaps, known, deadline).await)
-        };
-        ctx.spawn(look.into_actor(self).map(move |blocks, submitter, ctx| {
-            let requests = blocks.as_ref().map_or(1, Blocks::requests);
-            submitter.rest_from_looking(asked_at.elapsed(), requests);
-            for id in ids {
-                let Some(open) = submitter.open.get_mut(&id) else {
-                    continue;
-                };
-                // Its block was withdrawn meanwhile, so it is followed again.
-                if open.phase != Phase::Doubted {
-                    continue;
-                }
-                open.is_doubtful = true;
-                let Some(blocks) = &blocks else {
-                    submitter.wait_for_look(id);
-                    continue;
-                };
-                if let Some((height, block_hash)) = blocks.place(open.hash) {
-                    let result = PostResult::Standing { height, block_hash };
-                    submitter.save(id, result, ctx);
-                    submitter.mined(id);
-                } else if blocks.lack(open.hash, open.since) {
-                    open.since = head;
-                    open.is_doubtful = false;
-                    submitter.lost(id, ctx);
-                } else {
-                    submitter.wait_for_look(id);
-                }
-            }
-            submitter.known_blocks = blocks.map(Blocks::into_known).unwrap_or_default();
-        }));
+        absent
     }
 
-    /// A transaction is absent: the node dropped it. It is posted again if its wallet can pay.
-    fn lost(&mut self, id: OutboxId, ctx: &mut Context<Self>) {
-        let Some(open) = self.open.get_mut(&id) else {
-            return;
-        };
-        open.phase = Phase::Posting;
-        open.span.in_scope(
-            || tracing::warn!(transaction.hash = %open.hash, "the node dropped the transaction"),
-        );
-        self.shared.metrics.lost();
-        let agent = open.agent;
-        let Some(address) = self.address(agent) else {
-            return;
-        };
-        let ask = self.ask_account(address);
-        ctx.spawn(
-            ask.into_actor(self)
-                .map(move |account, submitter, ctx| match account {
-                    Some(account) => submitter.judge_lost(id, &account, ctx),
-                    None => submitter.wait_for_look(id),
-                }),
-        );
+    /// The last block that certainly contains none of these transactions.
+    fn least_since(&self, ids: &[OutboxId]) -> BlockHeight {
+        let open = ids.iter().filter_map(|id| self.open.get(id));
+        open.map(|open| open.row.since)
+            .min()
+            .unwrap_or(self.since())
     }
 
-    /// Follows a transaction again as one that the node may have: its proof of absence starts over.
-    pub(super) fn wait_for_look(&mut self, id: OutboxId) {
-        if let Some(open) = self.open.get_mut(&id) {
-            open.phase = Phase::Posted(self.posts_ended);
-        }
+    /// A transaction that is in doubt. It is not any more if its proof of absence started over, as
+    /// blocks were withdrawn.
+    fn doubted(&mut self, id: OutboxId) -> Option<&mut Open> {
+        let open = self.open.get_mut(&id);
+        open.filter(|open| open.phase == Phase::Doubted)
     }
 
-    fn judge_lost(&mut self, id: OutboxId, account: &Account, ctx: &mut Context<Self>) {
-        let Some(open) = self.open.get_mut(&id) else {
-            return;
+    /// Decides about a transaction that the node dropped.
+    fn judge_lost(&mut self, id: OutboxId, account: &Account, final_depth: u64) -> Lost {
+        let (policy, through) = (self.policy, self.since());
+        let Some(open) = self.doubted(id) else {
+            return Lost::Followed;
         };
-        if self.settings.policy == NoncePolicy::Sequential {
-            let spent = i64::try_from(account.nonce).unwrap_or(i64::MAX) > open.nonce;
-            match (spent, open.stale_since, self.read_through) {
-                (true, None, through) => {
-                    open.stale_since = through;
-                    return self.wait_for_look(id);
+        if policy == NoncePolicy::Sequential {
+            let counter = account.nonce;
+            let is_spent = i64::try_from(counter).unwrap_or(i64::MAX) > open.row.nonce;
+            match (is_spent, open.stale_since) {
+                (true, Some(since)) if through.0 >= since.0.saturating_add(final_depth) => {
+                    let reason = format!(
+                        "nonce {} was spent by another transaction (the account's counter is {counter}); the draft is signed again",
+                        open.row.nonce
+                    );
+                    open.span.in_scope(|| {
+                        tracing::warn!(
+                            reason,
+                            "the signed transaction is discarded, and its draft signed again"
+                        );
+                    });
+                    let charge = self.remove(id).and_then(|open| open.row.charge);
+                    return Lost::Spent { reason, charge };
                 }
-                (true, Some(since), Some(through))
-                    if through.0 >= since.0.saturating_add(self.settings.final_depth) =>
-                {
-                    return self.sign_again(id, account.nonce, ctx);
+                (true, _) => {
+                    open.stale_since.get_or_insert(through);
+                    return Lost::Followed;
                 }
-                (true, Some(_), _) => return self.wait_for_look(id),
-                (false, ..) => open.stale_since = None,
+                (false, _) => open.stale_since = None,
             }
         }
-        if can_pay(account, open.cost) {
+        if can_pay(account, open.row.cost) {
             open.reposts = open.reposts.saturating_add(1);
-            let through = self.read_through.unwrap_or(open.since);
             open.rest_until = rest_until(through, open.reposts);
-            self.post_again(id, ctx);
+            Lost::Repost
         } else {
-            let reason = unfunded(account, open.cost);
+            let reason = unfunded(account, open.row.cost);
             open.span.in_scope(|| {
                 tracing::warn!(
                     reason,
                     "the wallet cannot pay; the transaction waits until it is funded"
                 );
             });
-            open.phase = Phase::Unfunded;
-            self.unfunded.insert(open.agent);
-            self.save(id, PostResult::Waiting { reason }, ctx);
+            self.wait_for_funds(id);
+            Lost::Unfunded { reason }
         }
     }
-
-    /// The nonce is spent by another transaction, in a block deep enough to be certain: the draft
-    /// is signed again.
-    fn sign_again(&mut self, id: OutboxId, counter: u64, ctx: &mut Context<Self>) {
-        let Some(open) = self.remove(id) else { return };
-        let reason = format!(
-            "nonce {} was spent by another transaction (the account's counter is {counter}); the draft is signed again",
-            open.nonce
-        );
-        open.span.in_scope(|| {
-            tracing::warn!(
-                reason,
-                "the signed transaction is discarded, and its draft signed again"
-            );
-        });
-        let store = self.shared.store.clone();
-        let commit = async move { store.commit(Commit::Requeue { id, reason }).await };
-        ctx.spawn(commit.into_actor(self).map(move |done, submitter, ctx| {
-            match (done, open.charge) {
-                (Ok(receipt), Some(charge)) if receipt.changed > 0 => submitter.refund(&charge),
-                (Ok(_), _) => {}
-                (Err(error), _) => tracing::error!(%error, "cannot store that a nonce was spent"),
-            }
-            submitter.sign_queue.note();
-            submitter.start_signing(ctx);
-        }));
-    }
-
-    /// Posts the stored bytes of a transaction that the node certainly does not have.
-    fn post_again(&mut self, id: OutboxId, ctx: &mut Context<Self>) {
-        let Some(open) = self.open.get_mut(&id) else {
-            return;
-        };
-        open.phase = Phase::Posting;
-        let span = open.span.clone();
-        let store = self.shared.store.clone();
-        let load = async move { store.read(move |db| read::body(db, id)).await }.instrument(span);
-        ctx.spawn(
-            load.into_actor(self)
-                .map(move |body, submitter, ctx| match body {
-                    Ok(Some(body)) => {
-                        submitter.jobs.push_back(Job {
-                            id,
-                            body: body.into(),
-                        });
-                        submitter.pump(ctx);
-                    }
-                    Ok(None) => {
-                        submitter.remove(id);
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "cannot read signed bytes");
-                        submitter.wait_for_look(id);
-                    }
-                }),
-        );
-    }
-
-    /// Checks whether wallets that could not pay can pay now: one after the other, as many as the
-    /// node has time for, and at least one.
-    pub(super) fn look_for_funds(&mut self, ctx: &mut Context<Self>) {
-        if self.halted.is_some() || self.breaker.is_open() || self.looking_for_funds {
-            return;
-        }
-        let mut wallets: Vec<AgentId> = self.unfunded.iter().copied().collect();
-        wallets.sort_unstable();
-        // Every wallet has its turn.
-        let turn = wallets.partition_point(|agent| Some(*agent) <= self.funds_asked_of);
-        wallets.rotate_left(turn);
-        let asks: Vec<_> = wallets
-            .into_iter()
-            .take(ACCOUNTS_A_BLOCK)
-            .filter_map(|agent| Some((agent, self.ask_account(self.address(agent)?))))
-            .collect();
-        if asks.is_empty() {
-            return;
-        }
-        self.looking_for_funds = true;
-        let node = self.settings.node.clone();
-        let look = async move {
-            let mut answers = Vec::new();
-            for (agent, ask) in asks {
-                if !answers.is_empty() && node.spare_time().is_zero() {
-                    break;
-                }
-                answers.push((agent, ask.await));
-            }
-            answers
-        };
-        ctx.spawn(look.into_actor(self).map(|answers, submitter, ctx| {
-            submitter.looking_for_funds = false;
-            submitter.funds_asked_of = answers.last().map(|(agent, _)| *agent);
-            for (agent, account) in answers {
-                if let Some(account) = account {
-                    submitter.funded(agent, &account, ctx);
-                }
-            }
-        }));
-    }
-
-    fn funded(&mut self, agent: AgentId, account: &Account, ctx: &mut Context<Self>) {
-        let mut left = account
-            .balance
-            .saturating_sub(i128::from(self.pending_cost(agent)));
-        let mut waiting: Vec<(OutboxId, u64)> = self
-            .open
-            .iter()
-            .filter(|(_, open)| open.agent == agent && open.phase == Phase::Unfunded)
-            .map(|(id, open)| (*id, open.cost))
-            .collect();
-        waiting.sort_unstable();
-        for (id, cost) in waiting {
-            if !account.exists || left < i128::from(cost) {
-                return;
-            }
-            left -= i128::from(cost);
-            if let Some(open) = self.open.get(&id) {
-                open.span
-                    .in_scope(|| tracing::info!("the wallet was funded; posting its transactions"));
-            }
-            self.post_again(id, ctx);
-        }
-        // All signed transactions can be paid: the drafts queued behind them can be signed.
-        self.unfunded.remove(&agent);
-        self.sign_queue.note();
-        self.start_signing(ctx);
-    }
-
-    /// The cost of a wallet's transactions that the node has, or may have.
-    pub(super) fn pending_cost(&self, agent: AgentId) -> u64 {
-        self.open
-            .values()
-            .filter(|open| {
-                open.agent == agent && matches!(open.phase, Phase::Posted(_) | Phase::Doubted)
-            })
-            .fold(0, |sum, open| sum.saturating_add(open.cost))
-    }
-
-    /// Queries the node for an account; none, if there is no valid answer in time.
-    pub(super) fn ask_account(
-        &self,
-        address: Address,
-    ) -> impl Future<Output = Option<Account>> + use<> {
-        let (node, limit) = (self.settings.node.clone(), self.interval.post_limit());
-        async move {
-            match tokio::time::timeout(limit, node.account(&address)).await {
-                Ok(Ok(account)) => Some(account),
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "cannot query an account");
-                    None
-                }
-                Err(_) => {
-                    tracing::debug!(?limit, "cannot query an account: no answer in time");
-                    None
-                }
-            }
-        }
-    }
-
-    pub(super) fn address(&self, agent: AgentId) -> Option<Address> {
-        let hosted = self.registry.address_of(agent);
-        hosted.or_else(|| self.removed.get(&agent).cloned())
-    }
-}
-
-pub(super) fn can_pay(account: &Account, cost: u64) -> bool {
-    account.exists && account.balance >= i128::from(cost)
 }
 
 fn unfunded(account: &Account, cost: u64) -> String {

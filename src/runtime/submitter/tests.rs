@@ -4,15 +4,15 @@ mod busy;
 mod turns;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use agentry_chain::{NodeClient, NodeOptions};
 use agentry_core::commit::HostedAgent;
-use agentry_core::rows::{DAY_MS, ReceiptRequest, Spent};
-use agentry_core::{Cause, Commit};
+use agentry_core::rows::{DAY_MS, Draft, ReceiptRequest, Spent, day_of};
+use agentry_core::{Cause, Commit, OutboxId};
 use agentry_devnet::{Devnet, DevnetConfig};
-use agentry_protocol::{Address, ChainId, Json, Seed, SigningKey, genesis_hash};
+use agentry_protocol::{Address, BlockHeight, ChainId, Json, Seed, SigningKey, genesis_hash};
 use agentry_store::list::{self, Filter, OutboxItem};
 use agentry_store::{Reader, Store};
 use tokio::sync::watch;
@@ -27,6 +27,7 @@ use crate::runtime::host::InHand;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::rates::Rates;
 use crate::runtime::registry::Hosted;
+use crate::runtime::router::WakeAgents;
 use crate::runtime::signer::SignError;
 use crate::runtime::tasks::Pool;
 use crate::runtime::{Confirmed, Spans};
@@ -408,7 +409,7 @@ fn many_held_drafts_are_released_gradually() {
     on_stage(async || {
         let stage = usual(&[10]).await;
         let submitter = stage.submitter().await;
-        let count = 3 * sign_queue::PAGE;
+        let count = 3 * sign::PAGE;
         for index in 0..count {
             let draft = stage.draft(ONE, &format!("one/{index}"), Cause::Own);
             stage.send(&submitter, ONE, draft).await;

@@ -13,10 +13,10 @@ mod agent;
 mod operate;
 mod submit;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use agentry_core::absence::Marks;
+use agentry_core::absence::Mark;
 use agentry_core::catch_up::Goal;
 use agentry_core::commit::{
     Arrival, HostedAgent, Now, Observation, Outcome, OwnTransaction, Receipt, Step,
@@ -72,7 +72,7 @@ pub(crate) struct Host {
     /// The runtime's own time when it started, and the true time then.
     started: (u64, u64),
     nonces: Timestamps,
-    marks: Marks,
+    marks: HashMap<OutboxId, Mark>,
     open: BTreeMap<OutboxId, Phase>,
     /// The head at the start, and the last row of the outbox, until that block is read.
     catching_up: Option<(Goal, OutboxId)>,
@@ -105,7 +105,7 @@ impl Host {
             confirmed: 0,
             started: (0, 0),
             nonces: Timestamps::default(),
-            marks: Marks::default(),
+            marks: HashMap::new(),
             open: BTreeMap::new(),
             catching_up: None,
             running: BTreeSet::new(),
@@ -138,7 +138,7 @@ impl Host {
         let noted = self.state.facts().time.unwrap_or(0);
         let shown = chain.blocks.last().map_or(0, |block| block.time);
         self.started = (noted.max(clocks.local.min(shown)), clocks.time);
-        self.marks = Marks::default();
+        self.marks.clear();
         self.running.clear();
         self.decided.clear();
         self.catching_up = None;
@@ -226,7 +226,7 @@ impl Host {
 
     fn forget(&mut self, id: OutboxId) {
         self.open.remove(&id);
-        self.marks.remove(id);
+        self.marks.remove(&id);
     }
 
     fn check_budgets(&self, clocks: Clocks) -> Checked {

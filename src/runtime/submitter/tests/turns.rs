@@ -8,7 +8,7 @@ fn many_queued_drafts_of_one_agent_do_not_delay_another_agents_draft() {
         let mut stage = usual(&[100_000, 1_000]).await;
         stage.shared.catch_up = CatchUp::to(BlockHeight(7), OutboxId(0));
         let submitter = stage.submitter().await;
-        let count = 3 * sign_queue::PAGE;
+        let count = 3 * sign::PAGE;
         for index in 0..count {
             let draft = stage.draft(ONE, &format!("one/{index}"), Cause::Own);
             stage.send(&submitter, ONE, draft).await;

@@ -168,7 +168,10 @@ impl Host {
         });
         let posted: Vec<_> = posted.collect();
         let mut lost = Vec::new();
-        for id in self.marks.look(&look, posted) {
+        for (id, hash) in posted {
+            if !self.marks.entry(id).or_default().look(&look, &hash) {
+                continue;
+            }
             match self.standing(id, chain) {
                 Some(height) => {
                     let result = PostResult::Standing {

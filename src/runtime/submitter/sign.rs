@@ -1,0 +1,403 @@
+//! Signing queued drafts when there is room.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use agentry_core::rows::{Charge, Draft, Prepared, QueuedDraft};
+use agentry_core::{AgentId, Commit, OutboxId, nonce};
+use agentry_protocol::{Address, Number, SignedTransaction, Transaction};
+use agentry_store::{StoreError, read};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::budget::Admission;
+use super::{MAX_JOBS, Work};
+use crate::config::NoncePolicy;
+use crate::runtime::signer::{Sign, SignError};
+
+/// How many drafts are prepared in one commit.
+pub(super) const PAGE: usize = 128;
+
+/// How long a wallet that cannot be unlocked is left alone.
+const UNSIGNABLE_PAUSE: Duration = Duration::from_secs(30);
+
+/// The pause after the store or the node refused.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How often the clock is checked: the most by which the start of a day is noticed late.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Expired drafts are looked for at every n-th check.
+const EXPIRE_EVERY: u32 = 10;
+
+/// A pass through the queued drafts.
+#[derive(Debug, Default)]
+struct Pass {
+    /// How far it has come.
+    turn: read::QueueTurn,
+    /// Some drafts that waited for a budget were released in it; there may be more.
+    released: bool,
+    /// Some drafts were skipped that have expired by the local clock alone, which may be corrected.
+    doubted: bool,
+}
+
+/// A draft that is charged and has its nonce.
+#[derive(Debug)]
+pub(super) struct Charged {
+    pub(super) draft: Draft,
+    pub(super) charge: Charge,
+    pub(super) nonce: i64,
+}
+
+/// Charged drafts, by wallet, each with its row.
+type Rows = BTreeMap<AgentId, Vec<(OutboxId, Charged)>>;
+
+impl Work {
+    /// Signs queued drafts when there is room, and checks the clock: each day has its own budget.
+    pub(super) async fn sign_queued(self: Rc<Self>) {
+        let mut pass = Pass::default();
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut checks: u32 = 0;
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {
+                    let now = self.shared.clock.local_ms();
+                    self.state().tick(now);
+                    checks = checks.wrapping_add(1);
+                    if checks.is_multiple_of(EXPIRE_EVERY) {
+                        self.expire_queued().await;
+                        if std::mem::take(&mut pass.doubted) {
+                            self.state().queued();
+                        }
+                    }
+                }
+                () = self.may_sign.notified() => {}
+            }
+            if let Err(error) = self.sign_page(&mut pass).await {
+                tracing::error!(%error, "cannot prepare queued transactions");
+                sleep(PAUSE).await;
+                let mut state = self.state();
+                state.queued();
+                // It may have included drafts that waited for a budget and could not be released.
+                state.money.release();
+                self.may_sign.notify_one();
+            }
+        }
+    }
+
+    /// Releases drafts for which there is a budget again, or else prepares a page of queued drafts,
+    /// if there may be some and there is room.
+    async fn sign_page(&self, pass: &mut Pass) -> Result<(), StoreError> {
+        let release = self.state().money.may_release();
+        let is_wanted = release || self.state().is_queued;
+        let has_room = self.state().has_room(MAX_JOBS / 2);
+        if !is_wanted || !has_room || self.shared.is_stopping() {
+            return Ok(());
+        }
+        // There is more to do afterwards.
+        self.may_sign.notify_one();
+        let missing = self
+            .state()
+            .money
+            .ledger
+            .missing(self.shared.clock.local_ms());
+        if let Some(since) = missing {
+            let spending = self.shared.store.read(move |db| read::spending(db, since));
+            let spending = spending.await?;
+            self.state().money.ledger.extend(since, spending);
+        }
+        if release {
+            return self.release(pass).await;
+        }
+        let drafts = self.read_page(pass).await?;
+        if drafts.is_empty() {
+            self.state().queue_ended();
+            pass.turn.ended();
+            if std::mem::take(&mut pass.released) {
+                self.state().money.release();
+            }
+            return Ok(());
+        }
+        pass.turn.read(&drafts);
+        let counters = match self.settings.policy {
+            NoncePolicy::Timestamp => None,
+            NoncePolicy::Sequential => Some(self.counters(&drafts).await),
+        };
+        let (charged, held) = self.charge(drafts, counters, pass);
+        let mut signed = Vec::new();
+        for (agent, rows) in charged {
+            let (ids, drafts): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+            signed.extend(ids.into_iter().zip(self.sign(agent, drafts).await));
+        }
+        if !signed.is_empty() {
+            self.prepare(signed).await?;
+        }
+        if !held.is_empty() {
+            self.shared.store.commit(Commit::Hold { held }).await?;
+        }
+        Ok(())
+    }
+
+    async fn read_page(&self, pass: &Pass) -> Result<Vec<QueuedDraft>, StoreError> {
+        let turn = pass.turn.clone();
+        let one_each = self.settings.policy == NoncePolicy::Sequential;
+        let passed_over = self.state().passed_over();
+        let confirmed = self.shared.clock.confirmed_ms();
+        let read = self.shared.store.read(move |db| {
+            let drafts = read::queued(db, &turn, one_each, &passed_over, PAGE)?;
+            Ok((drafts, read::has_lapsed(db, confirmed)?))
+        });
+        let (drafts, some_expired) = read.await?;
+        if some_expired {
+            self.expire_queued().await;
+        }
+        Ok(drafts)
+    }
+
+    /// Queries the chain for the next nonces of the wallets of these drafts (`sequential`); wallets
+    /// that have a transaction in flight get none.
+    async fn counters(&self, drafts: &[QueuedDraft]) -> HashMap<AgentId, i64> {
+        let mut busy = self.state().outstanding();
+        let mut counters = HashMap::new();
+        for agent in drafts.iter().map(|queued| queued.agent) {
+            let hosted = self.registry.get(agent);
+            let Some(hosted) = hosted.filter(|_| busy.insert(agent)) else {
+                continue;
+            };
+            let Some(counter) = self.counter(agent, &hosted.address).await else {
+                // The others are not asked for, either.
+                self.state().queued();
+                sleep(PAUSE).await;
+                break;
+            };
+            counters.insert(agent, counter);
+        }
+        counters
+    }
+
+    /// The next nonce of a wallet under `sequential`; none, if the chain cannot be queried.
+    async fn counter(&self, agent: AgentId, address: &Address) -> Option<i64> {
+        let counter = match self.settings.node.account(address).await {
+            Ok(account) => account.nonce,
+            Err(error) => {
+                tracing::debug!(%error, "cannot query an account's counter");
+                return None;
+            }
+        };
+        let last_mined = move |db: &_| read::last_mined_nonce(db, agent, counter);
+        match self.shared.store.read(last_mined).await {
+            Ok(last_mined) => Some(nonce::sequential(counter, last_mined)),
+            Err(error) => {
+                tracing::error!(%error, "cannot read the last mined nonce");
+                None
+            }
+        }
+    }
+
+    /// Charges drafts to their budgets and gives them nonces: those of `counters`, if any, one for
+    /// each wallet. Returns also the drafts that are held, each with the reason.
+    fn charge(
+        &self,
+        drafts: Vec<QueuedDraft>,
+        mut counters: Option<HashMap<AgentId, i64>>,
+        pass: &mut Pass,
+    ) -> (Rows, Vec<(OutboxId, String)>) {
+        let now = self.shared.clock.local_ms();
+        let (mut charged, mut held) = (Rows::new(), Vec::new());
+        let mut state = self.state();
+        for QueuedDraft { id, agent, draft } in drafts {
+            // Drafts past their expiry are expired once that is certain.
+            if draft.expires_at.is_some_and(|at| at < now) {
+                pass.doubted = true;
+                continue;
+            }
+            let charge = match state.money.pay(agent, &draft, now) {
+                Admission::Paid(charge) => charge,
+                Admission::Short(short) => {
+                    let reason = state.money.reason(agent, &draft, short, now);
+                    state.money.holding.insert(agent);
+                    held.push((id, reason));
+                    continue;
+                }
+                // The clock was set back since: the spending is known at the next pass.
+                Admission::Unknown if self.registry.get(agent).is_some() => {
+                    state.queued();
+                    continue;
+                }
+                Admission::Unknown => continue,
+            };
+            let nonce = match &mut counters {
+                Some(counters) => counters.remove(&agent),
+                None => Some(state.nonces.next(agent, now)),
+            };
+            let Some(nonce) = nonce else {
+                state.money.refund(&charge);
+                continue;
+            };
+            let draft = Charged {
+                draft,
+                charge,
+                nonce,
+            };
+            charged.entry(agent).or_default().push((id, draft));
+        }
+        (charged, held)
+    }
+
+    /// Signs charged drafts of one wallet; all or none. If the wallet cannot sign, the charges are
+    /// refunded, and it is tried again later.
+    pub(super) async fn sign(
+        &self,
+        agent: AgentId,
+        drafts: Vec<Charged>,
+    ) -> Vec<(Prepared, Charge)> {
+        let since = self.state().since();
+        let (mut transactions, mut paid) = (Vec::new(), Vec::new());
+        let hosted = self.registry.get(agent);
+        for one in drafts {
+            paid.push((one.nonce, one.charge));
+            if let Some(hosted) = &hosted {
+                transactions.push(Transaction {
+                    from: hosted.address.clone(),
+                    to: one.draft.recipient,
+                    amount: Number::from(one.draft.amount),
+                    fee: Number::from(one.draft.fee),
+                    nonce: Number::from(one.nonce),
+                    payload: one.draft.payload,
+                    chain_id: self.settings.chain_id.clone(),
+                });
+            }
+        }
+        let sign = Sign {
+            agent,
+            transactions,
+        };
+        let not_hosted = || Err(SignError::NotHosted(agent));
+        let signed = match &hosted {
+            Some(_) => self.signer.send(sign).await,
+            None => Ok(not_hosted()),
+        };
+        match signed.unwrap_or_else(|_| not_hosted()) {
+            Ok(signed) => {
+                let prepared = |((nonce, charge), signed): ((i64, Charge), SignedTransaction)| {
+                    let prepared = Prepared {
+                        nonce,
+                        hash: signed.hash(),
+                        digest: signed.digest(),
+                        body: signed.body(),
+                        since,
+                        day: charge.day,
+                    };
+                    (prepared, charge)
+                };
+                paid.into_iter().zip(signed).map(prepared).collect()
+            }
+            Err(error) => {
+                let name = hosted.as_ref().map(|hosted| &hosted.config.name);
+                tracing::error!(agent.name = name, %error, "a wallet cannot sign; its queued messages wait");
+                let mut state = self.state();
+                let until = Instant::now() + UNSIGNABLE_PAUSE;
+                state.unsignable.insert(agent, until);
+                for (_, charge) in paid {
+                    state.money.refund(&charge);
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    /// Has signed bytes stored, and then posted.
+    async fn prepare(&self, signed: Vec<(OutboxId, (Prepared, Charge))>) -> Result<(), StoreError> {
+        let prepared = signed.iter().map(|(id, (one, _))| (*id, one.clone()));
+        let prepare = Commit::Prepare {
+            prepared: prepared.collect(),
+            at: self.shared.clock.now_ms(),
+        };
+        let mut receipt = match self.shared.store.commit(prepare).await {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                let mut state = self.state();
+                for (_, (_, charge)) in signed {
+                    state.money.refund(&charge);
+                }
+                return Err(error);
+            }
+        };
+        {
+            let mut state = self.state();
+            let recharged = std::mem::take(&mut receipt.recharged);
+            state.recognised(recharged, std::mem::take(&mut receipt.reopened));
+            for ((id, (prepared, charge)), row) in signed.into_iter().zip(&receipt.sends) {
+                if !row.fresh {
+                    // An operator dropped it meanwhile, or it expired.
+                    state.money.refund(&charge);
+                } else if !row.standing {
+                    let span = tracing::info_span!("outgoing", transaction.hash = %prepared.hash);
+                    let (agent, cost) = (charge.agent, charge.cost);
+                    state.dispatch((agent, id), prepared, cost, Some(charge), span);
+                }
+                // Otherwise it is charged, and the chain has it.
+            }
+        }
+        self.may_post.notify_one();
+        self.wake(receipt).await;
+        Ok(())
+    }
+
+    /// Releases drafts that waited for a budget which suffices by now.
+    async fn release(&self, pass: &mut Pass) -> Result<(), StoreError> {
+        let now = self.shared.clock.local_ms();
+        let agents = self.state().money.releasing(now);
+        if agents.is_empty() {
+            return Ok(());
+        }
+        let read = self.shared.store.read(move |db| {
+            let mut held = Vec::new();
+            for agent in agents {
+                held.extend(read::held(db, agent)?);
+            }
+            Ok(held)
+        });
+        let held = read.await?;
+        let ids = self.state().money.affordable(held, now);
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let receipt = self.shared.store.commit(Commit::Release { ids }).await?;
+        let holding = self.shared.store.read(read::holding).await?;
+        let mut state = self.state();
+        state.money.holding = holding.into_iter().collect();
+        if receipt.changed > 0 {
+            pass.released = true;
+            state.queued();
+        }
+        Ok(())
+    }
+
+    /// Expires queued drafts that are past their expiry, if there are any.
+    async fn expire_queued(&self) {
+        let (store, at) = (&self.shared.store, self.shared.clock.confirmed_ms());
+        let expire = async {
+            if store.read(move |db| read::has_lapsed(db, at)).await? {
+                store.commit(Commit::ExpireQueued { at }).await.map(Some)
+            } else {
+                Ok(None)
+            }
+        };
+        match expire.await {
+            Ok(Some(receipt)) => {
+                tracing::info!(
+                    transactions = receipt.changed,
+                    "queued messages expired before they could be sent"
+                );
+                self.shared.metrics.transactions_expired(receipt.changed);
+                self.wake(receipt).await;
+            }
+            Ok(None) => {}
+            Err::<_, StoreError>(error) => {
+                tracing::error!(%error, "cannot expire queued messages");
+            }
+        }
+    }
+}
