@@ -54,7 +54,6 @@ impl Work {
 
     /// Posts the stored bytes of a transaction that the node certainly does not have.
     pub(super) async fn post_again(&self, id: OutboxId) {
-        self.state().wait_for_post(id);
         let body = self.shared.store.read(move |db| read::body(db, id)).await;
         let mut state = self.state();
         match body {

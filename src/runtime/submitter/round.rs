@@ -123,7 +123,6 @@ impl Work {
         }
         let head = head.unwrap_or(read_through).max(read_through);
         let lost = self.look_into_blocks(rounds, absent, head).await;
-        // The accounts of all wallets at a time.
         join_all(lost.into_iter().map(|(agent, ids)| self.lost(agent, ids))).await;
     }
 
@@ -177,34 +176,30 @@ impl Work {
         let (node, limit) = (&self.settings.node, self.state().post_limit() * 2);
         let since = self.state().least_since(&ids).min(head);
         let gaps = self.shared.store.read(move |db| read::gaps(db, since));
-        let blocks = match gaps.await {
-            Ok(gaps) => {
-                let known = std::mem::take(&mut rounds.known_blocks);
-                let deadline = tokio::time::Instant::now() + limit;
-                Some(Blocks::read(node, (since, head), gaps, known, deadline).await)
-            }
+        let mut lost: BTreeMap<AgentId, Vec<OutboxId>> = BTreeMap::new();
+        let gaps = match gaps.await {
+            Ok(gaps) => gaps,
             Err(error) => {
                 tracing::error!(%error, "cannot read the gaps");
-                None
+                ids.into_iter()
+                    .for_each(|id| self.state().wait_for_look(id));
+                return lost;
             }
         };
-        let requests = blocks.as_ref().map_or(1, Blocks::requests);
-        rounds.rest(node, began.elapsed(), requests);
-        let (mut lost, mut standing) = (BTreeMap::<_, Vec<_>>::new(), Vec::new());
+        let known = std::mem::take(&mut rounds.known_blocks);
+        let deadline = tokio::time::Instant::now() + limit;
+        let blocks = Blocks::read(node, (since, head), gaps, known, deadline).await;
+        rounds.rest(node, began.elapsed(), blocks.requests());
+        let mut standing = Vec::new();
         for id in ids {
             let mut state = self.state();
             let Some(open) = state.doubted(id) else {
                 continue;
             };
-            open.is_doubtful = true;
-            let place = blocks
-                .as_ref()
-                .and_then(|blocks| blocks.place(open.row.hash));
-            let lack = |blocks: &Blocks| blocks.lack(open.row.hash, open.row.since);
-            if let Some((height, block_hash)) = place {
+            if let Some((height, block_hash)) = blocks.place(open.row.hash) {
                 standing.push((id, PostResult::Standing { height, block_hash }));
                 state.mined(id);
-            } else if blocks.as_ref().is_some_and(lack) {
+            } else if blocks.lack(open.row.hash, open.row.since) {
                 open.row.since = head;
                 open.is_doubtful = false;
                 open.span.in_scope(|| {
@@ -213,10 +208,11 @@ impl Work {
                 self.shared.metrics.lost();
                 lost.entry(open.row.agent).or_default().push(id);
             } else {
+                open.is_doubtful = true;
                 state.wait_for_look(id);
             }
         }
-        rounds.known_blocks = blocks.map(Blocks::into_known).unwrap_or_default();
+        rounds.known_blocks = blocks.into_known();
         for (id, result) in standing {
             self.save(id, result, None).await;
         }
@@ -267,7 +263,7 @@ impl State {
 
     /// Processes a look that began when this many POSTs had ended, and `asked` about these
     /// transactions. Returns those that are absent; the blocks have to be examined for them.
-    fn absent(
+    pub(super) fn absent(
         &mut self,
         look: &Look,
         began: u64,
@@ -303,7 +299,7 @@ impl State {
 
     /// A transaction that is in doubt. It is not any more if its proof of absence started over, as
     /// blocks were withdrawn.
-    fn doubted(&mut self, id: OutboxId) -> Option<&mut Open> {
+    pub(super) fn doubted(&mut self, id: OutboxId) -> Option<&mut Open> {
         let open = self.open.get_mut(&id);
         open.filter(|open| open.phase == Phase::Doubted)
     }
@@ -342,6 +338,7 @@ impl State {
         if can_pay(account, open.row.cost) {
             open.reposts = open.reposts.saturating_add(1);
             open.rest_until = rest_until(through, open.reposts);
+            open.phase = Phase::Posting;
             Lost::Repost
         } else {
             let reason = unfunded(account, open.row.cost);

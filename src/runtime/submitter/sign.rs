@@ -110,7 +110,15 @@ impl Work {
         if release {
             return self.release(pass).await;
         }
-        let drafts = self.read_page(pass).await?;
+        self.expire_queued().await;
+        let turn = pass.turn.clone();
+        let one_each = self.settings.policy == NoncePolicy::Sequential;
+        let passed_over = self.state().passed_over();
+        let page = self
+            .shared
+            .store
+            .read(move |db| read::queued(db, &turn, one_each, &passed_over, PAGE));
+        let drafts = page.await?;
         if drafts.is_empty() {
             self.state().queue_ended();
             pass.turn.ended();
@@ -120,9 +128,9 @@ impl Work {
             return Ok(());
         }
         pass.turn.read(&drafts);
-        let counters = match self.settings.policy {
-            NoncePolicy::Timestamp => None,
-            NoncePolicy::Sequential => Some(self.counters(&drafts).await),
+        let counters = match one_each {
+            true => Some(self.counters(&drafts).await),
+            false => None,
         };
         let (charged, held) = self.charge(drafts, counters, pass);
         let mut signed = Vec::new();
@@ -137,22 +145,6 @@ impl Work {
             self.shared.store.commit(Commit::Hold { held }).await?;
         }
         Ok(())
-    }
-
-    async fn read_page(&self, pass: &Pass) -> Result<Vec<QueuedDraft>, StoreError> {
-        let turn = pass.turn.clone();
-        let one_each = self.settings.policy == NoncePolicy::Sequential;
-        let passed_over = self.state().passed_over();
-        let confirmed = self.shared.clock.confirmed_ms();
-        let read = self.shared.store.read(move |db| {
-            let drafts = read::queued(db, &turn, one_each, &passed_over, PAGE)?;
-            Ok((drafts, read::has_lapsed(db, confirmed)?))
-        });
-        let (drafts, some_expired) = read.await?;
-        if some_expired {
-            self.expire_queued().await;
-        }
-        Ok(drafts)
     }
 
     /// Queries the chain for the next nonces of the wallets of these drafts (`sequential`); wallets

@@ -203,20 +203,12 @@ impl State {
 
     /// Has the signed bytes of a transaction posted.
     pub(super) fn post(&mut self, id: OutboxId, body: String) {
-        if let Some(open) = self.open.get_mut(&id) {
-            open.phase = Phase::Posting;
+        if let Some(open) = self.open.get(&id) {
             self.jobs.push_back(Job {
                 id,
                 body: body.into(),
                 span: open.span.clone(),
             });
-        }
-    }
-
-    /// A transaction is about to be posted.
-    pub(super) fn wait_for_post(&mut self, id: OutboxId) {
-        if let Some(open) = self.open.get_mut(&id) {
-            open.phase = Phase::Posting;
         }
     }
 
