@@ -21,9 +21,7 @@ mod event;
 mod message;
 mod settle;
 
-use std::cell::Cell;
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +35,7 @@ use tracing::Instrument;
 
 use super::Shared;
 use super::registry::{AgentRegistry, Hosted};
-use super::router::{Idle, Leave, SubmitterLinks};
+use super::router::{Alarm, Idle, SubmitterLinks};
 use super::signer::{OpenSealed, PublicKeys, SignError};
 
 /// How many events of each kind an agent pulls at a time.
@@ -48,14 +46,6 @@ const STORE_PAUSE: Duration = Duration::from_millis(500);
 
 /// The pause after checking many senders that have nothing due, before the others are checked.
 const PASS_PAUSE: Duration = Duration::from_millis(50);
-
-/// There is, or may be, work.
-#[derive(Debug)]
-pub struct Wake;
-
-impl Message for Wake {
-    type Result = ();
-}
 
 /// The requests that an agent makes of the signer, beside signatures.
 #[derive(Clone, Debug)]
@@ -81,30 +71,28 @@ pub struct AgentLinks {
 
 /// The actor; see the module documentation.
 #[derive(Debug)]
-pub struct Agent {
-    work: Option<Work>,
-    wakes: Rc<Cell<u64>>,
-}
+pub struct Agent(Option<Work>);
 
 impl Agent {
-    /// An agent for a hosted wallet. It starts to work immediately, and leaves when idle.
-    pub fn new(shared: Shared, id: AgentId, links: AgentLinks, router: Recipient<Idle>) -> Self {
-        let wakes = Rc::new(Cell::new(0));
-        let work = Work {
+    /// An agent for a hosted wallet. It starts to work immediately, and stops when idle.
+    pub fn new(
+        shared: Shared,
+        id: AgentId,
+        links: AgentLinks,
+        router: Recipient<Idle>,
+        alarm: Alarm,
+    ) -> Self {
+        Self(Some(Work {
             shared,
             id,
             links,
             router,
-            wakes: Rc::clone(&wakes),
+            alarm,
             turn: Turn::default(),
             paused: HashMap::new(),
             memory: None,
             keys: None,
-        };
-        Self {
-            work: Some(work),
-            wakes,
-        }
+        }))
     }
 }
 
@@ -112,17 +100,9 @@ impl Actor for Agent {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Some(work) = self.work.take() {
+        if let Some(work) = self.0.take() {
             ctx.spawn(work.run().into_actor(self).map(|(), _, ctx| ctx.stop()));
         }
-    }
-}
-
-impl Handler<Wake> for Agent {
-    type Result = ();
-
-    fn handle(&mut self, _: Wake, _: &mut Self::Context) {
-        self.wakes.set(self.wakes.get() + 1);
     }
 }
 
@@ -132,7 +112,7 @@ struct Work {
     id: AgentId,
     links: AgentLinks,
     router: Recipient<Idle>,
-    wakes: Rc<Cell<u64>>,
+    alarm: Alarm,
     /// The sender whose turn it is.
     turn: Turn,
     /// Senders over their rate, and until when (`None`: all unverified senders).
@@ -145,23 +125,27 @@ struct Work {
 }
 
 impl Work {
+    /// Works until there is nothing to do, and tells the router.
     async fn run(mut self) {
+        let next_at = self.work().await;
+        let idle = Idle {
+            agent: self.id,
+            next_at,
+        };
+        if self.router.send(idle).await.is_err() {
+            tracing::debug!("the router has ended; it reads the store when it restarts");
+        }
+    }
+
+    /// Works until there is nothing to do. Returns when its next message is due, if one is waiting
+    /// for its time.
+    async fn work(&mut self) -> Option<u64> {
         let mut runner: Option<Arc<Hosted>> = None;
-        // The values at the start of the pass over all senders, which can take several pulls.
-        let mut wakes = self.wakes.get();
+        // Of the pass over all senders, which can take several pulls.
         let mut next_at = None;
         while !self.shared.is_stopping() {
             // Read each time: the configuration may have been reloaded.
-            let Some(hosted) = self.links.registry.get(self.id) else {
-                match self.leave(wakes, None).await {
-                    // It may be hosted again.
-                    Leave::LookAgain => {
-                        wakes = self.wakes.get();
-                        continue;
-                    }
-                    Leave::Granted => return,
-                }
-            };
+            let hosted = self.links.registry.get(self.id)?;
             if runner
                 .as_ref()
                 .is_none_or(|held| !Arc::ptr_eq(held, &hosted))
@@ -169,6 +153,11 @@ impl Work {
                 // Other senders are over their rate now.
                 self.paused.clear();
                 runner = Some(Arc::clone(&hosted));
+            }
+            // Before the pull: what a wake-up is for may be due from senders already examined.
+            if self.alarm.has_rung() {
+                self.turn.start_over();
+                next_at = None;
             }
             let due = match self.pull().await {
                 Ok(due) => due,
@@ -178,39 +167,23 @@ impl Work {
                     continue;
                 }
             };
-            if due.is_empty() {
-                next_at = due.next_at.into_iter().chain(next_at).min();
-                if due.is_cut {
-                    tokio::time::sleep(PASS_PAUSE).await;
-                    if self.wakes.get() != wakes {
-                        self.turn.start_over();
-                        wakes = self.wakes.get();
-                        next_at = None;
-                    }
-                    continue;
-                }
-                let paused = self.paused.values().copied().min();
-                let next_at = next_at.into_iter().chain(paused).min();
-                if let Leave::Granted = self.leave(wakes, next_at).await {
-                    return;
-                }
-            } else {
+            if !due.is_empty() {
                 let _at_work = self.shared.in_hand.begin();
                 self.work_off(&hosted, due).await;
+                next_at = None;
+                continue;
             }
-            wakes = self.wakes.get();
-            next_at = None;
+            next_at = due.next_at.into_iter().chain(next_at).min();
+            if due.is_cut {
+                tokio::time::sleep(PASS_PAUSE).await;
+            } else if self.alarm.has_rung() {
+                next_at = None;
+            } else {
+                let paused = self.paused.values().copied().min();
+                return next_at.into_iter().chain(paused).min();
+            }
         }
-    }
-
-    /// Asks the router whether it may leave.
-    async fn leave(&self, wakes: u64, next_at: Option<u64>) -> Leave {
-        let idle = Idle {
-            agent: self.id,
-            wakes,
-            next_at,
-        };
-        self.router.send(idle).await.unwrap_or(Leave::Granted)
+        None
     }
 
     /// Whether the pulled events are left for later: the process is asked to stop, or the agent's

@@ -6,14 +6,15 @@
 //! agent with something due is awake: immediately as a rule, and within `LOOK_EVERY` even if a
 //! wake-up is lost.
 //!
-//! Mailboxes carry wake-ups only; an agent pulls its messages from the store. So a backlog waits in
-//! the store, and an agent that leaves loses nothing. An agent leaves only when the router confirms
-//! that no wake-up came since the agent last looked.
+//! A wake-up carries nothing; an agent pulls its messages from the store. So a backlog waits in the
+//! store, and an agent that stops loses nothing. An agent stops when nothing is due and no wake-up
+//! came since it began its last pull; a wake-up that comes while it stops starts it again.
 
 use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix::dev::{MessageResponse, OneshotSender};
 use actix::prelude::*;
 use agentry_chain::{Batch, ChainEvent};
 use agentry_core::commit::{Observation, Receipt, Step};
@@ -21,9 +22,10 @@ use agentry_core::rows::{Draft, Prepared};
 use agentry_core::{AgentId, Commit, State};
 use agentry_protocol::{BlockHeight, ChainId};
 use agentry_store::StoreError;
+use tokio::sync::Notify;
 
 use super::Shared;
-use super::agent::{Agent, AgentLinks, Wake};
+use super::agent::{Agent, AgentLinks};
 use super::classify::classify;
 use super::kill::{self, Point};
 use super::submitter::{Allot, ChainNews, Stored};
@@ -45,37 +47,39 @@ impl Message for Route {
     type Result = Result<(), StoreError>;
 }
 
-/// An agent has no work and asks to leave.
+/// Wake-ups of one agent, which it shares with the router. Several that the agent has not noticed
+/// yet are one.
+#[derive(Clone, Debug, Default)]
+pub struct Alarm(Arc<Notify>);
+
+impl Alarm {
+    /// Whether a wake-up came since the last call.
+    pub fn has_rung(&self) -> bool {
+        // A permit that was stored is taken without waiting.
+        pin!(self.0.notified()).enable()
+    }
+
+    fn ring(&self) {
+        self.0.notify_one();
+    }
+
+    /// Whether the agent holds it, too: the agent has not ended.
+    fn is_heard(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+}
+
+/// An agent has no work, and has stopped.
 #[derive(Debug)]
 pub struct Idle {
     /// The row of the agent's wallet.
     pub agent: AgentId,
-    /// How many wake-ups the agent had received when it last looked.
-    pub wakes: u64,
     /// When its next message is due, if one is waiting for its time (milliseconds since the epoch).
     pub next_at: Option<u64>,
 }
 
 impl Message for Idle {
-    type Result = Leave;
-}
-
-/// Whether an agent may leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leave {
-    /// No wake-up came since: the router drops the agent.
-    Granted,
-    /// A wake-up came: the agent has to look again.
-    LookAgain,
-}
-
-impl<A: Actor, M: Message<Result = Self>> MessageResponse<A, M> for Leave {
-    fn handle(self, _: &mut A::Context, sender: Option<OneshotSender<Self>>) {
-        if let Some(sender) = sender {
-            // The asking agent may have ended.
-            let _ = sender.send(self);
-        }
-    }
+    type Result = ();
 }
 
 /// Wakes these agents: each has something to do.
@@ -160,12 +164,6 @@ pub struct ChainRules {
     pub final_depth: u64,
 }
 
-#[derive(Debug)]
-struct Awake {
-    wake: Recipient<Wake>,
-    wakes: u64,
-}
-
 /// The actor; see the module documentation.
 #[derive(Debug)]
 pub struct InboxRouter {
@@ -174,7 +172,7 @@ pub struct InboxRouter {
     rules: ChainRules,
     arbiters: Vec<ArbiterHandle>,
     next_arbiter: usize,
-    awake: HashMap<AgentId, Awake>,
+    awake: HashMap<AgentId, Alarm>,
     timers: HashMap<AgentId, SpawnHandle>,
 }
 
@@ -202,20 +200,12 @@ impl InboxRouter {
         if self.shared.is_stopping() || !self.shared.catch_up.is_done() {
             return;
         }
-        if let Some(awake) = self.awake.get_mut(&id) {
-            match awake.wake.try_send(Wake) {
-                Ok(()) => {
-                    awake.wakes += 1;
-                    return;
-                }
-                // A full mailbox already holds wake-ups that the agent has not seen: another adds
-                // nothing.
-                Err(SendError::Full(_)) => return,
-                Err(SendError::Closed(_)) => {
-                    tracing::error!(agent.row = %id, "an agent's actor ended unexpectedly; starting another");
-                    self.awake.remove(&id);
-                }
+        if let Some(alarm) = self.awake.get(&id) {
+            if alarm.is_heard() {
+                return alarm.ring();
             }
+            tracing::error!(agent.row = %id, "an agent's actor ended unexpectedly; starting another");
+            self.awake.remove(&id);
         }
         if self.agents.registry.get(id).is_none() {
             return;
@@ -232,9 +222,11 @@ impl InboxRouter {
             return;
         };
         self.next_arbiter = self.next_arbiter.wrapping_add(1);
-        let wake = Agent::start_in_arbiter(arbiter, move |_| Agent::new(shared, id, links, router))
-            .recipient();
-        self.awake.insert(id, Awake { wake, wakes: 0 });
+        let alarm = Alarm::default();
+        self.awake.insert(id, alarm.clone());
+        Agent::start_in_arbiter(arbiter, move |_| {
+            Agent::new(shared, id, links, router, alarm)
+        });
         self.shared.metrics.agents_awake(self.awake.len());
     }
 
@@ -245,8 +237,7 @@ impl InboxRouter {
         ctx.spawn(find.into_actor(self).map(|due, router, ctx| match due {
             Ok(due) => {
                 for agent in due {
-                    let is_up = |awake: &Awake| awake.wake.connected();
-                    if !router.awake.get(&agent).is_some_and(is_up) {
+                    if !router.awake.get(&agent).is_some_and(Alarm::is_heard) {
                         router.wake(agent, ctx);
                     }
                 }
@@ -460,15 +451,14 @@ fn halt_reason(reset: bool, depth: u64, final_depth: u64) -> String {
 }
 
 impl Handler<Idle> for InboxRouter {
-    type Result = Leave;
+    type Result = ();
 
-    fn handle(&mut self, idle: Idle, ctx: &mut Self::Context) -> Leave {
-        match self.awake.get(&idle.agent) {
-            Some(awake) if awake.wakes != idle.wakes => return Leave::LookAgain,
-            _ => {}
-        }
-        self.awake.remove(&idle.agent);
+    fn handle(&mut self, idle: Idle, ctx: &mut Self::Context) {
+        let alarm = self.awake.remove(&idle.agent);
         self.shared.metrics.agents_awake(self.awake.len());
+        if alarm.is_some_and(|alarm| alarm.has_rung()) {
+            return self.wake(idle.agent, ctx);
+        }
         if let Some(next_at) = idle.next_at {
             let pause = next_at.saturating_sub(self.shared.clock.now_ms()).max(1);
             let id = idle.agent;
@@ -480,7 +470,6 @@ impl Handler<Idle> for InboxRouter {
                 ctx.cancel_future(older);
             }
         }
-        Leave::Granted
     }
 }
 
@@ -491,5 +480,24 @@ impl Handler<WakeAgents> for InboxRouter {
         for agent in agents {
             self.wake(agent, ctx);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wake_ups_are_kept_until_they_are_noticed() {
+        let alarm = Alarm::default();
+        let agent = alarm.clone();
+        assert!(!agent.has_rung());
+        alarm.ring();
+        alarm.ring();
+        assert!(agent.has_rung() && !agent.has_rung());
+        alarm.ring();
+        assert!(alarm.is_heard());
+        drop(agent);
+        assert!(!alarm.is_heard() && alarm.has_rung());
     }
 }
