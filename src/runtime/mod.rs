@@ -15,10 +15,9 @@
 //! | Signer | [`signer`] | private keys |
 //! | Submitter | [`submitter`] | nonces, the outbox, the connection to the node |
 //!
-//! A message between actors is either a *request*, which is answered (`send().await`, so a full
-//! mailbox makes the sender wait), or a *hint* (`try_send`), which may be lost without harm because
-//! the store holds the state it refers to. Nothing that must not be lost travels in a mailbox
-//! alone.
+//! A message between actors is a *request*, which is answered: `send().await`, so a full mailbox
+//! makes the sender wait. A *wake-up* is a notification without data. It is cleared before the look
+//! that it asks for, so none is missed. Nothing that must not be lost travels in a mailbox alone.
 //!
 //! The actors run on actix arbiters, which never block: SQLite, Ed25519 and key derivation run on
 //! their own threads, behaviours on a multi-threaded tokio runtime. The other modules:

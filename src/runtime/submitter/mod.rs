@@ -6,7 +6,7 @@
 //! down. Under `timestamp` a reply is never signed twice; under `sequential` it is signed again only
 //! when a block `final_depth` deep shows that its nonce was spent by another transaction.
 //!
-//! What the submitter knows is its [`State`]. The handlers of its messages change it and return.
+//! What the submitter knows is its `State`. The handlers of its messages change it and return.
 //! Five loops do the work; each waits until it is woken, and reads from top to bottom:
 //!
 //! | loop | module | what it does |

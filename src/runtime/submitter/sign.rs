@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use agentry_core::rows::{Charge, Draft, Prepared, QueuedDraft};
 use agentry_core::{AgentId, Commit, OutboxId, nonce};
-use agentry_protocol::{Address, Number, SignedTransaction, Transaction};
+use agentry_protocol::{Address, Number, Transaction};
 use agentry_store::{StoreError, read};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
 
 use super::budget::Admission;
 use super::{MAX_JOBS, Work};
@@ -27,8 +27,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How often the clock is checked: the most by which the start of a day is noticed late.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Expired drafts are looked for at every n-th check.
-const EXPIRE_EVERY: u32 = 10;
+/// How often expired drafts are looked for.
+const EXPIRE_EVERY: Duration = Duration::from_secs(10);
 
 /// A pass through the queued drafts.
 #[derive(Debug, Default)]
@@ -56,20 +56,18 @@ impl Work {
     /// Signs queued drafts when there is room, and checks the clock: each day has its own budget.
     pub(super) async fn sign_queued(self: Rc<Self>) {
         let mut pass = Pass::default();
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut checks: u32 = 0;
+        let mut ticks = every(TICK);
+        let mut expiries = every(EXPIRE_EVERY);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {
                     let now = self.shared.clock.local_ms();
                     self.state().tick(now);
-                    checks = checks.wrapping_add(1);
-                    if checks.is_multiple_of(EXPIRE_EVERY) {
-                        self.expire_queued().await;
-                        if std::mem::take(&mut pass.doubted) {
-                            self.state().queued();
-                        }
+                }
+                _ = expiries.tick() => {
+                    self.expire_queued().await;
+                    if std::mem::take(&mut pass.doubted) {
+                        self.state().queued();
                     }
                 }
                 () = self.may_sign.notified() => {}
@@ -97,11 +95,8 @@ impl Work {
         }
         // There is more to do afterwards.
         self.may_sign.notify_one();
-        let missing = self
-            .state()
-            .money
-            .ledger
-            .missing(self.shared.clock.local_ms());
+        let now = self.shared.clock.local_ms();
+        let missing = self.state().money.ledger.missing(now);
         if let Some(since) = missing {
             let spending = self.shared.store.read(move |db| read::spending(db, since));
             let spending = spending.await?;
@@ -245,8 +240,8 @@ impl Work {
         drafts: Vec<Charged>,
     ) -> Vec<(Prepared, Charge)> {
         let since = self.state().since();
-        let (mut transactions, mut paid) = (Vec::new(), Vec::new());
         let hosted = self.registry.get(agent);
+        let (mut transactions, mut paid) = (Vec::new(), Vec::new());
         for one in drafts {
             paid.push((one.nonce, one.charge));
             if let Some(hosted) = &hosted {
@@ -265,14 +260,14 @@ impl Work {
             agent,
             transactions,
         };
-        let not_hosted = || Err(SignError::NotHosted(agent));
-        let signed = match &hosted {
-            Some(_) => self.signer.send(sign).await,
-            None => Ok(not_hosted()),
+        let signed = match self.signer.send(sign).await {
+            Ok(signed) if hosted.is_some() => signed,
+            Ok(_) | Err(_) => Err(SignError::NotHosted(agent)),
         };
-        match signed.unwrap_or_else(|_| not_hosted()) {
+        match signed {
             Ok(signed) => {
-                let prepared = |((nonce, charge), signed): ((i64, Charge), SignedTransaction)| {
+                let rows = paid.into_iter().zip(signed);
+                let prepared = rows.map(|((nonce, charge), signed)| {
                     let prepared = Prepared {
                         nonce,
                         hash: signed.hash(),
@@ -282,8 +277,8 @@ impl Work {
                         day: charge.day,
                     };
                     (prepared, charge)
-                };
-                paid.into_iter().zip(signed).map(prepared).collect()
+                });
+                prepared.collect()
             }
             Err(error) => {
                 let name = hosted.as_ref().map(|hosted| &hosted.config.name);
@@ -392,4 +387,10 @@ impl Work {
             }
         }
     }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval_at(tokio::time::Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
