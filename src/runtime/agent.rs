@@ -33,10 +33,10 @@ use agentry_sdk::State;
 use agentry_store::{StoreError, read};
 use tracing::Instrument;
 
-use super::Shared;
 use super::registry::{AgentRegistry, Hosted};
 use super::router::{Alarm, Idle, SubmitterLinks};
 use super::signer::{OpenSealed, PublicKeys, SignError};
+use super::{Shared, reading};
 
 /// How many events of each kind an agent pulls at a time.
 const PULL: usize = 8;
@@ -225,9 +225,8 @@ impl Work {
                     continue;
                 }
             };
-            let span = self.shared.spans.take(message.digest).unwrap_or_else(|| {
-                tracing::info_span!("message", message.digest = %message.digest, message.from = %message.stored.from)
-            });
+            let from = message.stored.from.as_str();
+            let span = reading::span(message.digest, from, message.hash);
             span.in_scope(|| tracing::trace!(agent.name = hosted.config.name, "pulled a message"));
             let handled = self
                 .handle_message(hosted, &message, &span)

@@ -19,12 +19,12 @@ use agentry_protocol::{
 };
 use agentry_store::StoreError;
 
-use super::Shared;
 use super::directory::{self, Directory};
 use super::metrics::Metrics;
 use super::registry::AgentRegistry;
 use super::signer::PublicKeys;
 use super::standing::Standings;
+use super::{Shared, reading};
 
 /// The number of signatures from which verification is shared among threads.
 const PARALLEL_FROM: usize = 64;
@@ -72,12 +72,7 @@ pub(super) async fn classify(
     }
     for step in &steps {
         if let Step::Arrival(arrival) = step {
-            let span = tracing::info_span!(
-                "message",
-                message.digest = %arrival.digest,
-                message.from = %arrival.sender,
-                transaction.hash = %arrival.hash,
-            );
+            let span = reading::span(arrival.digest, arrival.sender.as_str(), arrival.hash);
             span.in_scope(|| {
                 tracing::debug!(
                     agent.row = %arrival.agent,
@@ -88,8 +83,6 @@ pub(super) async fn classify(
             });
             if arrival.authenticity == Authenticity::Forged {
                 shared.metrics.forged();
-            } else {
-                shared.spans.keep(arrival.digest, span);
             }
         }
     }

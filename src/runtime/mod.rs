@@ -71,11 +71,10 @@ pub mod submitter;
 pub mod tasks;
 pub mod watcher;
 
-use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use agentry_protocol::{BlockHeight, MessageDigest};
+use agentry_protocol::BlockHeight;
 use tokio::sync::watch;
 
 use agentry_store::Store;
@@ -97,8 +96,6 @@ pub struct Shared {
     pub stopping: watch::Receiver<bool>,
     /// The highest block whose messages may be handled.
     pub confirmed: Confirmed,
-    /// The spans of messages that have arrived and were not pulled yet.
-    pub spans: Spans,
     /// The number of agents that are handling a message.
     pub in_hand: host::InHand,
     /// The cards and keys of other agents.
@@ -133,42 +130,5 @@ impl Confirmed {
     /// Sets the height. A reorganisation can lower it.
     pub fn set(&self, height: BlockHeight) {
         self.0.store(height.0, Ordering::Release);
-    }
-}
-
-/// The most spans kept between a message's arrival and its agent. Beyond it the oldest are dropped:
-/// their agents open new spans, and the log loses a link but nothing else.
-const MAX_SPANS: usize = 10_000;
-
-/// The spans of messages on their way from the router to their agents, so that one span holds all
-/// log lines of a message.
-#[derive(Clone, Debug, Default)]
-pub struct Spans(Arc<Mutex<WaitingSpans>>);
-
-#[derive(Debug, Default)]
-struct WaitingSpans {
-    by_digest: HashMap<MessageDigest, tracing::Span>,
-    /// In the order of arrival. Spans that were already taken stay in this queue until their turn.
-    order: VecDeque<MessageDigest>,
-}
-
-impl Spans {
-    /// Keeps a span until its message is pulled.
-    pub fn keep(&self, digest: MessageDigest, span: tracing::Span) {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.by_digest.insert(digest, span).is_none() {
-            waiting.order.push_back(digest);
-        }
-        while waiting.order.len() > MAX_SPANS {
-            if let Some(oldest) = waiting.order.pop_front() {
-                waiting.by_digest.remove(&oldest);
-            }
-        }
-    }
-
-    /// Takes the span of a message.
-    pub fn take(&self, digest: MessageDigest) -> Option<tracing::Span> {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.by_digest.remove(&digest)
     }
 }

@@ -19,6 +19,17 @@ pub(crate) struct Place {
     pub(crate) authenticity: Authenticity,
 }
 
+/// The span of a message. Its fields are in every log line about the message, from its arrival to the
+/// block that includes its answer.
+pub(crate) fn span(digest: MessageDigest, from: &str, hash: TransactionHash) -> tracing::Span {
+    tracing::info_span!(
+        "message",
+        message.digest = %digest,
+        message.from = from,
+        transaction.hash = %hash,
+    )
+}
+
 /// The message as its transaction carries it: neither opened nor matched to a question.
 pub(crate) fn plain(stored: &StoredTransaction, place: Place) -> Message {
     let mut message = Message::read(

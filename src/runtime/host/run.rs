@@ -40,7 +40,7 @@ use crate::runtime::signer::{Keyring, Signer, Slot};
 use crate::runtime::submitter::{Connect, Drain, Submitter, SubmitterSettings};
 use crate::runtime::tasks::{self, Pool};
 use crate::runtime::watcher::ChainWatcher;
-use crate::runtime::{Confirmed, Shared, Spans};
+use crate::runtime::{Confirmed, Shared};
 
 /// How often rows older than `retention` are pruned.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
@@ -269,7 +269,6 @@ async fn host(
         workers: workers.clone(),
         stopping: stopping.clone(),
         confirmed: Confirmed::default(),
-        spans: Spans::default(),
         in_hand: in_hand.clone(),
         directory,
         environment,

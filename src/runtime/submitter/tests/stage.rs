@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::super::*;
 use crate::config::{AgentConfig, CommonConfig};
+use crate::runtime::Confirmed;
 use crate::runtime::catch_up::CatchUp;
 use crate::runtime::clock::Clock;
 use crate::runtime::directory::Directory;
@@ -27,7 +28,6 @@ use crate::runtime::registry::Hosted;
 use crate::runtime::router::WakeAgents;
 use crate::runtime::signer::SignError;
 use crate::runtime::tasks::Pool;
-use crate::runtime::{Confirmed, Spans};
 
 /// How long an immediate change may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -130,7 +130,6 @@ impl Stage {
             workers: tokio::runtime::Handle::current(),
             stopping,
             confirmed: Confirmed::default(),
-            spans: Spans::default(),
             in_hand: InHand::default(),
             directory,
             environment: Arc::new(environment),
