@@ -4,7 +4,8 @@ use agentry_core::commit::{Arrival, HostedAgent, Observation, PostResult, Step};
 use agentry_core::rows::{DAY_MS, Draft, EventRef, Prepared, ReceiptRequest, day_of};
 use agentry_core::{AgentId, Commit, InboxId, OutboxId};
 use agentry_protocol::{
-    Address, BlockHeight, ChainId, Json, Number, Seed, SignedTransaction, SigningKey, Transaction,
+    Address, BlockHeight, ChainId, Json, Nonce, Number, Seed, SignedTransaction, SigningKey,
+    Transaction,
 };
 use agentry_sdk::Authenticity;
 use agentry_store::Store;
@@ -123,7 +124,7 @@ fn two_agents() -> World {
         let prepared = nonce.map(|nonce| {
             let signed = signed(1, 9, origin, nonce);
             Prepared {
-                nonce: i64::try_from(nonce).unwrap(),
+                nonce: Nonce::new(nonce),
                 hash: signed.hash(),
                 digest: signed.digest(),
                 body: signed.body(),

@@ -1,7 +1,7 @@
 //! Every durable change, as one serialisable value.
 
 use agentry_protocol::{
-    Address, BlockHash, BlockHeight, ChainId, Envelope, MessageDigest, Payload, PublicKey,
+    Address, BlockHash, BlockHeight, ChainId, Envelope, MessageDigest, Nonce, Payload, PublicKey,
     SignedTransaction, StoredTransaction, TransactionHash,
 };
 use serde::{Deserialize, Serialize};
@@ -435,7 +435,7 @@ pub struct OwnTransaction {
     /// The message's identity.
     pub digest: MessageDigest,
     /// Its nonce, if this runtime could have assigned it.
-    pub nonce: Option<i64>,
+    pub nonce: Option<Nonce>,
     /// The recipient.
     pub recipient: Address,
     /// The amount that it transfers, in AIT, if that is a whole number.
@@ -450,15 +450,14 @@ pub struct OwnTransaction {
 
 /// The highest nonce that counts as one of this runtime's: 2^53, which no clock reaches. New nonces
 /// are higher than those on the chain; a nonce beyond this limit would leave no room for them.
-const MAX_NONCE: i64 = 1 << 53;
+const MAX_NONCE: Nonce = Nonce::new(1 << 53);
 
 impl From<&SignedTransaction> for OwnTransaction {
     fn from(signed: &SignedTransaction) -> Self {
         let transaction = signed.transaction();
-        let nonce = transaction.nonce.as_i64();
         Self {
             digest: signed.digest(),
-            nonce: nonce.filter(|nonce| (0..=MAX_NONCE).contains(nonce)),
+            nonce: Nonce::of(&transaction.nonce).filter(|nonce| *nonce <= MAX_NONCE),
             recipient: transaction.to.clone(),
             amount: transaction.amount.as_u64(),
             fee: transaction.fee.as_u64(),
@@ -831,5 +830,5 @@ pub struct Receipt {
     /// chain: failed ones that were mined nevertheless, and ones that this store had lost.
     pub recharged: Vec<Charge>,
     /// The nonces of hosted wallets' transactions that the store did not know.
-    pub nonces: Vec<(AgentId, i64)>,
+    pub nonces: Vec<(AgentId, Nonce)>,
 }

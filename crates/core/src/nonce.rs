@@ -7,6 +7,8 @@
 
 use std::collections::HashMap;
 
+use agentry_protocol::Nonce;
+
 use crate::AgentId;
 
 /// The policy `timestamp`: nonces that are unique and rising for a wallet, across restarts and
@@ -16,29 +18,32 @@ use crate::AgentId;
 /// that was issued and not stored is lost when the process ends.
 #[derive(Debug, Default)]
 pub struct Timestamps {
-    last: HashMap<AgentId, i64>,
+    last: HashMap<AgentId, Nonce>,
 }
 
 impl Timestamps {
     /// Starts from the highest nonces in the store.
-    pub fn new(last: impl IntoIterator<Item = (AgentId, i64)>) -> Self {
+    pub fn new(last: impl IntoIterator<Item = (AgentId, Nonce)>) -> Self {
         Self {
             last: last.into_iter().collect(),
         }
     }
 
     /// The chain shows a nonce of a wallet: later nonces are above it.
-    pub fn spent(&mut self, agent: AgentId, nonce: i64) {
-        let last = self.last.entry(agent).or_insert(i64::MIN);
+    pub fn spent(&mut self, agent: AgentId, nonce: Nonce) {
+        let last = self.last.entry(agent).or_default();
         *last = nonce.max(*last);
     }
 
     /// The next nonce of a wallet at the time `now_ms`.
-    pub fn next(&mut self, agent: AgentId, now_ms: u64) -> i64 {
-        let now = i64::try_from(now_ms).unwrap_or(i64::MAX);
-        let last = self.last.entry(agent).or_insert(i64::MIN);
-        *last = now.max(last.saturating_add(1));
-        *last
+    pub fn next(&mut self, agent: AgentId, now_ms: u64) -> Nonce {
+        let now = Nonce::new(now_ms);
+        let next = self
+            .last
+            .get(&agent)
+            .map_or(now, |last| now.max(last.next()));
+        self.last.insert(agent, next);
+        next
     }
 }
 
@@ -47,9 +52,8 @@ impl Timestamps {
 ///
 /// The counter is queried only while no signed transaction of the wallet is unmined, so there is no
 /// gap to leave and none to fill.
-pub fn sequential(counter: u64, last_mined: Option<i64>) -> i64 {
-    let counter = i64::try_from(counter).unwrap_or(i64::MAX);
-    last_mined.map_or(counter, |mined| counter.max(mined.saturating_add(1)))
+pub fn sequential(counter: Nonce, last_mined: Option<Nonce>) -> Nonce {
+    last_mined.map_or(counter, |mined| counter.max(mined.next()))
 }
 
 #[cfg(test)]
@@ -65,7 +69,7 @@ mod tests {
             restart_at in 0_usize..200,
         ) {
             let mut nonces = Timestamps::default();
-            let mut last: HashMap<AgentId, i64> = HashMap::new();
+            let mut last: HashMap<AgentId, Nonce> = HashMap::new();
             for (index, (agent, now, is_seen)) in times.into_iter().enumerate() {
                 if index == restart_at {
                     nonces = Timestamps::new(last.clone());
@@ -73,14 +77,14 @@ mod tests {
                 let agent = AgentId(agent);
                 if is_seen {
                     // On the chain, and unknown to this policy.
-                    let nonce = i64::try_from(now).unwrap();
+                    let nonce = Nonce::new(now);
                     nonces.spent(agent, nonce);
                     let before = last.entry(agent).or_insert(nonce);
                     *before = nonce.max(*before);
                     continue;
                 }
                 let nonce = nonces.next(agent, now);
-                prop_assert!(nonce >= i64::try_from(now).unwrap());
+                prop_assert!(nonce >= Nonce::new(now));
                 if let Some(before) = last.insert(agent, nonce) {
                     prop_assert!(nonce > before);
                 }
@@ -89,10 +93,11 @@ mod tests {
 
         #[test]
         fn a_sequential_nonce_is_the_counter_or_follows_the_last_mined(
-            counter in 0_u64..1000, mined in prop::option::of(0_i64..1000),
+            counter in 0_u64..1000, mined in prop::option::of(0_u64..1000),
         ) {
+            let (counter, mined) = (Nonce::new(counter), mined.map(Nonce::new));
             let nonce = sequential(counter, mined);
-            prop_assert!(nonce >= i64::try_from(counter).unwrap());
+            prop_assert!(nonce >= counter);
             prop_assert!(mined.is_none_or(|mined| nonce > mined));
         }
     }

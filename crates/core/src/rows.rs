@@ -4,7 +4,7 @@ use std::fmt;
 
 use agentry_protocol::command::AckStatus;
 use agentry_protocol::{
-    Address, BlockHeight, Json, Limits, MessageDigest, MessageId, StoredTransaction,
+    Address, BlockHeight, Json, Limits, MessageDigest, MessageId, Nonce, StoredTransaction,
     TransactionError, TransactionHash,
 };
 use serde::{Deserialize, Serialize};
@@ -273,7 +273,7 @@ pub struct AgentRow {
     /// Its name in agents.toml, when it was last hosted.
     pub name: String,
     /// The highest nonce ever assigned to it.
-    pub last_nonce: Option<i64>,
+    pub last_nonce: Option<Nonce>,
 }
 
 /// A message that waits for its agent.
@@ -394,7 +394,7 @@ impl Draft {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepared {
     /// The nonce.
-    pub nonce: i64,
+    pub nonce: Nonce,
     /// Hash of the transaction.
     pub hash: TransactionHash,
     /// The message's identity.
@@ -485,7 +485,7 @@ pub struct OpenTransaction {
     /// Its hash.
     pub hash: TransactionHash,
     /// Its nonce.
-    pub nonce: i64,
+    pub nonce: Nonce,
     /// What the wallet pays for it: amount and fee, in AIT.
     pub cost: u64,
     /// It is in no block up to this one.

@@ -292,7 +292,7 @@ impl Follower {
                 let account = self.leader()?.client.account(&known).await?;
                 let row = AccountRow {
                     balance: i64::try_from(account.balance).unwrap_or(i64::MAX),
-                    nonce: i64::try_from(account.nonce).unwrap_or(i64::MAX),
+                    nonce: i64::try_from(account.nonce.get()).unwrap_or(i64::MAX),
                 };
                 let name = address.clone();
                 blocking(&self.node, move |node| {

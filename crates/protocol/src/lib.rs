@@ -10,6 +10,7 @@
 //! | [`key`] | Ed25519 seeds, keys and signatures, verified strictly |
 //! | [`hash`] | transaction hashes, message digests and block hashes as types |
 //! | [`block`] | chain ids, heights, and the formula of a block's hash |
+//! | [`nonce`] | the nonces of signed transactions, and the counters of accounts |
 //! | [`transaction`] | what a wallet signs, what it posts, and what a node keeps |
 //! | [`payload`] | how the payload of a transaction is read: command, text or opaque |
 //! | [`header`] | the metadata of a message: id, thread, expiry, acknowledgment, key |
@@ -63,6 +64,7 @@ pub mod json;
 pub mod key;
 pub mod keystore;
 pub mod message;
+pub mod nonce;
 pub mod password;
 pub mod payload;
 pub mod sealing;
@@ -85,6 +87,7 @@ pub use json::{Json, JsonError, JsonRef, Kind, Limits, Number};
 pub use key::{KeyError, PublicKey, Seed, Signature, SignatureError, SigningKey};
 pub use keystore::{Keystore, KeystoreError, KeystoreForm};
 pub use message::{Envelope, Identity, compose};
+pub use nonce::Nonce;
 pub use password::Password;
 pub use payload::{Command, Payload};
 pub use sealing::{DecryptionKey, EncryptionKey};

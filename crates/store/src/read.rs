@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use agentry_core::rows::{AgentId, AgentRow, Charge, Draft, OpenTransaction, OutboxId};
 use agentry_core::state::row::{Outgoing, Tracking};
 use agentry_core::state::sent::Question;
-use agentry_protocol::{Address, BlockHeight, Json, Limits, TransactionHash};
+use agentry_protocol::{Address, BlockHeight, Json, Limits, Nonce, TransactionHash};
 use rusqlite::{Row, params};
 use serde::Serialize;
 
@@ -130,7 +130,7 @@ pub fn agents(db: &Reader) -> Result<Vec<AgentRow>, StoreError> {
                 id: AgentId(row.get(0)?),
                 address: text(row, 1, Address::from_chain)?,
                 name: row.get(2)?,
-                last_nonce: row.get(3)?,
+                last_nonce: optional_natural(row, 3)?.map(Nonce::new),
             })
         },
     )
@@ -172,7 +172,7 @@ fn open_row(row: &Row<'_>) -> rusqlite::Result<OpenTransaction> {
         id: OutboxId(row.get(0)?),
         agent,
         hash: text(row, 2, str::parse)?,
-        nonce: row.get(3)?,
+        nonce: Nonce::new(natural(row, 3)?),
         cost,
         since: BlockHeight(optional_natural(row, 6)?.unwrap_or(0)),
         charge,
@@ -245,15 +245,15 @@ fn draft(row: &Row<'_>, at: usize) -> rusqlite::Result<Draft> {
 pub fn last_mined_nonce(
     db: &Reader,
     agent: AgentId,
-    counter: u64,
-) -> Result<Option<i64>, StoreError> {
+    counter: Nonce,
+) -> Result<Option<Nonce>, StoreError> {
     db.one(
         "SELECT max(nonce) FROM (
              SELECT nonce FROM outbox WHERE agent = ?1 AND state IN ('mined', 'final')
              UNION ALL SELECT nonce FROM sighting WHERE agent = ?1 AND height IS NOT NULL)
          WHERE nonce >= ?2 AND nonce < ?2 + ?3",
-        params![agent.0, integer(counter), COUNTER_LAG],
-        |row| row.get(0),
+        params![agent.0, integer(counter.get()), COUNTER_LAG],
+        |row| Ok(optional_natural(row, 0)?.map(Nonce::new)),
     )
 }
 

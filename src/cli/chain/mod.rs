@@ -250,7 +250,7 @@ async fn account(node: &NodeClient, address: &Address, context: &Context) -> Res
             Json::object([
                 ("address", Json::string(account.address.as_str())),
                 ("balance", Json::integer(account.balance)),
-                ("nonce", Json::integer(account.nonce.into())),
+                ("nonce", Json::integer(account.nonce.get().into())),
                 ("exists", Json::boolean(account.exists)),
             ])
             .to_compact(),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use agentry_chain::{NodeError, SubmitError};
 use agentry_core::OutboxId;
 use agentry_protocol::{
-    Address, BlockHeight, DecryptionKey, EncryptionKey, MessageId, Number, PublicKey,
+    Address, BlockHeight, DecryptionKey, EncryptionKey, MessageId, Nonce, Number, PublicKey,
     SignedTransaction, SigningKey, Transaction, TransactionHash,
 };
 use agentry_store::{StoreError, open_if_exists, read};
@@ -195,7 +195,7 @@ async fn directly(
     )?;
     let submit = node(&config.chain.submit)?;
     let nonce = match config.chain.nonce {
-        NoncePolicy::Timestamp => now_ms,
+        NoncePolicy::Timestamp => Nonce::new(now_ms),
         NoncePolicy::Sequential => submit.account(&from).await?.nonce,
     };
     let signed: SignedTransaction = Transaction {

@@ -4,7 +4,7 @@ use actix::prelude::*;
 use agentry_core::commit::Sent;
 use agentry_core::rows::{Charge, Draft, OpenTransaction, Prepared};
 use agentry_core::{AgentId, OutboxId};
-use agentry_protocol::{BlockHeight, TransactionHash};
+use agentry_protocol::{BlockHeight, Nonce, TransactionHash};
 
 use crate::runtime::router::WakeAgents;
 
@@ -23,7 +23,7 @@ pub struct ChainNews {
     /// nevertheless.
     pub recharged: Vec<Charge>,
     /// The nonces of hosted wallets' transactions that were not known before.
-    pub nonces: Vec<(AgentId, i64)>,
+    pub nonces: Vec<(AgentId, Nonce)>,
     /// Why posting must stop, if it must.
     pub halted: Option<String>,
 }

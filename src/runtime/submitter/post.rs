@@ -108,8 +108,7 @@ impl Work {
             };
             // The node judged the nonce before the account was queried: a block may have come in
             // between.
-            let of_nonce = Refusal::read(&reason) == Refusal::Nonce
-                || i64::try_from(account.nonce).unwrap_or(i64::MAX) != row.nonce;
+            let of_nonce = Refusal::read(&reason) == Refusal::Nonce || account.nonce != row.nonce;
             if !can_pay(&account, row.cost.saturating_add(pending)) {
                 tracing::warn!(
                     reason,
@@ -120,7 +119,7 @@ impl Work {
             } else if self.settings.policy == NoncePolicy::Sequential && of_nonce {
                 tracing::info!(
                     reason,
-                    account.nonce,
+                    account.nonce = account.nonce.get(),
                     "the node refuses the nonce; the chain will show whether the transaction was mined"
                 );
                 state.wait_for_look(id);

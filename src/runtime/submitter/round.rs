@@ -312,7 +312,7 @@ impl State {
         };
         if policy == NoncePolicy::Sequential {
             let counter = account.nonce;
-            let is_spent = i64::try_from(counter).unwrap_or(i64::MAX) > open.row.nonce;
+            let is_spent = counter > open.row.nonce;
             match (is_spent, open.stale_since) {
                 (true, Some(since)) if through.0 >= since.0.saturating_add(final_depth) => {
                     let reason = format!(

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use agentry_core::rows::{Charge, Draft, Prepared, QueuedDraft};
 use agentry_core::{AgentId, Commit, OutboxId, nonce};
-use agentry_protocol::{Address, Number, Transaction};
+use agentry_protocol::{Address, Nonce, Number, Transaction};
 use agentry_store::{StoreError, read};
 use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
 
@@ -46,7 +46,7 @@ struct Pass {
 pub(super) struct Charged {
     pub(super) draft: Draft,
     pub(super) charge: Charge,
-    pub(super) nonce: i64,
+    pub(super) nonce: Nonce,
 }
 
 /// Charged drafts, by wallet, each with its row.
@@ -144,7 +144,7 @@ impl Work {
 
     /// Queries the chain for the next nonces of the wallets of these drafts (`sequential`); wallets
     /// that have a transaction in flight get none.
-    async fn counters(&self, drafts: &[QueuedDraft]) -> HashMap<AgentId, i64> {
+    async fn counters(&self, drafts: &[QueuedDraft]) -> HashMap<AgentId, Nonce> {
         let mut busy = self.state().outstanding();
         let mut counters = HashMap::new();
         for agent in drafts.iter().map(|queued| queued.agent) {
@@ -164,7 +164,7 @@ impl Work {
     }
 
     /// The next nonce of a wallet under `sequential`; none, if the chain cannot be queried.
-    async fn counter(&self, agent: AgentId, address: &Address) -> Option<i64> {
+    async fn counter(&self, agent: AgentId, address: &Address) -> Option<Nonce> {
         let counter = match self.settings.node.account(address).await {
             Ok(account) => account.nonce,
             Err(error) => {
@@ -187,7 +187,7 @@ impl Work {
     fn charge(
         &self,
         drafts: Vec<QueuedDraft>,
-        mut counters: Option<HashMap<AgentId, i64>>,
+        mut counters: Option<HashMap<AgentId, Nonce>>,
         pass: &mut Pass,
     ) -> (Rows, Vec<(OutboxId, String)>) {
         let now = self.shared.clock.local_ms();

@@ -12,7 +12,7 @@ use agentry_chain::NodeOptions;
 use agentry_core::rows::{DAY_MS, Draft, ReceiptRequest, Spent};
 use agentry_core::{Cause, Commit, OutboxId};
 use agentry_devnet::{Devnet, DevnetConfig};
-use agentry_protocol::BlockHeight;
+use agentry_protocol::{BlockHeight, Nonce};
 
 use self::stage::{ONE, PATIENCE, Stage, TWO, at_once, on_stage, usual};
 use super::*;
@@ -299,14 +299,14 @@ fn a_nonce_that_the_chain_shows_is_not_reused() {
         let stage = usual(&[1_000]).await;
         let submitter = stage.submitter().await;
         let first = at_once(&submitter, ONE, stage.draft(ONE, "one", Cause::Own)).await;
-        let ahead = first.nonce + 40 * i64::try_from(DAY_MS).unwrap();
+        let ahead = Nonce::new(first.nonce.get() + 40 * DAY_MS);
         let news = ChainNews {
             nonces: vec![(ONE, ahead)],
             ..ChainNews::default()
         };
         submitter.send(news).await.unwrap();
         let next = at_once(&submitter, ONE, stage.draft(ONE, "two", Cause::Own)).await;
-        assert_eq!(next.nonce, ahead + 1);
+        assert_eq!(next.nonce, ahead.next());
     });
 }
 

@@ -1,7 +1,7 @@
 //! The reading calls, and the import of a block.
 
 use agentry_protocol::json::{Json, Limits};
-use agentry_protocol::{Address, BlockHash, BlockHeight, TransactionHash};
+use agentry_protocol::{Address, BlockHash, BlockHeight, Nonce, TransactionHash};
 
 use crate::list::Item;
 use crate::node::block::{RawBlock, RowsBuilder, Wanted, head};
@@ -253,7 +253,7 @@ impl NodeClient {
         Ok(Account {
             address: address.clone(),
             balance: balance.ok_or_else(|| self.unreadable(&path, "it has no balance"))?,
-            nonce: object.unsigned("nonce").unwrap_or_default(),
+            nonce: object.unsigned("nonce").map(Nonce::new).unwrap_or_default(),
             exists: object.boolean("exists").unwrap_or(true),
         })
     }

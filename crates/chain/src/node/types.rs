@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use agentry_protocol::{Address, BlockHash, BlockHeight, StoredTransaction, TransactionHash};
+use agentry_protocol::{
+    Address, BlockHash, BlockHeight, Nonce, StoredTransaction, TransactionHash,
+};
 
 /// The newest block of a chain, or any block known by its header alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +76,7 @@ pub struct Account {
     /// transactions.
     pub balance: i128,
     /// The account's counter of mined transactions.
-    pub nonce: u64,
+    pub nonce: Nonce,
     /// False: the chain has never seen the address.
     pub exists: bool,
 }

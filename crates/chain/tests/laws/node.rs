@@ -402,7 +402,7 @@ async fn the_other_calls_read_what_a_node_says() {
     let client = client(&node.url);
     let account = client.account(&address).await.unwrap();
     assert_eq!(
-        (account.balance, account.nonce, account.exists),
+        (account.balance, account.nonce.get(), account.exists),
         (-17, 3, true)
     );
     let health = client.health().await.unwrap();

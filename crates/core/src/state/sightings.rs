@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use agentry_protocol::{BlockHash, BlockHeight, Limits, SignedTransaction, TransactionHash};
+use agentry_protocol::{BlockHash, BlockHeight, Limits, Nonce, SignedTransaction, TransactionHash};
 
 use super::row::{Sighting, outbox, sighting, task};
 use super::{Refusal, State, claims, next};
@@ -114,7 +114,7 @@ impl State {
     }
 
     /// Marks a nonce of a wallet as spent: it is assigned to no other transaction.
-    pub(super) fn spend_nonce(&mut self, agent: AgentId, nonce: i64) {
+    pub(super) fn spend_nonce(&mut self, agent: AgentId, nonce: Nonce) {
         self.agents.change(&agent, |row| {
             row.last_nonce = row.last_nonce.max(Some(nonce));
         });

@@ -9,8 +9,8 @@ use std::sync::LazyLock;
 use agentry_core::Authenticity;
 use agentry_protocol::command::{Ack, AckStatus};
 use agentry_protocol::{
-    AckRequest, Address, ChainId, ContentHash, Header, Json, KnownCommand, MessageId, Number,
-    Payload, Seed, SignedTransaction, SigningKey, Transaction as Unsigned, TransactionHash,
+    AckRequest, Address, ChainId, ContentHash, Header, Json, KnownCommand, MessageId, Nonce,
+    Number, Payload, Seed, SignedTransaction, SigningKey, Transaction as Unsigned, TransactionHash,
     compose,
 };
 
@@ -147,7 +147,7 @@ pub(crate) fn id(time: u64, number: u64) -> MessageId {
     MessageId::new(time, random)
 }
 
-pub(crate) fn sign(wallet: usize, to: &Address, nonce: i64, payload: Json) -> SignedTransaction {
+pub(crate) fn sign(wallet: usize, to: &Address, nonce: Nonce, payload: Json) -> SignedTransaction {
     let unsigned = Unsigned {
         from: address(wallet).clone(),
         to: to.clone(),
@@ -189,6 +189,6 @@ pub(crate) fn asking(id: MessageId) -> Header {
 }
 
 /// A peer's transaction. Nobody checks its signature: its authenticity is that of its sender.
-pub(crate) fn from_peer(peer: usize, to: usize, nonce: i64, payload: Json) -> Transaction {
+pub(crate) fn from_peer(peer: usize, to: usize, nonce: Nonce, payload: Json) -> Transaction {
     Transaction::of(&sign(HOSTED + peer, address(to), nonce, payload))
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agentry_core::state::row::Outgoing;
-use agentry_protocol::{Address, BlockHeight, Header, MessageDigest, TransactionHash};
+use agentry_protocol::{Address, BlockHeight, Header, MessageDigest, Nonce, TransactionHash};
 use proptest::prelude::*;
 
 use super::chain::{Chain, FINAL_DEPTH, Transaction};
@@ -131,7 +131,7 @@ pub(crate) struct World {
     /// The transactions of peers, to be replayed.
     pub(crate) posted: Vec<Transaction>,
     /// The digest that each wallet has posted with each nonce.
-    pub(crate) nonces: BTreeMap<(Address, i64), MessageDigest>,
+    pub(crate) nonces: BTreeMap<(Address, Nonce), MessageDigest>,
     /// The digests that each wallet has posted, by the day whose budget has paid.
     pub(crate) spent: BTreeMap<(Address, u64), BTreeSet<MessageDigest>>,
     /// What was posted for each row of the outbox, by its origin.
@@ -311,7 +311,7 @@ impl World {
         self.said += 1;
         let payload = peers::payload(peers::message(kind, self.said), header);
         let (peer, to) = (usize::from(peer) % PEERS, usize::from(to) % HOSTED);
-        peers::from_peer(peer, to, i64::from(self.said), payload)
+        peers::from_peer(peer, to, Nonce::new(self.said.into()), payload)
     }
 
     fn replay(&mut self, which: u8) {
@@ -346,7 +346,7 @@ impl World {
             self.said += 1;
             let id = peers::id(self.time, u64::from(self.said) << 40);
             let payload = peers::acknowledgment(asked.hash, id);
-            let nonce = i64::from(self.said);
+            let nonce = Nonce::new(self.said.into());
             self.chain.post(peers::from_peer(from, to, nonce, payload));
         }
     }
@@ -373,7 +373,10 @@ impl World {
         if self.chain.place(bytes.digest).is_some() {
             broken!("{} is in a block, and posted again", row.origin);
         }
-        let nonce = row.signed.as_ref().map_or(0, |signed| signed.nonce);
+        let nonce = row
+            .signed
+            .as_ref()
+            .map_or(Nonce::default(), |signed| signed.nonce);
         let from = bytes.stored.from.clone();
         let before = self.nonces.insert((from.clone(), nonce), bytes.digest);
         // A restored store cannot know a transaction that is nowhere any more.
@@ -398,13 +401,13 @@ impl World {
     }
 
     /// A new nonce is above those that the runtime has seen on the chain.
-    fn check_nonce(&self, row: &Outgoing, bytes: &Transaction, nonce: i64) -> Checked {
+    fn check_nonce(&self, row: &Outgoing, bytes: &Transaction, nonce: Nonce) -> Checked {
         let since = row.since.unwrap_or(BlockHeight(0));
         let before = self.chain.transactions().filter(|(height, one)| {
             *height <= since && one.own.is_some() && one.stored.from == bytes.stored.from
         });
         let highest = before
-            .filter_map(|(_, one)| one.stored.nonce.as_i64())
+            .filter_map(|(_, one)| Nonce::of(&one.stored.nonce))
             .max();
         if !self.is_reorganised && highest.is_some_and(|highest| highest >= nonce) {
             broken!("{} has a nonce below those on the chain", row.origin);

@@ -17,8 +17,8 @@ use agentry_core::rows::{Draft, EventRef, Prepared};
 use agentry_core::state::{Failure, Refusal, row};
 use agentry_core::{AgentId, Authenticity, Commit, InboxId, State, TaskStart};
 use agentry_protocol::{
-    Address, BlockHeight, ChainId, Json, Limits, Number, Seed, SignedTransaction, SigningKey,
-    Transaction,
+    Address, BlockHeight, ChainId, Json, Limits, Nonce, Number, Seed, SignedTransaction,
+    SigningKey, Transaction,
 };
 
 /// The hosted wallet of every test.
@@ -89,7 +89,7 @@ fn address(byte: u8) -> Address {
     Address::from_public_key(&key(byte).public_key())
 }
 
-fn sign(from: u8, to: &Address, nonce: i64, payload: &Json) -> SignedTransaction {
+fn sign(from: u8, to: &Address, nonce: u64, payload: &Json) -> SignedTransaction {
     Transaction {
         from: address(from),
         to: to.clone(),
@@ -104,7 +104,7 @@ fn sign(from: u8, to: &Address, nonce: i64, payload: &Json) -> SignedTransaction
 
 fn arrival(number: u8, height: u64) -> Arrival {
     let text = Json::string(format!("message {number}"));
-    let signed = sign(2, &address(1), i64::from(number), &text);
+    let signed = sign(2, &address(1), u64::from(number), &text);
     Arrival::new(
         AGENT,
         signed.hash(),
@@ -151,10 +151,10 @@ fn draft(origin: &str, text: &str) -> Draft {
     Draft::new(origin.to_owned(), address(2), 10, Json::string(text))
 }
 
-fn prepared(draft: &Draft, nonce: i64) -> Prepared {
+fn prepared(draft: &Draft, nonce: u64) -> Prepared {
     let signed = sign(1, &draft.recipient, nonce, &draft.payload);
     Prepared {
-        nonce,
+        nonce: Nonce::new(nonce),
         hash: signed.hash(),
         digest: signed.digest(),
         body: signed.body(),

@@ -4,7 +4,7 @@ use agentry_core::commit::{Observation, Outcome, PostResult, Step};
 use agentry_core::rows::{Draft, EventRef, OutboxState, Prepared, ReceiptRequest, ReceiptState};
 use agentry_core::state::Refusal;
 use agentry_core::{Cause, Commit, InboxId, OutboxId};
-use agentry_protocol::{BlockHeight, Header, Payload, TransactionHash, compose};
+use agentry_protocol::{BlockHeight, Header, Nonce, Payload, TransactionHash, compose};
 
 use super::{AGENT, FIRST, Stage, draft, observation, observe, outcome, own, prepared, tasks};
 
@@ -39,7 +39,7 @@ fn a_nonce_is_spent_and_paid_for_when_it_is_signed() {
     let one = draft("send/1", "hello");
     stage.apply(send(one.clone(), Some(prepared(&one, 100))));
     let agent = stage.state.agents().get(&AGENT).unwrap();
-    assert_eq!(agent.last_nonce, Some(100));
+    assert_eq!(agent.last_nonce, Some(Nonce::new(100)));
     assert_eq!(spent(&stage), 10);
     // The same request is the same row.
     let again = stage.apply(send(one.clone(), Some(prepared(&one, 101))));
@@ -241,7 +241,7 @@ fn an_answer_that_the_chain_shows_is_not_given_again() {
     assert!(receipt.sends[0].standing);
     let row = stage.outgoing(receipt.sends[0].id.0);
     assert_eq!(row.state, OutboxState::Mined);
-    assert_eq!(row.signed.unwrap().nonce, 100);
+    assert_eq!(row.signed.unwrap().nonce, Nonce::new(100));
     assert!(stage.state.sightings().iter().next().is_none());
     // It counts once.
     stage.hear(3, 7);

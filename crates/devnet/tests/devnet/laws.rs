@@ -95,7 +95,7 @@ async fn run(steps: Vec<Step>, sequential: bool) -> Result<(), TestCaseError> {
                     let mine = pending
                         .iter()
                         .filter(|other| other["from"] == from.address.as_str());
-                    transaction.nonce = Number::from(account.nonce + mine.count() as u64);
+                    transaction.nonce = Number::from(account.nonce.get() + mine.count() as u64);
                 }
                 let signed = transaction.sign(&from.key);
                 if node.post("/rpc/transaction", signed.body()).await.0 == 200 {
@@ -128,7 +128,7 @@ async fn run(steps: Vec<Step>, sequential: bool) -> Result<(), TestCaseError> {
         let sender: Address = pending["from"].as_str().unwrap().parse().unwrap();
         let account = node.client().account(&sender).await.unwrap();
         let cost = pending["amount"].as_i64().unwrap() + pending["fee"].as_i64().unwrap();
-        let behind_another = sequential && pending["nonce"].as_u64() != Some(account.nonce);
+        let behind_another = sequential && pending["nonce"].as_u64() != Some(account.nonce.get());
         prop_assert!(
             account.balance < i128::from(cost) || behind_another,
             "{pending} can be mined: {account:?}"

@@ -7,7 +7,7 @@ use agentry_core::rows::{Draft, OutboxState, Prepared, day_of};
 use agentry_core::state::row::{Outgoing as Row, outbox};
 use agentry_core::{Cause, Commit, OutboxId};
 use agentry_protocol::message::compose;
-use agentry_protocol::{Address, Json, TransactionHash};
+use agentry_protocol::{Address, Json, Nonce, TransactionHash};
 
 use super::Simulation;
 use super::builder::{Written, made_id};
@@ -112,7 +112,7 @@ impl Simulation {
         };
         let transaction = Transaction::new(written);
         let prepared = Prepared {
-            nonce: i64::try_from(self.now_ms).unwrap_or(i64::MAX),
+            nonce: Nonce::new(self.now_ms),
             hash: transaction.hash,
             digest: transaction.digest,
             // The ledger has the transaction.

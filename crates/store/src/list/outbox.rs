@@ -1,5 +1,6 @@
 //! Transactions that hosted wallets send.
 
+use agentry_protocol::Nonce;
 use rusqlite::{Row, params_from_iter};
 use serde::Serialize;
 
@@ -33,7 +34,7 @@ pub struct OutboxItem {
     /// The row whose message it carries again.
     pub resend_of: Option<String>,
     /// Its nonce.
-    pub nonce: Option<i64>,
+    pub nonce: Option<Nonce>,
     /// Its hash, once it is signed.
     pub transaction: Option<String>,
     /// How many times it was posted.
@@ -153,7 +154,7 @@ fn item(row: &Row<'_>) -> rusqlite::Result<OutboxItem> {
         fee: natural(row, 6)?,
         payload: row.get(7)?,
         origin: row.get(8)?,
-        nonce: row.get(9)?,
+        nonce: optional_natural(row, 9)?.map(Nonce::new),
         transaction: row.get(10)?,
         posts: natural(row, 11)?,
         reason: row.get(12)?,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use agentry_core::Cause;
+use agentry_protocol::Nonce;
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 
@@ -49,6 +50,12 @@ impl<'a> From<&'a str> for Cell<'a> {
 impl From<i64> for Cell<'_> {
     fn from(value: i64) -> Self {
         Cell::Integer(value)
+    }
+}
+
+impl From<Nonce> for Cell<'_> {
+    fn from(nonce: Nonce) -> Self {
+        Cell::whole(nonce.get())
     }
 }
 

@@ -14,7 +14,7 @@ use agentry_core::commit::{Commit, HostedAgent, Receipt};
 use agentry_core::rows::{Draft, Prepared};
 use agentry_core::state::due::Turn;
 use agentry_core::{AgentId, OutboxId, State};
-use agentry_protocol::{Address, BlockHeight, Json, TransactionHash};
+use agentry_protocol::{Address, BlockHeight, Json, Nonce, TransactionHash};
 use proptest::prelude::*;
 
 use super::{Database, Tables};
@@ -221,7 +221,7 @@ fn a_row_that_changed_in_the_same_group_is_found_as_it_is_now() {
         }],
     };
     let signed = Prepared {
-        nonce: 1,
+        nonce: Nonce::new(1),
         hash: TransactionHash::from_bytes([1; 32]),
         digest: "07".repeat(32).parse().unwrap(),
         body: "{}".to_owned(),

@@ -5,7 +5,7 @@ use agentry_core::rows::{Draft, EventRef, Prepared};
 use agentry_core::{AgentId, Commit, EventId, InboxId, OutboxId, Receipt};
 use agentry_protocol::command::{Ack, AckStatus};
 use agentry_protocol::{
-    BlockHeight, Header, Json, KnownCommand, MessageId, Payload, TransactionHash, message,
+    BlockHeight, Header, Json, KnownCommand, MessageId, Nonce, Payload, TransactionHash, message,
 };
 use agentry_store::list::{self, Filter, OutboxItem};
 use agentry_store::{Store, read};
@@ -34,7 +34,7 @@ fn says(origin: &str, payload: Json) -> Draft {
 }
 
 /// A sighting of a draft's signed bytes in a block.
-fn seen(draft: &Draft, nonce: i64, height: u64) -> Step {
+fn seen(draft: &Draft, nonce: u64, height: u64) -> Step {
     let signed = prepared(1, draft, nonce);
     Step::Sighting {
         agent: AGENT,
@@ -109,7 +109,10 @@ async fn plain_texts_are_recognised_by_their_order_and_once() {
     }
     assert_eq!(found, [true, true, false]);
     let rows = rows(&store).await;
-    let at: Vec<_> = rows.iter().map(|row| (row.nonce, row.height)).collect();
+    let at: Vec<_> = rows
+        .iter()
+        .map(|row| (row.nonce.map(Nonce::get), row.height))
+        .collect();
     assert_eq!(
         at,
         [(Some(71), Some(6)), (Some(72), Some(8)), (None, None)],
@@ -146,7 +149,10 @@ async fn another_answer_to_the_same_question_is_the_same_answer() {
         "it was paid for when it was signed"
     );
     let row = rows(&store).await.remove(0);
-    assert_eq!((row.state.as_str(), row.nonce), ("mined", Some(71)));
+    assert_eq!(
+        (row.state.as_str(), row.nonce),
+        ("mined", Some(Nonce::new(71)))
+    );
     assert!(row.payload.contains("noon"), "{}", row.payload);
     assert_eq!(row.budget_day, Some(0));
 }
@@ -326,13 +332,17 @@ async fn a_draft_queued_in_the_backup_and_sent_later_is_recognised_on_signing() 
     // Requested after the start: the operator wants it sent once more.
     send(&later).await;
     let prepared = [(1, &with_id), (2, &plain), (3, &later)]
-        .map(|(row, draft)| (OutboxId(row), prepared(1, draft, 90 + row)));
+        .map(|(row, draft)| (OutboxId(row), prepared(1, draft, 90 + row.unsigned_abs())));
     let prepare = Commit::Prepare {
         prepared: prepared.to_vec(),
         at: 2_000,
     };
     let receipt = store.commit(prepare).await.unwrap();
     assert_eq!(standing(&receipt), [true, true, false]);
-    let nonces: Vec<_> = rows(&store).await.iter().map(|row| row.nonce).collect();
+    let nonces: Vec<_> = rows(&store)
+        .await
+        .iter()
+        .map(|row| row.nonce.map(Nonce::get))
+        .collect();
     assert_eq!(nonces, [Some(71), Some(72), Some(93)]);
 }

@@ -94,7 +94,7 @@ async fn fill(store: &Store, agents: &[AgentId]) {
             within_ms: 60_000,
             resends: 2,
         });
-        let signed = (row % 3 != 0).then(|| prepared(1, &reply, row));
+        let signed = (row % 3 != 0).then(|| prepared(1, &reply, row.unsigned_abs()));
         commit(Commit::Outcome(Outcome {
             behaviour: Some("pong".to_owned()),
             sends: vec![(reply, signed)],

@@ -75,7 +75,10 @@ fn commit(event: &Event) -> Commit {
             attempts,
             signed,
         } => {
-            let sends = vec![(reply(*row), signed.then(|| prepared(1, &reply(*row), *row)))];
+            let sends = vec![(
+                reply(*row),
+                signed.then(|| prepared(1, &reply(*row), row.unsigned_abs())),
+            )];
             Commit::Outcome(Outcome {
                 sends,
                 ..outcome(InboxId(*row), *attempts, 9, "pong")
@@ -101,7 +104,7 @@ fn commit(event: &Event) -> Commit {
         },
         Event::Mine { message, height } => {
             let row = i64::from(*message) + 1;
-            let signed = prepared(1, &reply(row), row);
+            let signed = prepared(1, &reply(row), row.unsigned_abs());
             observe(vec![Step::Sighting {
                 agent,
                 hash: signed.hash,

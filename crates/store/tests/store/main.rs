@@ -21,8 +21,8 @@ use agentry_core::commit::{
 use agentry_core::rows::{Draft, EventRef, Prepared};
 use agentry_core::{AgentId, Authenticity, Commit, InboxId};
 use agentry_protocol::{
-    Address, BlockHeight, ChainId, Json, Limits, Number, Seed, SignedTransaction, SigningKey,
-    Transaction,
+    Address, BlockHeight, ChainId, Json, Limits, Nonce, Number, Seed, SignedTransaction,
+    SigningKey, Transaction,
 };
 use agentry_store::{Store, open_for_reading};
 use rusqlite::{Connection, OpenFlags};
@@ -114,7 +114,7 @@ pub(crate) fn own(prepared: &Prepared) -> Box<OwnTransaction> {
 }
 
 /// A draft's signed bytes.
-pub(crate) fn prepared(from: u8, draft: &Draft, nonce: i64) -> Prepared {
+pub(crate) fn prepared(from: u8, draft: &Draft, nonce: u64) -> Prepared {
     let signed = Transaction {
         from: address(from),
         to: draft.recipient.clone(),
@@ -126,7 +126,7 @@ pub(crate) fn prepared(from: u8, draft: &Draft, nonce: i64) -> Prepared {
     }
     .sign(&key(from));
     Prepared {
-        nonce,
+        nonce: Nonce::new(nonce),
         hash: signed.hash(),
         digest: signed.digest(),
         body: signed.body(),

@@ -3,7 +3,7 @@
 use agentry_core::commit::Step;
 use agentry_core::rows::Prepared;
 use agentry_core::{AgentId, Commit, OutboxId, Receipt};
-use agentry_protocol::BlockHeight;
+use agentry_protocol::{BlockHeight, Nonce};
 use agentry_store::list::{self, Filter, OutboxItem};
 use agentry_store::{Reader, Store, read};
 
@@ -42,7 +42,7 @@ async fn rows(store: &Store) -> Vec<OutboxItem> {
         .unwrap()
 }
 
-async fn last_nonce(store: &Store) -> Option<i64> {
+async fn last_nonce(store: &Store) -> Option<Nonce> {
     store.read(read::agents).await.unwrap()[0].last_nonce
 }
 
@@ -54,14 +54,14 @@ async fn the_nonce_of_a_lost_transaction_is_spent() {
         .commit(observe(vec![sighting(&signed, 5)]))
         .await
         .unwrap();
-    assert_eq!(receipt.nonces, [(AGENT, 77)]);
-    assert_eq!(last_nonce(&store).await, Some(77));
+    assert_eq!(receipt.nonces, [(AGENT, Nonce::new(77))]);
+    assert_eq!(last_nonce(&store).await, Some(Nonce::new(77)));
     // A lower nonce does not lower it, and a nonce that no clock reaches does not count.
-    for nonce in [3, i64::MAX] {
+    for nonce in [3, Nonce::MAX.get()] {
         let signed = prepared(1, &draft("x", 9, "hello"), nonce);
         let seen = observe(vec![sighting(&signed, 6)]);
         store.commit(seen).await.unwrap();
-        assert_eq!(last_nonce(&store).await, Some(77));
+        assert_eq!(last_nonce(&store).await, Some(Nonce::new(77)));
     }
 }
 
@@ -138,10 +138,10 @@ async fn under_sequential_nonces_what_is_mined_is_counted() {
         store.commit(seen).await.unwrap();
     }
     let last = async |counter| {
-        let read = move |db: &Reader| read::last_mined_nonce(db, AGENT, counter);
+        let read = move |db: &Reader| read::last_mined_nonce(db, AGENT, Nonce::new(counter));
         store.read(read).await.unwrap()
     };
-    assert_eq!(last(4).await, Some(5));
+    assert_eq!(last(4).await, Some(Nonce::new(5)));
     assert_eq!(
         last(6).await,
         None,

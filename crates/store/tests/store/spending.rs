@@ -25,7 +25,7 @@ fn costing(origin: &str, cost: u64, cause: Cause) -> Draft {
     }
 }
 
-fn paid(from: u8, draft: &Draft, nonce: i64, day: u64) -> Prepared {
+fn paid(from: u8, draft: &Draft, nonce: u64, day: u64) -> Prepared {
     Prepared {
         day,
         ..prepared(from, draft, nonce)
@@ -429,7 +429,7 @@ fn cause_of(number: u8) -> Cause {
 fn change(agent: AgentId, number: u8, day: u64, event: Event) -> Commit {
     let at = day * DAY_MS + 1;
     let id = OutboxId(i64::from(number) + 1);
-    let nonce = i64::from(number);
+    let nonce = u64::from(number);
     let plain = |cause| costing(&format!("control/{number}"), 10 + u64::from(number), cause);
     let signed = paid(1, &plain(Cause::Own), nonce, day);
     match event {
@@ -549,7 +549,7 @@ async fn days_are_kept_despite_a_wrong_clock() {
     let days: Vec<u64> = (0..40).map(|day| DAY + day).chain([DAY + 3_650]).collect();
     for (nonce, day) in days.iter().enumerate() {
         let one = costing(&format!("control/{nonce}"), 10, Cause::Own);
-        let signed = paid(1, &one, i64::try_from(nonce).unwrap(), *day);
+        let signed = paid(1, &one, nonce as u64, *day);
         send(&store, agents[0], one, Some(signed)).await;
     }
     let prune = Commit::Prune {

@@ -345,7 +345,7 @@ async fn the_newest_transactions_of_a_sender_are_kept() {
     let settled = async |message: i64, height: u64, cause: Cause| {
         let mut draft = draft(&format!("inbox/{message}/0"), 2, &large);
         draft.cause = cause.clone();
-        let signed = prepared(1, &draft, message);
+        let signed = prepared(1, &draft, message.unsigned_abs());
         let hash = signed.hash;
         let outcome = Outcome {
             sends: vec![(draft, Some(signed))],

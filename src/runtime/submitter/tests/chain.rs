@@ -100,7 +100,7 @@ fn a_withdrawal_starts_the_proof_over_even_while_the_blocks_are_examined() {
             id,
             agent: ONE,
             hash,
-            nonce: 1,
+            nonce: Nonce::new(1),
             cost: 10,
             since: BlockHeight(5),
             charge: None,

@@ -1,6 +1,6 @@
 //! A hosted wallet, the state of its behaviours, and what it has spent.
 
-use agentry_protocol::{Address, BlockHeight};
+use agentry_protocol::{Address, BlockHeight, Nonce};
 use serde_json::Value;
 
 use crate::cause::Cause;
@@ -19,7 +19,7 @@ pub struct Agent {
     /// Messages in lower blocks are ignored.
     pub start_height: BlockHeight,
     /// The highest nonce ever assigned to the wallet.
-    pub last_nonce: Option<i64>,
+    pub last_nonce: Option<Nonce>,
 }
 
 /// How an agent is found.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agentry_protocol::{
-    Address, BlockHash, BlockHeight, Json, MessageDigest, MessageId, TransactionHash,
+    Address, BlockHash, BlockHeight, Json, MessageDigest, MessageId, Nonce, TransactionHash,
 };
 
 use crate::cause::Cause;
@@ -72,7 +72,7 @@ pub struct Outgoing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {
     /// Its nonce.
-    pub nonce: i64,
+    pub nonce: Nonce,
     /// Its hash.
     pub hash: TransactionHash,
     /// The message's identity.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agentry_protocol::{
-    Address, BlockHash, BlockHeight, ContentHash, MessageDigest, MessageId, TransactionHash,
+    Address, BlockHash, BlockHeight, ContentHash, MessageDigest, MessageId, Nonce, TransactionHash,
 };
 
 use crate::rows::{AgentId, OutboxId};
@@ -23,7 +23,7 @@ pub struct Sighting {
     /// Its hash.
     pub hash: TransactionHash,
     /// Its nonce, if this runtime could have assigned it.
-    pub nonce: Option<i64>,
+    pub nonce: Option<Nonce>,
     /// Its recipient.
     pub recipient: Address,
     /// The amount that it transfers, if that is a whole number.

@@ -16,7 +16,7 @@ use agentry_core::{Authenticity, Cause, Commit, Standing, TaskOutput, TaskStart}
 use agentry_protocol::command::{Ack, AckStatus, JobComplete, JobId, JobResult};
 use agentry_protocol::{
     Address, BlockHash, BlockHeight, Envelope, Header, Json, KnownCommand, Limits, MessageId,
-    Number, Payload, Seed, SignedTransaction, SigningKey, StoredTransaction, Transaction,
+    Nonce, Number, Payload, Seed, SignedTransaction, SigningKey, StoredTransaction, Transaction,
     TransactionHash, message,
 };
 use proptest::prelude::*;
@@ -246,9 +246,9 @@ impl Dice<'_> {
 
     /// What a wallet signs for a draft. Few nonces, so that the same bytes recur.
     fn prepared(&mut self, agent: AgentId, draft: &Draft) -> Prepared {
-        let signed = sign(agent, draft, 1 + i64::from(self.number(2)));
+        let signed = sign(agent, draft, Nonce::new(1 + u64::from(self.number(2))));
         Prepared {
-            nonce: signed.transaction().nonce.as_i64().unwrap(),
+            nonce: Nonce::of(&signed.transaction().nonce).unwrap(),
             hash: signed.hash(),
             digest: signed.digest(),
             body: signed.body(),
@@ -266,7 +266,7 @@ impl Dice<'_> {
             Some(body) => SignedTransaction::from_body(body.as_bytes(), Limits::default()).unwrap(),
             None => {
                 let draft = self.draft("seen");
-                sign(agent, &draft, 1 + i64::from(self.number(2)))
+                sign(agent, &draft, Nonce::new(1 + u64::from(self.number(2))))
             }
         };
         (signed.hash(), Box::new(OwnTransaction::from(&signed)))
@@ -504,7 +504,7 @@ fn address(byte: u8) -> Address {
     Address::from_public_key(&key(byte).public_key())
 }
 
-fn sign(agent: AgentId, draft: &Draft, nonce: i64) -> SignedTransaction {
+fn sign(agent: AgentId, draft: &Draft, nonce: Nonce) -> SignedTransaction {
     let byte = u8::try_from(agent.0).unwrap();
     Transaction {
         from: address(byte),

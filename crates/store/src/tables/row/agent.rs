@@ -3,7 +3,7 @@
 use agentry_core::Cause;
 use agentry_core::rows::AgentId;
 use agentry_core::state::row::agent::{Agent, Index, Memory, Spending};
-use agentry_protocol::{Address, BlockHeight};
+use agentry_protocol::{Address, BlockHeight, Nonce};
 use rusqlite::Result;
 
 use super::value;
@@ -25,7 +25,7 @@ impl Stored for Agent {
             address: columns.text(Address::from_chain)?,
             name: columns.string()?,
             start_height: BlockHeight(columns.whole()?),
-            last_nonce: columns.optional_id()?,
+            last_nonce: columns.optional_whole()?.map(Nonce::new),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use agentry_core::rows::{AgentId, InboxId, OutboxId, OutboxState, ReceiptState};
 use agentry_core::state::row::outbox::{Index, Outgoing, Signed, Tracking};
-use agentry_protocol::{Address, BlockHeight};
+use agentry_protocol::{Address, BlockHeight, Nonce};
 use rusqlite::Result;
 
 use super::payload;
@@ -195,7 +195,7 @@ impl Stored for Outgoing {
 
 /// The columns of what was signed: all of them are set, or none.
 fn signed(columns: &mut Columns<'_>) -> Result<Option<Signed>> {
-    let nonce = columns.optional_id()?;
+    let nonce = columns.optional_whole()?.map(Nonce::new);
     let hash = columns.optional_text(str::parse)?;
     let digest = columns.optional_text(str::parse)?;
     let body = columns.optional_string()?;

@@ -2,7 +2,7 @@
 
 use agentry_core::rows::{AgentId, OutboxId};
 use agentry_core::state::row::sighting::{Index, Sighting};
-use agentry_protocol::{Address, BlockHeight};
+use agentry_protocol::{Address, BlockHeight, Nonce};
 use rusqlite::Result;
 
 use crate::tables::archive::{Entry, Stored};
@@ -40,7 +40,7 @@ impl Stored for Sighting {
             agent: AgentId(columns.id()?),
             digest: columns.text(str::parse)?,
             hash: columns.text(str::parse)?,
-            nonce: columns.optional_id()?,
+            nonce: columns.optional_whole()?.map(Nonce::new),
             recipient: columns.text(Address::from_chain)?,
             amount: columns.optional_whole()?,
             fee: columns.optional_whole()?,
