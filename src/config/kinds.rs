@@ -8,13 +8,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use agentry_chain::Start;
+use agentry_core::nonce::NoncePolicy;
 use agentry_protocol::{Address, AgentName, BlockHeight, ChainId, EncryptionKey, PublicKey};
 use serde_json::{Value, json};
 
 use super::document::{Given, Raw};
 use super::error::Origin;
 use super::keys::Holds;
-use super::model::NoncePolicy;
 use super::node_url::{NodeUrl, masked};
 use super::rate::Rate;
 use super::values::{Kind, Ranged, Unchecked};

@@ -41,8 +41,8 @@ pub use layers::Overlay;
 pub use load::{BUILT_IN, Source};
 pub use model::{
     AgentConfig, BehaviourInstance, ChainConfig, CommonConfig, Config, Contact, DevnetTable,
-    DirectoryConfig, FleetConfig, FleetWallets, HttpConfig, NoncePolicy, Setting, StoreConfig,
-    TasksConfig, WalletsConfig, Written,
+    DirectoryConfig, FleetConfig, FleetWallets, HttpConfig, Setting, StoreConfig, TasksConfig,
+    WalletsConfig, Written,
 };
 pub use node_url::{NodeUrl, masked};
 pub use rate::Rate;

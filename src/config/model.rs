@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentry_chain::Start;
+use agentry_core::nonce::NoncePolicy;
 use agentry_devnet::Fault;
 use agentry_protocol::{Address, AgentName, BlockHeight, ChainId, EncryptionKey, PublicKey};
 use agentry_sdk::AnyBehaviour;
@@ -84,16 +85,6 @@ describe! {
         /// where a new store or agent begins: "head", or a height
         start: Start = "head",
     }
-}
-
-/// How nonces are assigned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NoncePolicy {
-    /// Milliseconds since the epoch, as is customary; the node of April 2026 ignores nonces.
-    Timestamp,
-    /// The account's counter, which later nodes require.
-    Sequential,
 }
 
 describe! {

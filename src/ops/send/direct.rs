@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use agentry_chain::{NodeError, SubmitError};
 use agentry_core::OutboxId;
+use agentry_core::nonce::NoncePolicy;
 use agentry_protocol::{
     Address, BlockHeight, DecryptionKey, EncryptionKey, MessageId, Nonce, Number, PublicKey,
     SignedTransaction, SigningKey, Transaction, TransactionHash,
@@ -17,7 +18,7 @@ use super::super::delivery::{Carrier, Facts};
 use super::super::search::{Follow, UrlError, node};
 use super::super::who::Own;
 use super::SendRequest;
-use crate::config::{Config, NoncePolicy};
+use crate::config::Config;
 use crate::runtime::clock::Clock;
 use crate::runtime::compose::{self, Author, Circumstances, ComposeError};
 use crate::runtime::control::{Client, ControlError};

@@ -2,12 +2,12 @@
 
 use agentry_core::AgentId;
 use agentry_core::rows::Prepared;
+use agentry_protocol::Nonce;
 
 use super::budget::Admission;
 use super::messages::{Allot, Stored};
 use super::sign::Charged;
 use super::{MAX_JOBS, Work};
-use crate::config::NoncePolicy;
 
 impl Work {
     /// Signs those of an agent's drafts that need not be queued.
@@ -24,7 +24,7 @@ impl Work {
             // An expired draft is queued, and expired from there.
             let is_over = draft.expires_at.is_some_and(|at| at < now);
             if !is_over && let Admission::Paid(charge) = state.money.pay(agent, &draft, now) {
-                let nonce = state.nonces.next(agent, now);
+                let nonce = state.nonces.next(agent, Nonce::new(now));
                 drafts.push(Charged {
                     draft,
                     charge,
@@ -45,10 +45,10 @@ impl Work {
     }
 
     /// Whether a wallet's drafts can be signed immediately. Drafts that were queued earlier go
-    /// first; under `sequential` the chain has to be queried.
+    /// first; a counter has to be queried.
     fn may_allot(&self, agent: AgentId) -> bool {
         let state = self.state();
-        self.settings.policy == NoncePolicy::Timestamp
+        !state.nonces.follows_counter()
             && state.has_room(MAX_JOBS)
             && !state.is_queued
             && !state.unsignable.contains_key(&agent)

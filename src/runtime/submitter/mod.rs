@@ -57,7 +57,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use agentry_chain::{MempoolDb, NodeClient};
 use agentry_core::AgentId;
-use agentry_core::nonce::Timestamps;
+use agentry_core::nonce::NoncePolicy;
 use agentry_core::rows::{AgentRow, Prepared};
 use agentry_protocol::{Address, BlockHash, ChainId};
 use agentry_store::{StoreError, read};
@@ -69,7 +69,6 @@ use self::state::State;
 use super::Shared;
 use super::registry::AgentRegistry;
 use super::signer::Sign;
-use crate::config::NoncePolicy;
 
 pub use messages::{Allot, ChainNews, Connect, Drain, LookAtQueue, Resume, Stored};
 
@@ -159,9 +158,11 @@ impl Submitter {
             })
             .await?;
         let last_nonce = |row: &AgentRow| Some((row.id, row.last_nonce?));
-        let nonces = Timestamps::new(agents.iter().filter_map(last_nonce));
+        let nonces = settings
+            .policy
+            .manager(agents.iter().filter_map(last_nonce));
         let money = Money::new(registry.clone(), spending, holding, now);
-        let mut state = State::new(shared.clone(), settings.policy, nonces, money);
+        let mut state = State::new(shared.clone(), nonces, money);
         if let Some(reason) = identity.halted {
             state.halt(reason);
         }

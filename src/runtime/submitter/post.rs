@@ -17,7 +17,6 @@ use tracing::Instrument;
 use super::Work;
 use super::funds::can_pay;
 use super::state::Job;
-use crate::config::NoncePolicy;
 use crate::runtime::kill::{self, Point};
 use crate::runtime::router::WakeAgents;
 
@@ -116,7 +115,7 @@ impl Work {
                 );
                 state.wait_for_funds(id);
                 (PostResult::Waiting { reason }, None)
-            } else if self.settings.policy == NoncePolicy::Sequential && of_nonce {
+            } else if state.nonces.follows_counter() && of_nonce {
                 tracing::info!(
                     reason,
                     account.nonce = account.nonce.get(),

@@ -19,7 +19,6 @@ use super::blocks::{Blocks, Known};
 use super::funds::can_pay;
 use super::overdue::{Overdue, rest_until};
 use super::state::{Open, Phase, State};
-use crate::config::NoncePolicy;
 
 /// The pause after a round, as a multiple of how long the node worked for it: a mempool is fetched whole, and
 /// a node with one thread serves nobody else meanwhile. The second value applies when the node's
@@ -306,34 +305,32 @@ impl State {
 
     /// Decides about a transaction that the node dropped.
     fn judge_lost(&mut self, id: OutboxId, account: &Account, final_depth: u64) -> Lost {
-        let (policy, through) = (self.policy, self.since());
+        let (counter, through) = (account.nonce, self.since());
+        let nonce = self.doubted(id).map(|open| open.row.nonce);
+        let is_spent = nonce.is_some_and(|nonce| self.nonces.is_overtaken(nonce, counter));
         let Some(open) = self.doubted(id) else {
             return Lost::Followed;
         };
-        if policy == NoncePolicy::Sequential {
-            let counter = account.nonce;
-            let is_spent = counter > open.row.nonce;
-            match (is_spent, open.stale_since) {
-                (true, Some(since)) if through.0 >= since.0.saturating_add(final_depth) => {
-                    let reason = format!(
-                        "nonce {} was spent by another transaction (the account's counter is {counter}); the draft is signed again",
-                        open.row.nonce
+        match (is_spent, open.stale_since) {
+            (true, Some(since)) if through.0 >= since.0.saturating_add(final_depth) => {
+                let reason = format!(
+                    "nonce {} was spent by another transaction (the account's counter is {counter}); the draft is signed again",
+                    open.row.nonce
+                );
+                open.span.in_scope(|| {
+                    tracing::warn!(
+                        reason,
+                        "the signed transaction is discarded, and its draft signed again"
                     );
-                    open.span.in_scope(|| {
-                        tracing::warn!(
-                            reason,
-                            "the signed transaction is discarded, and its draft signed again"
-                        );
-                    });
-                    let charge = self.remove(id).and_then(|open| open.row.charge);
-                    return Lost::Spent { reason, charge };
-                }
-                (true, _) => {
-                    open.stale_since.get_or_insert(through);
-                    return Lost::Followed;
-                }
-                (false, _) => open.stale_since = None,
+                });
+                let charge = self.remove(id).and_then(|open| open.row.charge);
+                return Lost::Spent { reason, charge };
             }
+            (true, _) => {
+                open.stale_since.get_or_insert(through);
+                return Lost::Followed;
+            }
+            (false, _) => open.stale_since = None,
         }
         if can_pay(account, open.row.cost) {
             open.reposts = open.reposts.saturating_add(1);

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use agentry_core::nonce::Sequential;
 use agentry_core::rows::{Charge, Draft, Prepared, QueuedDraft};
-use agentry_core::{AgentId, Commit, OutboxId, nonce};
+use agentry_core::{AgentId, Commit, OutboxId};
 use agentry_protocol::{Address, Nonce, Number, Transaction};
 use agentry_store::{StoreError, read};
 use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
 
 use super::budget::Admission;
 use super::{MAX_JOBS, Work};
-use crate::config::NoncePolicy;
 use crate::runtime::signer::{Sign, SignError};
 
 /// How many drafts are prepared in one commit.
@@ -107,7 +107,7 @@ impl Work {
         }
         self.expire_queued().await;
         let turn = pass.turn.clone();
-        let one_each = self.settings.policy == NoncePolicy::Sequential;
+        let one_each = self.state().nonces.follows_counter();
         let passed_over = self.state().passed_over();
         let page = self
             .shared
@@ -142,7 +142,7 @@ impl Work {
         Ok(())
     }
 
-    /// Queries the chain for the next nonces of the wallets of these drafts (`sequential`); wallets
+    /// Queries the chain for the counters of the wallets of these drafts; wallets
     /// that have a transaction in flight get none.
     async fn counters(&self, drafts: &[QueuedDraft]) -> HashMap<AgentId, Nonce> {
         let mut busy = self.state().outstanding();
@@ -163,7 +163,7 @@ impl Work {
         counters
     }
 
-    /// The next nonce of a wallet under `sequential`; none, if the chain cannot be queried.
+    /// The counter that the next nonce of a wallet follows; none, if the chain cannot be queried.
     async fn counter(&self, agent: AgentId, address: &Address) -> Option<Nonce> {
         let counter = match self.settings.node.account(address).await {
             Ok(account) => account.nonce,
@@ -174,7 +174,7 @@ impl Work {
         };
         let last_mined = move |db: &_| read::last_mined_nonce(db, agent, counter);
         match self.shared.store.read(last_mined).await {
-            Ok(last_mined) => Some(nonce::sequential(counter, last_mined)),
+            Ok(last_mined) => Some(Sequential::floor(counter, last_mined)),
             Err(error) => {
                 tracing::error!(%error, "cannot read the last mined nonce");
                 None
@@ -182,8 +182,8 @@ impl Work {
         }
     }
 
-    /// Charges drafts to their budgets and gives them nonces: those of `counters`, if any, one for
-    /// each wallet. Returns also the drafts that are held, each with the reason.
+    /// Charges drafts to their budgets and gives them nonces: under `sequential` from
+    /// `counters`, one for each wallet. Returns also the drafts that are held, each with the reason.
     fn charge(
         &self,
         drafts: Vec<QueuedDraft>,
@@ -214,14 +214,15 @@ impl Work {
                 }
                 Admission::Unknown => continue,
             };
-            let nonce = match &mut counters {
+            let floor = match &mut counters {
                 Some(counters) => counters.remove(&agent),
-                None => Some(state.nonces.next(agent, now)),
+                None => Some(Nonce::new(now)),
             };
-            let Some(nonce) = nonce else {
+            let Some(floor) = floor else {
                 state.money.refund(&charge);
                 continue;
             };
+            let nonce = state.nonces.next(agent, floor);
             let draft = Charged {
                 draft,
                 charge,

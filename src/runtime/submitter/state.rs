@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::Recipient;
 use agentry_core::absence::Mark;
-use agentry_core::nonce::Timestamps;
+use agentry_core::nonce::NonceManager;
 use agentry_core::rows::{Charge, OpenTransaction, Prepared};
 use agentry_core::{AgentId, OutboxId};
 use agentry_protocol::BlockHeight;
@@ -19,7 +19,6 @@ use super::money::Money;
 use super::node::{BlockInterval, Breaker};
 use super::overdue::Delay;
 use super::{CONCURRENT_POSTS, MAX_OPEN};
-use crate::config::NoncePolicy;
 use crate::runtime::Shared;
 use crate::runtime::router::WakeAgents;
 
@@ -27,8 +26,7 @@ use crate::runtime::router::WakeAgents;
 #[derive(Debug)]
 pub(super) struct State {
     shared: Shared,
-    pub(super) policy: NoncePolicy,
-    pub(super) nonces: Timestamps,
+    pub(super) nonces: Box<dyn NonceManager>,
     /// Why posting is stopped, if it is.
     pub(super) halted: Option<String>,
     pub(super) breaker: Breaker,
@@ -128,15 +126,9 @@ pub(super) struct Job {
 }
 
 impl State {
-    pub(super) fn new(
-        shared: Shared,
-        policy: NoncePolicy,
-        nonces: Timestamps,
-        money: Money,
-    ) -> Self {
+    pub(super) fn new(shared: Shared, nonces: Box<dyn NonceManager>, money: Money) -> Self {
         Self {
             shared,
-            policy,
             nonces,
             halted: None,
             breaker: Breaker::default(),
@@ -276,7 +268,7 @@ impl State {
             }
             self.shared.metrics.mined();
         }
-        if self.policy == NoncePolicy::Sequential {
+        if self.nonces.follows_counter() {
             self.queued();
         }
     }

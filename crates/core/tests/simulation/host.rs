@@ -21,7 +21,7 @@ use agentry_core::catch_up::Goal;
 use agentry_core::commit::{
     Arrival, HostedAgent, Now, Observation, Outcome, OwnTransaction, Receipt, Step,
 };
-use agentry_core::nonce::Timestamps;
+use agentry_core::nonce::{NonceManager, Timestamps};
 use agentry_core::rows::{EventState, InboxState, OutboxState, TaskState, day_of};
 use agentry_core::state::row::{Outgoing, outbox};
 use agentry_core::{AgentId, Authenticity, Commit, OutboxId, State, TaskId};

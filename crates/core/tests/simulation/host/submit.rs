@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use agentry_core::absence::Look;
 use agentry_core::commit::PostResult;
+use agentry_core::nonce::NonceManager as _;
 use agentry_core::rows::{OutboxState, Prepared, day_of};
 use agentry_core::state::row::Outgoing;
 use agentry_core::{AgentId, Commit, OutboxId};
 use agentry_protocol::{
-    Address, BlockHash, BlockHeight, Json, Limits, MessageDigest, SignedTransaction,
+    Address, BlockHash, BlockHeight, Json, Limits, MessageDigest, Nonce, SignedTransaction,
     TransactionHash,
 };
 
@@ -39,7 +40,7 @@ impl Host {
         clocks: Clocks,
     ) -> Prepared {
         let now = self.now(clocks);
-        let nonce = self.nonces.next(of, now);
+        let nonce = self.nonces.next(of, Nonce::new(now));
         let signed = peers::sign(wallet(of), to, nonce, payload.clone());
         Prepared {
             nonce,
