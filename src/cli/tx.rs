@@ -4,9 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use agentry_protocol::{
-    Json, JsonRef, Limits, MessageDigest, PublicKey, StoredTransaction, Verification,
-};
+use agentry_protocol::{Json, Limits, MessageDigest, PublicKey, StoredTransaction, Verification};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -83,7 +81,11 @@ pub fn examine(text: &[u8], known: Option<PublicKey>) -> Result<Inspection, Fail
         Verification::Invalid => "invalid",
     };
     let seven = verification == Verification::ValidSevenKeys;
-    let signing_text = signing_text(&stored, !seven);
+    let signing_text = if seven {
+        stored.signing_text_seven_keys()
+    } else {
+        stored.signing_text()
+    };
     let address_matches = match (key, stated) {
         (Some(key), _) => Some(stored.from.matches(&key)),
         (None, Some(_)) => Some(false),
@@ -110,14 +112,6 @@ fn without_key(stored: &StoredTransaction) -> Verification {
         Some(Err(_)) => Verification::Misspelled,
         Some(Ok(_)) => Verification::Invalid,
     }
-}
-
-fn signing_text(stored: &StoredTransaction, with_type: bool) -> String {
-    let form = stored.to_json();
-    let kept = form.root().entries().filter(|(key, _)| *key != "signature");
-    let kept = kept.map(|(key, value): (&str, JsonRef<'_>)| (key.to_owned(), value.to_json()));
-    let kind = with_type.then(|| ("type".to_owned(), Json::string("transfer")));
-    Json::object(kept.chain(kind)).to_spaced()
 }
 
 fn inspect(args: &InspectArgs, context: &Context) -> Result<(), Failure> {

@@ -44,10 +44,7 @@ impl<'a> Names<'a> {
         for contact in &config.contacts {
             let name = contact.name.to_string();
             if let Some(key) = &contact.public_key {
-                for form in [
-                    Address::from_public_key(key),
-                    Address::bech32_from_public_key(key),
-                ] {
+                for form in Address::all_of(key) {
                     own.insert(form.to_string(), name.clone());
                 }
             }

@@ -53,7 +53,7 @@ pub(crate) fn names(message: &Message) -> Option<TransactionHash> {
 /// Whether a message is from the wallet that was asked: both forms of its address count.
 pub(crate) fn is_from(message: &Message, asked: &Address) -> bool {
     let key = message.header.as_ref().and_then(|header| header.key);
-    *asked == message.from || key.is_some_and(|key| asked.matches(&key))
+    asked.is_of(&message.from, key.as_ref())
 }
 
 /// The command of a message, if the message is an answer; otherwise the reason why it does not

@@ -25,7 +25,7 @@ pub struct Hosted {
 impl Hosted {
     /// Whether an address is this wallet's, in either form.
     pub fn is_self(&self, address: &Address) -> bool {
-        *address == self.address || self.public_key.is_some_and(|key| address.matches(&key))
+        address.is_of(&self.address, self.public_key.as_ref())
     }
 }
 
@@ -107,9 +107,9 @@ impl AgentRegistry {
         let tables = self.tables();
         let has = |address: &Address| tables.by_address.contains_key(address.as_str());
         has(address)
-            || key.filter(|key| address.matches(key)).is_some_and(|key| {
-                has(&Address::from_public_key(&key)) || has(&Address::bech32_from_public_key(&key))
-            })
+            || key
+                .filter(|key| address.matches(key))
+                .is_some_and(|key| Address::all_of(&key).iter().any(has))
     }
 
     /// The wallet of the agent with this name.

@@ -4,8 +4,8 @@ use std::fmt;
 
 use agentry_protocol::command::AckStatus;
 use agentry_protocol::{
-    Address, BlockHeight, Json, Limits, MessageDigest, MessageId, Nonce, StoredTransaction,
-    TransactionError, TransactionHash,
+    Address, BlockHeight, ChainId, Json, Limits, MessageDigest, MessageId, Nonce,
+    StoredTransaction, Transaction, TransactionError, TransactionHash,
 };
 use serde::{Deserialize, Serialize};
 
@@ -387,6 +387,19 @@ impl Draft {
     /// What the wallet pays for it: amount and fee, in AIT.
     pub const fn cost(&self) -> u64 {
         self.amount.saturating_add(self.fee)
+    }
+
+    /// The transaction that is signed for it: from this wallet, on this chain, with this nonce.
+    pub fn transaction(self, from: Address, chain_id: ChainId, nonce: Nonce) -> Transaction {
+        Transaction {
+            from,
+            to: self.recipient,
+            amount: self.amount.into(),
+            fee: self.fee.into(),
+            nonce: nonce.into(),
+            payload: self.payload,
+            chain_id,
+        }
     }
 }
 

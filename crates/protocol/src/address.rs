@@ -16,6 +16,7 @@ use bech32::primitives::decode::CheckedHrpstring;
 use bech32::{Bech32, Hrp};
 use sha2::{Digest as _, Sha256};
 
+use crate::dialect::DIALECT;
 use crate::key::PublicKey;
 use crate::text::serde_as_text;
 
@@ -24,9 +25,9 @@ const PREFIX: &str = "ait1";
 /// The human-readable part alone.
 const HRP: Hrp = Hrp::parse_unchecked("ait");
 /// Length of the hex form: the prefix and 40 digits.
-const HEX_LENGTH: usize = 44;
+pub(crate) const HEX_LENGTH: usize = 44;
 /// Length of the bech32 form: the prefix, 256 bits in 52 characters, and 6 of checksum.
-const BECH32_LENGTH: usize = 62;
+pub(crate) const BECH32_LENGTH: usize = 62;
 /// Longest address that is read from a chain. Its column has no limit; its own forms are half
 /// as long.
 const CHAIN_MAX: usize = 128;
@@ -126,11 +127,17 @@ impl Address {
 
     /// Whether the address belongs to this key, in either form.
     pub fn matches(&self, key: &PublicKey) -> bool {
-        match self.0.len() {
-            HEX_LENGTH => *self == Self::from_public_key(key),
-            BECH32_LENGTH => *self == Self::bech32_from_public_key(key),
-            _ => false,
-        }
+        DIALECT.has_address(key, self)
+    }
+
+    /// All addresses of a key.
+    pub fn all_of(key: &PublicKey) -> [Self; 2] {
+        DIALECT.addresses(key)
+    }
+
+    /// Whether it is an address of the wallet that is known by another address and, perhaps, a key.
+    pub fn is_of(&self, wallet: &Self, key: Option<&PublicKey>) -> bool {
+        self == wallet || key.is_some_and(|key| self.matches(key))
     }
 
     /// The text.

@@ -6,6 +6,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`json`] | canonical JSON exactly as CPython writes it, on a flat arena; exact [`Number`]s |
+//! | [`dialect`] | what wallets and nodes have to agree on, as one value |
 //! | [`address`] | the two forms of an address, and what a chain may carry instead |
 //! | [`key`] | Ed25519 seeds, keys and signatures, verified strictly |
 //! | [`hash`] | transaction hashes, message digests and block hashes as types |
@@ -58,6 +59,7 @@ pub mod authenticity;
 pub mod block;
 pub mod bounded;
 pub mod command;
+pub mod dialect;
 pub mod hash;
 pub mod header;
 pub mod json;
@@ -81,6 +83,7 @@ pub use authenticity::{Authenticity, Finding};
 pub use block::{BlockHeight, ChainId, ChainIdError, block_hash, genesis_hash, isoformat};
 pub use bounded::AgentName;
 pub use command::{CommandError, KnownCommand};
+pub use dialect::Dialect;
 pub use hash::{BlockHash, ContentHash, HashError, MessageDigest, TransactionHash};
 pub use header::{AckRequest, Header, HeaderError, MessageId, Thread};
 pub use json::{Json, JsonError, JsonRef, Kind, Limits, Number};

@@ -6,7 +6,7 @@
 //! | posted body | those, `signature`, `public_key` | compact |
 //! | stored form | the eight without `type`, and `signature` | compact, hashed |
 
-mod error;
+pub(crate) mod error;
 mod signed;
 mod stored;
 mod unsigned;
@@ -19,4 +19,4 @@ pub const AMOUNT_MAX: u64 = i64::MAX.unsigned_abs();
 pub use error::TransactionError;
 pub use signed::SignedTransaction;
 pub use stored::{StoredTransaction, Verification};
-pub use unsigned::Transaction;
+pub use unsigned::{Fields, Transaction};

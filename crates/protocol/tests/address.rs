@@ -172,3 +172,16 @@ fn a_chain_may_carry_what_no_key_has() {
         );
     }
 }
+
+#[test]
+fn a_wallet_is_known_by_its_address_or_by_its_key() {
+    let [own, other] = [1, 2].map(|byte| Seed::from_bytes([byte; 32]).public_key());
+    for form in Address::all_of(&own) {
+        assert!(form.matches(&own) && !form.matches(&other));
+        for wallet in Address::all_of(&own) {
+            assert!(form.is_of(&wallet, Some(&own)));
+            assert_eq!(form.is_of(&wallet, None), form == wallet);
+            assert_eq!(form.is_of(&wallet, Some(&other)), form == wallet);
+        }
+    }
+}

@@ -107,9 +107,7 @@ impl StoreWatch {
             let from = &reply.stored.from;
             let mut content = MessageContent::read(&reply.stored.payload);
             let key = content.header.as_ref().and_then(|header| header.key);
-            let from_recipient =
-                *from == progress.to || key.is_some_and(|key| progress.to.matches(&key));
-            if !from_recipient {
+            if !progress.to.is_of(from, key.as_ref()) {
                 continue;
             }
             if content.sealed {
@@ -258,8 +256,7 @@ impl ChainWatch {
         }
         let mut content = MessageContent::read(&found.stored.payload);
         let header_key = content.header.as_ref().and_then(|header| header.key);
-        let from_recipient =
-            found.stored.from == self.to || header_key.is_some_and(|key| self.to.matches(&key));
+        let from_recipient = self.to.is_of(&found.stored.from, header_key.as_ref());
         let finding = examine(
             &found.stored,
             &self.chain,

@@ -7,8 +7,8 @@ use agentry_chain::{NodeError, SubmitError};
 use agentry_core::OutboxId;
 use agentry_core::nonce::NoncePolicy;
 use agentry_protocol::{
-    Address, BlockHeight, DecryptionKey, EncryptionKey, MessageId, Nonce, Number, PublicKey,
-    SignedTransaction, SigningKey, Transaction, TransactionHash,
+    Address, BlockHeight, DecryptionKey, EncryptionKey, MessageId, Nonce, PublicKey, SigningKey,
+    TransactionHash,
 };
 use agentry_store::{StoreError, open_if_exists, read};
 
@@ -199,16 +199,9 @@ async fn directly(
         NoncePolicy::Timestamp => Nonce::new(now_ms),
         NoncePolicy::Sequential => submit.account(&from).await?.nonce,
     };
-    let signed: SignedTransaction = Transaction {
-        from: from.clone(),
-        to: to.clone(),
-        amount: Number::from(draft.amount),
-        fee: Number::from(draft.fee),
-        nonce: Number::from(nonce),
-        payload: draft.payload,
-        chain_id: config.chain.id.clone(),
-    }
-    .sign(&key);
+    let id = draft.message_id;
+    let transaction = draft.transaction(from.clone(), config.chain.id.clone(), nonce);
+    let signed = transaction.sign(&key);
     let hash = signed.hash();
     match submit.submit(&signed.body()).await {
         Ok(_) => {}
@@ -229,7 +222,7 @@ async fn directly(
             was_told: false,
             chain: config.chain.id.clone(),
             hash,
-            plain: draft.message_id.is_none(),
+            plain: id.is_none(),
             from: from.clone(),
             to: to.clone(),
             key: known.public,
@@ -240,7 +233,7 @@ async fn directly(
                 ..Facts::default()
             },
         })),
-        id: draft.message_id,
+        id,
     })
 }
 
@@ -261,9 +254,8 @@ fn known_keys(to: &Address, now_ms: u64, config: &Config) -> Result<KnownKeys, S
         let counts = found.card.card.check_time(now_ms).is_ok();
         known.encryption = found.card.card.enc_key.filter(|_| counts);
     }
-    let is_contact = |contact: &&crate::config::Contact| {
-        contact.address == *to || contact.public_key.is_some_and(|key| to.matches(&key))
-    };
+    let is_contact =
+        |contact: &&crate::config::Contact| to.is_of(&contact.address, contact.public_key.as_ref());
     if let Some(contact) = config.contacts.iter().find(is_contact) {
         known.public = contact.public_key.or(known.public);
         known.encryption = contact.enc_key.or(known.encryption);

@@ -66,11 +66,8 @@ fn addresses(contact: &Contact) -> Vec<Address> {
         .public_key
         .filter(|key| contact.address.matches(key))
     {
-        let forms = [
-            Address::from_public_key(&key),
-            Address::bech32_from_public_key(&key),
-        ];
-        addresses.extend(forms.into_iter().filter(|form| *form != contact.address));
+        let forms = Address::all_of(&key).into_iter();
+        addresses.extend(forms.filter(|form| *form != contact.address));
     }
     addresses
 }

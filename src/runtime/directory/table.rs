@@ -105,9 +105,6 @@ impl Table {
 
 /// The form of a card's address that the card does not use.
 fn other_form(card: &Card) -> Option<Address> {
-    let forms = [
-        Address::from_public_key(&card.public_key),
-        Address::bech32_from_public_key(&card.public_key),
-    ];
+    let forms = Address::all_of(&card.public_key);
     forms.into_iter().find(|form| *form != card.address)
 }

@@ -49,7 +49,7 @@ pub enum TransactionError {
 }
 
 /// The value of a required key.
-pub(super) fn required<'a>(
+pub(crate) fn required<'a>(
     object: JsonRef<'a>,
     field: &'static str,
 ) -> Result<JsonRef<'a>, TransactionError> {
@@ -57,7 +57,7 @@ pub(super) fn required<'a>(
 }
 
 /// A value that must be a string.
-pub(super) fn string<'a>(
+pub(crate) fn string<'a>(
     value: JsonRef<'a>,
     field: &'static str,
 ) -> Result<&'a str, TransactionError> {
@@ -68,7 +68,7 @@ pub(super) fn string<'a>(
 }
 
 /// A value that must be a number.
-pub(super) fn number(value: JsonRef<'_>, field: &'static str) -> Result<Number, TransactionError> {
+pub(crate) fn number(value: JsonRef<'_>, field: &'static str) -> Result<Number, TransactionError> {
     value.as_number().ok_or(TransactionError::Type {
         field,
         expected: "a number",
@@ -76,7 +76,7 @@ pub(super) fn number(value: JsonRef<'_>, field: &'static str) -> Result<Number, 
 }
 
 /// A key that must hold an address.
-pub(super) fn address(
+pub(crate) fn address(
     object: JsonRef<'_>,
     field: &'static str,
 ) -> Result<crate::Address, TransactionError> {

@@ -1,10 +1,9 @@
 //! A signed transaction, as a wallet posts it.
 
-use super::error::{address, number, required, string};
-use super::unsigned::{TYPE, fields};
 use super::{StoredTransaction, Transaction, TransactionError};
+use crate::dialect::DIALECT;
 use crate::hash::{MessageDigest, TransactionHash};
-use crate::json::{Field, Json, Limits, Style, write_object};
+use crate::json::{Json, Limits};
 use crate::key::{PublicKey, Signature, SigningKey};
 
 /// A transaction with its signature, which is stored before the first POST and then posted.
@@ -51,17 +50,7 @@ impl SignedTransaction {
 
     /// The body to post: compact canonical JSON of the eight keys, `signature` and `public_key`.
     pub fn body(&self) -> String {
-        let (signature, public_key) = (self.signature.to_string(), self.public_key.to_string());
-        let [amount, chain_id, fee, from, nonce, payload, to] = fields(&self.transaction).seven();
-        let public_key = ("public_key", Field::Text(&public_key));
-        let signature = ("signature", Field::Text(&signature));
-        let kind = ("type", Field::Text(TYPE));
-        write_object(
-            Style::Compact,
-            &[
-                amount, chain_id, fee, from, nonce, payload, public_key, signature, to, kind,
-            ],
-        )
+        DIALECT.body(self.transaction.fields(), &self.signature, &self.public_key)
     }
 
     /// Reads a body back. All ten keys must be there; others are ignored. The signature is read,
@@ -71,32 +60,8 @@ impl SignedTransaction {
     /// [`TransactionError`] names the key that is missing or wrong.
     pub fn from_body(text: &[u8], limits: Limits) -> Result<Self, TransactionError> {
         let json = Json::parse(text, limits)?;
-        let root = json.root();
-        if !root.is_object() {
-            return Err(TransactionError::NotAnObject);
-        }
-        if string(required(root, "type")?, "type")? != TYPE {
-            return Err(TransactionError::Type {
-                field: "type",
-                expected: "\"transfer\"",
-            });
-        }
-        let transaction = Transaction {
-            from: address(root, "from")?,
-            to: address(root, "to")?,
-            amount: number(required(root, "amount")?, "amount")?,
-            fee: number(required(root, "fee")?, "fee")?,
-            nonce: number(required(root, "nonce")?, "nonce")?,
-            payload: required(root, "payload")?.to_json(),
-            chain_id: string(required(root, "chain_id")?, "chain_id")?.parse()?,
-        };
-        let signature = string(required(root, "signature")?, "signature")?.parse()?;
-        let public_key = string(required(root, "public_key")?, "public_key")?.parse()?;
-        Ok(Self {
-            transaction,
-            signature,
-            public_key,
-        })
+        let (transaction, signature, public_key) = DIALECT.read_body(json.root())?;
+        Ok(Self::new(transaction, signature, public_key))
     }
 
     /// Restores the posted transaction from the form that a node keeps and the public key, which

@@ -1,19 +1,11 @@
 //! The stored form: a transaction as a node keeps it.
 
-use super::TransactionError;
-use super::error::{address, number, required, string};
-use super::unsigned::Fields;
+use super::{Fields, TransactionError};
 use crate::address::Address;
+use crate::dialect::DIALECT;
 use crate::hash::{MessageDigest, TransactionHash};
-use crate::json::{Field, Json, JsonRef, Limits, Number, Style, write_object};
-use crate::key::{PublicKey, Signature};
-
-/// The chain that a node fills in.
-const DEFAULT_CHAIN_ID: &str = "ait-mainnet";
-/// The fee that a node fills in, in AIT.
-const DEFAULT_FEE: i32 = 10;
-/// The payload that a node fills in.
-const DEFAULT_PAYLOAD: &str = "0x";
+use crate::json::{Json, JsonRef, Limits, Number};
+use crate::key::PublicKey;
 
 /// A transaction as a node keeps it: without `type` and `public_key`, and with its signature as it
 /// was spelled. Anyone may have posted it; only [`StoredTransaction::verify`] shows who signed it.
@@ -68,48 +60,12 @@ impl StoredTransaction {
         Self::from_json(Json::parse(text, limits)?.root())
     }
 
-    /// Reads the stored form. `from`, `to` and `amount` are required. For other missing keys the
-    /// node's defaults apply: `ait-mainnet`, fee 10, nonce 0, payload `"0x"`, no signature. Unknown
-    /// keys are ignored, such as `type`, `public_key` and `tx_hash`.
+    /// Reads the stored form; see [`Dialect::read_stored`](crate::Dialect::read_stored).
     ///
     /// # Errors
     /// [`TransactionError`] names what is missing or wrong.
     pub fn from_json(object: JsonRef<'_>) -> Result<Self, TransactionError> {
-        if !object.is_object() {
-            return Err(TransactionError::NotAnObject);
-        }
-        let number_or = |field, default: i32| match object.get(field) {
-            Some(value) => number(value, field),
-            None => Ok(Number::from(default)),
-        };
-        let chain_id = match object.get("chain_id") {
-            Some(value) => string(value, "chain_id")?.to_owned(),
-            None => DEFAULT_CHAIN_ID.to_owned(),
-        };
-        let signature = match object.get("signature") {
-            None => None,
-            Some(value) if value.is_null() => None,
-            Some(value) => match value.as_str() {
-                Some(text) => Some(text.to_owned()),
-                None => {
-                    let (field, expected) = ("signature", "a string or null");
-                    return Err(TransactionError::Type { field, expected });
-                }
-            },
-        };
-        Ok(Self {
-            chain_id,
-            from: address(object, "from")?,
-            to: address(object, "to")?,
-            amount: number(required(object, "amount")?, "amount")?,
-            fee: number_or("fee", DEFAULT_FEE)?,
-            nonce: number_or("nonce", 0)?,
-            payload: match object.get("payload") {
-                Some(value) => value.to_json(),
-                None => Json::string(DEFAULT_PAYLOAD),
-            },
-            signature,
-        })
+        DIALECT.read_stored(object)
     }
 
     /// The stored form as JSON.
@@ -133,47 +89,39 @@ impl StoredTransaction {
 
     /// The stored form in the compact canonical text, which the node hashes.
     pub fn stored_text(&self) -> String {
-        let signature = self.signature.as_deref().map_or(Field::Null, Field::Text);
-        let [amount, chain_id, fee, from, nonce, payload, to] = self.fields().seven();
-        let signature = ("signature", signature);
-        write_object(
-            Style::Compact,
-            &[amount, chain_id, fee, from, nonce, payload, signature, to],
-        )
+        DIALECT.stored_text(self.fields(), self.signature.as_deref())
+    }
+
+    /// The signing text; see [`Transaction::signing_text`](crate::Transaction::signing_text).
+    pub fn signing_text(&self) -> String {
+        DIALECT.signing_text(self.fields())
+    }
+
+    /// The signing text of one older client: the same without `type`.
+    pub fn signing_text_seven_keys(&self) -> String {
+        DIALECT.signing_text_seven_keys(self.fields())
     }
 
     /// The hash by which a node identifies it: SHA-256 of [`StoredTransaction::stored_text`]. It
     /// covers the signature as it is spelled.
     pub fn hash(&self) -> TransactionHash {
-        TransactionHash::of(self.stored_text().as_bytes())
+        DIALECT.hash(self.fields(), self.signature.as_deref())
     }
 
     /// The identity of the message, however its signature is spelled: SHA-256 of the (eight-key)
     /// signing text.
     pub fn digest(&self) -> MessageDigest {
-        MessageDigest::of(self.fields().signing_text().as_bytes())
+        DIALECT.digest(self.fields())
     }
 
     /// Verifies the signature under a key, strictly: over the eight keys, then over the seven. It
     /// does not check that the key belongs to `from`: [`Address::matches`] does.
     pub fn verify(&self, key: &PublicKey) -> Verification {
-        let Some(spelled) = &self.signature else {
-            return Verification::Missing;
-        };
-        let Ok(signature) = spelled.parse::<Signature>() else {
-            return Verification::Misspelled;
-        };
-        let fields = self.fields();
-        if key.verify(fields.signing_text().as_bytes(), &signature) {
-            Verification::Valid
-        } else if key.verify(fields.signing_text_seven_keys().as_bytes(), &signature) {
-            Verification::ValidSevenKeys
-        } else {
-            Verification::Invalid
-        }
+        DIALECT.verify(self.fields(), self.signature.as_deref(), key)
     }
 
-    fn fields(&self) -> Fields<'_> {
+    /// What it states.
+    pub fn fields(&self) -> Fields<'_> {
         Fields {
             from: &self.from,
             to: &self.to,

@@ -3,12 +3,10 @@
 use super::SignedTransaction;
 use crate::address::Address;
 use crate::block::ChainId;
+use crate::dialect::DIALECT;
 use crate::hash::MessageDigest;
-use crate::json::{Field, Json, Number, Style, write_object};
+use crate::json::{Field, Json, Number};
 use crate::key::SigningKey;
-
-/// The only type of transaction that an agent signs.
-pub(super) const TYPE: &str = "transfer";
 
 /// A transaction before it is signed. Its `type` is always `transfer`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,27 +30,28 @@ pub struct Transaction {
 impl Transaction {
     /// The signing text: the eight keys in the spaced canonical text.
     pub fn signing_text(&self) -> String {
-        self.fields().signing_text()
+        DIALECT.signing_text(self.fields())
     }
 
     /// The signing text of one older client: the same without `type`.
     pub fn signing_text_seven_keys(&self) -> String {
-        self.fields().signing_text_seven_keys()
+        DIALECT.signing_text_seven_keys(self.fields())
     }
 
     /// The identity of the message, however often it is posted and however its signature is
     /// spelled: SHA-256 of the signing text.
     pub fn digest(&self) -> MessageDigest {
-        MessageDigest::of(self.signing_text().as_bytes())
+        DIALECT.digest(self.fields())
     }
 
     /// Signs it. The caller has to know that the key belongs to `from`: it is not checked.
     pub fn sign(self, key: &SigningKey) -> SignedTransaction {
-        let signature = key.sign(self.signing_text().as_bytes());
+        let signature = DIALECT.sign(self.fields(), key);
         SignedTransaction::new(self, signature, key.public_key())
     }
 
-    fn fields(&self) -> Fields<'_> {
+    /// What it states.
+    pub fn fields(&self) -> Fields<'_> {
         Fields {
             from: &self.from,
             to: &self.to,
@@ -65,34 +64,28 @@ impl Transaction {
     }
 }
 
-/// The seven values that every form of a transaction shares.
+/// What every form of a transaction states, borrowed from one of them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fields<'a> {
-    pub(super) from: &'a Address,
-    pub(super) to: &'a Address,
-    pub(super) amount: &'a Number,
-    pub(super) fee: &'a Number,
-    pub(super) nonce: &'a Number,
-    pub(super) payload: &'a Json,
-    pub(super) chain_id: &'a str,
+pub struct Fields<'a> {
+    /// The sender.
+    pub from: &'a Address,
+    /// The recipient.
+    pub to: &'a Address,
+    /// The transferred amount.
+    pub amount: &'a Number,
+    /// The fee.
+    pub fee: &'a Number,
+    /// The transaction's own nonce.
+    pub nonce: &'a Number,
+    /// The message.
+    pub payload: &'a Json,
+    /// The chain that it is for.
+    pub chain_id: &'a str,
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn signing_text(self) -> String {
-        let [amount, chain_id, fee, from, nonce, payload, to] = self.seven();
-        let kind = ("type", Field::Text(TYPE));
-        write_object(
-            Style::Spaced,
-            &[amount, chain_id, fee, from, nonce, payload, to, kind],
-        )
-    }
-
-    pub(super) fn signing_text_seven_keys(self) -> String {
-        write_object(Style::Spaced, &self.seven())
-    }
-
     /// In canonical order.
-    pub(super) fn seven(self) -> [(&'static str, Field<'a>); 7] {
+    pub(crate) fn seven(self) -> [(&'static str, Field<'a>); 7] {
         [
             ("amount", Field::Number(self.amount)),
             ("chain_id", Field::Text(self.chain_id)),
@@ -103,9 +96,4 @@ impl<'a> Fields<'a> {
             ("to", Field::Text(self.to.as_str())),
         ]
     }
-}
-
-/// For the signed form, which is a sibling.
-pub(super) fn fields(transaction: &Transaction) -> Fields<'_> {
-    transaction.fields()
 }

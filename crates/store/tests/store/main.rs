@@ -115,18 +115,11 @@ pub(crate) fn own(prepared: &Prepared) -> Box<OwnTransaction> {
 
 /// A draft's signed bytes.
 pub(crate) fn prepared(from: u8, draft: &Draft, nonce: u64) -> Prepared {
-    let signed = Transaction {
-        from: address(from),
-        to: draft.recipient.clone(),
-        amount: Number::from(draft.amount),
-        fee: Number::from(draft.fee),
-        nonce: Number::from(nonce),
-        payload: draft.payload.clone(),
-        chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
-    }
-    .sign(&key(from));
+    let (nonce, chain_id) = (Nonce::new(nonce), "ait-devnet".parse().unwrap());
+    let unsigned = draft.clone().transaction(address(from), chain_id, nonce);
+    let signed = unsigned.sign(&key(from));
     Prepared {
-        nonce: Nonce::new(nonce),
+        nonce,
         hash: signed.hash(),
         digest: signed.digest(),
         body: signed.body(),

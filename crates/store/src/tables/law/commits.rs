@@ -506,16 +506,11 @@ fn address(byte: u8) -> Address {
 
 fn sign(agent: AgentId, draft: &Draft, nonce: Nonce) -> SignedTransaction {
     let byte = u8::try_from(agent.0).unwrap();
-    Transaction {
-        from: address(byte),
-        to: draft.recipient.clone(),
-        amount: Number::from(draft.amount),
-        fee: Number::from(draft.fee),
-        nonce: Number::from(nonce),
-        payload: draft.payload.clone(),
-        chain_id: "ait-devnet".parse().unwrap(),
-    }
-    .sign(&key(byte))
+    let chain_id = "ait-devnet".parse().unwrap();
+    let draft = draft.clone();
+    draft
+        .transaction(address(byte), chain_id, nonce)
+        .sign(&key(byte))
 }
 
 fn hosted(byte: u8) -> HostedAgent {
