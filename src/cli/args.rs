@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::num::ParseIntError;
 use std::time::Duration;
 
+use agentry_protocol::Amount;
 use clap::Command;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -16,7 +17,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Parses an amount in AIT.
-pub(super) fn amount(text: &str) -> Result<u64, String> {
+pub(super) fn amount(text: &str) -> Result<Amount, String> {
     text.parse()
         .map_err(|_| format!("an amount is a whole number of AIT, from 0 to {}", u64::MAX))
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use agentry_chain::{NodeClient, NodeOptions};
 use agentry_devnet::{Devnet, DevnetConfig, DevnetError, Fault, MIN_BLOCK_TIME, NoncePolicy};
-use agentry_protocol::transaction::AMOUNT_MAX;
-use agentry_protocol::{Address, ChainId};
+use agentry_protocol::{Address, Amount, ChainId};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
@@ -34,7 +33,7 @@ pub struct DevnetArgs {
     block_time: Duration,
     /// Tops an account up to at least this many AIT
     #[arg(long, value_name = "ADDR=AMOUNT", value_parser = allocation)]
-    fund: Vec<(Address, u64)>,
+    fund: Vec<(Address, Amount)>,
     /// Follows the node at this URL instead of producing blocks
     #[arg(long, value_name = "URL", value_parser = node_url, conflicts_with = "fund")]
     follow: Option<String>,
@@ -69,7 +68,7 @@ pub(super) fn node_url(text: &str) -> Result<String, String> {
         .map_err(|reason| format!("it {reason}; write one such as http://127.0.0.1:8006"))
 }
 
-fn allocation(text: &str) -> Result<(Address, u64), String> {
+fn allocation(text: &str) -> Result<(Address, Amount), String> {
     let (address, amount) = text
         .split_once('=')
         .ok_or("there is no `=`; write ADDR=AMOUNT".to_owned())?;
@@ -80,10 +79,11 @@ fn allocation(text: &str) -> Result<(Address, u64), String> {
         .replace('_', "")
         .parse()
         .ok()
-        .filter(|amount| (1..=AMOUNT_MAX).contains(amount))
+        .filter(|amount| (Amount(1)..=Amount::MAX).contains(amount))
         .ok_or_else(|| {
             format!(
-                "{amount:?} is not an amount; write a whole number of AIT, from 1 to {AMOUNT_MAX}"
+                "{amount:?} is not an amount; write a whole number of AIT, from 1 to {}",
+                Amount::MAX
             )
         })?;
     Ok((address, amount))
@@ -145,7 +145,7 @@ pub(super) fn run(args: DevnetArgs, context: &Context) -> Result<(), Failure> {
 
 async fn serve(
     config: DevnetConfig,
-    wanted: &[(Address, u64)],
+    wanted: &[(Address, Amount)],
     chain_id: &ChainId,
     context: &Context,
 ) -> Result<(), Failure> {
@@ -172,7 +172,7 @@ async fn serve(
 }
 
 /// Tops accounts up, so that the same command line can start the same chain again.
-async fn fund(devnet: &Devnet, wanted: &[(Address, u64)]) -> Result<(), Failure> {
+async fn fund(devnet: &Devnet, wanted: &[(Address, Amount)]) -> Result<(), Failure> {
     let node = NodeClient::new(&devnet.url(), NodeOptions::default())?;
     for (address, amount) in wanted {
         let balance = node.account(address).await?.balance;

@@ -174,7 +174,11 @@ mod tests {
             .iter()
             .map(|one| {
                 let agent = &one.agent;
-                (agent.name.as_str(), one.wallet.is_some(), agent.common.fee)
+                (
+                    agent.name.as_str(),
+                    one.wallet.is_some(),
+                    agent.common.fee.0,
+                )
             })
             .collect();
         let wanted = [

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use agentry_chain::Start;
 use agentry_core::nonce::NoncePolicy;
-use agentry_protocol::{Address, AgentName, BlockHeight, ChainId, EncryptionKey, PublicKey};
+use agentry_protocol::{
+    Address, AgentName, Amount, BlockHeight, ChainId, EncryptionKey, PublicKey,
+};
 use serde_json::{Value, json};
 
 use super::document::{Given, Raw};
@@ -115,17 +117,23 @@ fn integer(value: &mut Unchecked<'_>, range: &RangeInclusive<u64>) -> Option<u64
     }
 }
 
-impl Kind for BlockHeight {
-    const HOLDS: Holds = Holds::Integer;
+macro_rules! wholes {
+    ($($type:ident),+) => {$(
+        impl Kind for $type {
+            const HOLDS: Holds = Holds::Integer;
 
-    fn read(value: &mut Unchecked<'_>) -> Option<Self> {
-        u64::read(value).map(Self)
-    }
+            fn read(value: &mut Unchecked<'_>) -> Option<Self> {
+                u64::read(value).map(Self)
+            }
 
-    fn show(&self) -> Value {
-        json!(self.0)
-    }
+            fn show(&self) -> Value {
+                json!(self.0)
+            }
+        }
+    )+};
 }
+
+wholes!(Amount, BlockHeight);
 
 impl Kind for Duration {
     const HOLDS: Holds = Holds::Duration;

@@ -12,7 +12,9 @@ use std::time::Duration;
 use agentry_chain::Start;
 use agentry_core::nonce::NoncePolicy;
 use agentry_devnet::Fault;
-use agentry_protocol::{Address, AgentName, BlockHeight, ChainId, EncryptionKey, PublicKey};
+use agentry_protocol::{
+    Address, AgentName, Amount, BlockHeight, ChainId, EncryptionKey, PublicKey,
+};
 use agentry_sdk::AnyBehaviour;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -168,7 +170,7 @@ describe! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct CommonConfig {
         /// the fee of each transaction that it sends, in AIT
-        fee: u64 = "10",
+        fee: Amount = "10",
         /// how long one run of a behaviour may take; 1ms to 1 day
         time_limit: Duration [Duration::from_millis(1)..=DAY] = "30s",
         /// runs of a behaviour after which a message is a dead letter; 1 to 1,000
@@ -182,7 +184,7 @@ describe! {
         /// what it may spend in fees and amounts in a UTC day, in AIT; past it, what it sends waits
         /// for the next day. Each sender may cause a part of it: a tenth, or a half if it is known.
         /// 0 is nothing
-        daily_budget: u64 = "100000",
+        daily_budget: Amount = "100000",
     }
 }
 

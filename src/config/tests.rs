@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agentry_chain::Start;
-use agentry_protocol::{Address, BlockHeight, PublicKey, Seed};
+use agentry_protocol::{Address, Amount, BlockHeight, PublicKey, Seed};
 
 use super::*;
 
@@ -112,7 +112,7 @@ fn one_line_is_enough() {
     assert_eq!(config.store.path, Path::new("/etc/agentry/agentry.db"));
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8070");
     assert!(config.devnet.is_none() && config.agents.is_empty() && config.fleets.is_empty());
-    assert_eq!((config.defaults.fee, config.defaults.attempts), (10, 5));
+    assert_eq!((config.defaults.fee.0, config.defaults.attempts), (10, 5));
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn agents_inherit_from_defaults() {
     let config = load_with(&text, &overlay(&[("defaults.fee", "4")])).unwrap();
     let agent = &config.agents[0].common;
     assert_eq!(
-        (agent.fee, agent.attempts, agent.time_limit),
+        (agent.fee.0, agent.attempts, agent.time_limit),
         (4, 9, Duration::from_secs(60))
     );
     let origin = |key: &str| {
@@ -281,7 +281,7 @@ fn limits_are_inherited_and_overridden() {
     };
     assert_eq!(config.defaults.per_sender_rate, Some(minute));
     assert_eq!(config.defaults.max_wait, Duration::from_secs(3_600));
-    assert_eq!(config.defaults.daily_budget, 100_000);
+    assert_eq!(config.defaults.daily_budget.0, 100_000);
     assert_eq!(config.tasks.concurrency, 4);
     assert_eq!(config.directory.from, None);
 
@@ -297,7 +297,10 @@ fn limits_are_inherited_and_overridden() {
     let [a, b] = config.agents.as_slice() else {
         panic!("{:?}", config.agents)
     };
-    assert_eq!((a.common.per_sender_rate, a.common.daily_budget), (None, 0));
+    assert_eq!(
+        (a.common.per_sender_rate, a.common.daily_budget.0),
+        (None, 0)
+    );
     let second = Duration::from_secs(1);
     assert_eq!(
         b.common.per_sender_rate,
@@ -307,9 +310,12 @@ fn limits_are_inherited_and_overridden() {
         })
     );
     assert_eq!(b.common.max_wait, Duration::from_secs(600));
-    assert_eq!(b.common.daily_budget, i64::MAX.unsigned_abs());
+    assert_eq!(b.common.daily_budget, Amount::MAX);
     let of_fleet = config.fleets[0].agent("w").common;
-    assert_eq!((of_fleet.per_sender_rate, of_fleet.daily_budget), (None, 1));
+    assert_eq!(
+        (of_fleet.per_sender_rate, of_fleet.daily_budget.0),
+        (None, 1)
+    );
     assert_eq!(config.directory.from, Some(BlockHeight(7)));
     assert_eq!(config.tasks.concurrency, 9);
     assert_eq!(origin_of(&config, "agent.a.daily_budget"), "f:11:16");

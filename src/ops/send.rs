@@ -11,7 +11,8 @@ use std::time::Duration;
 use actix::prelude::*;
 use agentry_core::{Commit, OutboxId};
 use agentry_protocol::{
-    AckRequest, Address, ChainId, EncryptionKey, Json, MessageId, Payload, Thread, TransactionHash,
+    AckRequest, Address, Amount, ChainId, EncryptionKey, Json, MessageId, Payload, Thread,
+    TransactionHash,
 };
 use agentry_sdk::{Acknowledge, Outgoing, Sealing};
 use agentry_store::StoreError;
@@ -32,7 +33,7 @@ pub struct SendRequest {
     /// The content: a text, or a command (a string that holds JSON, or an object).
     pub payload: Json,
     /// The amount that it transfers, in AIT.
-    pub amount: u64,
+    pub amount: Amount,
     /// The conversation that it belongs to.
     pub thread: Option<Thread>,
     /// How long it is valid.
@@ -81,7 +82,7 @@ impl SendRequest {
         Self {
             to,
             payload,
-            amount: 0,
+            amount: Amount::ZERO,
             thread: None,
             expires_in: None,
             ack: None,

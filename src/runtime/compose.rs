@@ -3,9 +3,8 @@
 use agentry_core::rows::Draft;
 use agentry_protocol::message::{self, ComposeError as WriteError};
 use agentry_protocol::sealing::{self, Binding, SealError};
-use agentry_protocol::transaction::AMOUNT_MAX;
 use agentry_protocol::{
-    Address, ChainId, EncryptionKey, Header, KnownCommand, MessageId, PublicKey,
+    Address, Amount, ChainId, EncryptionKey, Header, KnownCommand, MessageId, PublicKey,
 };
 use agentry_sdk::{Message, Outgoing, Sealing};
 
@@ -19,7 +18,7 @@ pub struct Author<'a> {
     /// Its public key.
     pub public_key: PublicKey,
     /// The fee that it pays for a transaction, in AIT.
-    pub fee: u64,
+    pub fee: Amount,
     /// The behaviour that sends the message, by its name in the agent; none, if an operator does.
     pub behaviour: Option<&'a str>,
 }
@@ -76,13 +75,14 @@ pub enum ComposeError {
     /// The amount and the fee exceed what a transaction can transfer.
     #[error(
         "an amount of {amount} AIT with a fee of {fee} is more than a transaction can transfer; \
-         the most is {AMOUNT_MAX} together"
+         the most is {} together",
+        Amount::MAX
     )]
     Amount {
         /// The amount to transfer.
-        amount: u64,
+        amount: Amount,
         /// The fee.
-        fee: u64,
+        fee: Amount,
     },
     /// The message's id could not be made.
     #[error(transparent)]
@@ -119,7 +119,7 @@ pub fn compose(
         ..
     } = circumstances;
     let (amount, fee) = (outgoing.amount, author.fee);
-    if amount.checked_add(fee).is_none_or(|cost| cost > AMOUNT_MAX) {
+    if amount.checked_add(fee).is_none() {
         return Err(ComposeError::Amount { amount, fee });
     }
     let sealed = match outgoing.sealing {
@@ -212,7 +212,7 @@ mod tests {
                 Author {
                     address: &self.from,
                     public_key: self.author.public_key(),
-                    fee: 10,
+                    fee: Amount(10),
                     behaviour: Some("b"),
                 },
                 Circumstances {
@@ -235,9 +235,9 @@ mod tests {
             let outgoing = Outgoing::new(Payload::Text("rich".to_owned())).amount(amount);
             environment.compose(&outgoing, None, false, true)
         };
-        let most = AMOUNT_MAX - 10;
-        assert_eq!(compose(most).unwrap().amount, most);
-        for amount in [most + 1, AMOUNT_MAX, AMOUNT_MAX + 1, u64::MAX] {
+        let (max, most) = (Amount::MAX.0, Amount::MAX.0 - 10);
+        assert_eq!(compose(most).unwrap().amount, Amount(most));
+        for amount in [most + 1, max, max + 1, u64::MAX] {
             let error = compose(amount).unwrap_err();
             assert!(!error.is_transient());
             assert!(error.to_string().contains(&amount.to_string()), "{error}");

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use agentry_protocol::Amount;
 use agentry_sdk::Standing;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -507,7 +508,7 @@ impl Metrics {
 
     /// The spending of all agents today.
     pub(crate) fn budget_spent(&self, spent: &Spent) {
-        let ait = |spent| i64::try_from(spent).unwrap_or(i64::MAX);
+        let ait = |spent: Amount| i64::try_from(spent.0).unwrap_or(i64::MAX);
         self.budget_spent.set(ait(spent.all));
         for standing in [Standing::Unverified, Standing::Stranger, Standing::Listed] {
             let standing_label = SpentBy {

@@ -20,7 +20,7 @@ use agentry_chain::{Batch, ChainEvent};
 use agentry_core::commit::{Observation, Receipt, Step};
 use agentry_core::rows::{Draft, Prepared};
 use agentry_core::{AgentId, Commit, State};
-use agentry_protocol::{BlockHeight, ChainId};
+use agentry_protocol::{Amount, BlockHeight, ChainId};
 use agentry_store::StoreError;
 use tokio::sync::Notify;
 
@@ -130,7 +130,7 @@ impl SubmitterLinks {
         agent: AgentId,
         committed: &Result<Receipt, StoreError>,
         bodies: Vec<Option<Prepared>>,
-        costs: Vec<u64>,
+        costs: Vec<Amount>,
         span: &tracing::Span,
     ) {
         if bodies.is_empty() {

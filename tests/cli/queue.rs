@@ -4,8 +4,8 @@ use agentry_core::commit::{Arrival, HostedAgent, Observation, PostResult, Step};
 use agentry_core::rows::{DAY_MS, Draft, EventRef, Prepared, ReceiptRequest, day_of};
 use agentry_core::{AgentId, Commit, InboxId, OutboxId};
 use agentry_protocol::{
-    Address, BlockHeight, ChainId, Json, Nonce, Number, Seed, SignedTransaction, SigningKey,
-    Transaction,
+    Address, Amount, BlockHeight, ChainId, Json, Nonce, Number, Seed, SignedTransaction,
+    SigningKey, Transaction,
 };
 use agentry_sdk::Authenticity;
 use agentry_store::Store;
@@ -119,7 +119,12 @@ fn two_agents() -> World {
     let send = |origin: &str, nonce: Option<u64>, receipt| {
         let draft = Draft {
             receipt,
-            ..Draft::new(origin.to_owned(), address(9), 10, Json::string(origin))
+            ..Draft::new(
+                origin.to_owned(),
+                address(9),
+                Amount(10),
+                Json::string(origin),
+            )
         };
         let prepared = nonce.map(|nonce| {
             let signed = signed(1, 9, origin, nonce);

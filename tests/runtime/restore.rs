@@ -195,7 +195,7 @@ impl Stage {
         let own: u64 = before.iter().map(|_| 10).sum();
         let db = open_for_reading(&self.store).unwrap();
         let spent = read::spending(&db, 0).unwrap();
-        let spent: u64 = spent.iter().map(|(_, _, _, spent)| spent).sum();
+        let spent: u64 = spent.iter().map(|(_, _, _, spent)| spent.0).sum();
         assert_eq!(spent, own, "what was spent is known");
     }
 }

@@ -91,7 +91,7 @@ agentry.run(Sender())",
     };
     assert_eq!(sent.to, address("ait1boss"));
     assert_eq!(
-        (sent.outgoing.amount, sent.outgoing.label.as_deref()),
+        (sent.outgoing.amount.0, sent.outgoing.label.as_deref()),
         (5, Some("l"))
     );
     let agentry_sdk::protocol::Payload::Command(command) = &sent.outgoing.payload else {

@@ -1,8 +1,8 @@
 //! Every durable change, as one serialisable value.
 
 use agentry_protocol::{
-    Address, BlockHash, BlockHeight, ChainId, Envelope, MessageDigest, Nonce, Payload, PublicKey,
-    SignedTransaction, StoredTransaction, TransactionHash,
+    Address, Amount, BlockHash, BlockHeight, ChainId, Envelope, MessageDigest, Nonce, Payload,
+    PublicKey, SignedTransaction, StoredTransaction, TransactionHash,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -439,9 +439,9 @@ pub struct OwnTransaction {
     /// The recipient.
     pub recipient: Address,
     /// The amount that it transfers, in AIT, if that is a whole number.
-    pub amount: Option<u64>,
+    pub amount: Option<Amount>,
     /// The fee that it pays, in AIT, if that is a whole number.
-    pub fee: Option<u64>,
+    pub fee: Option<Amount>,
     /// The fingerprint of its message, which another run would reproduce.
     pub says: Fingerprint,
     /// Its bytes, as posted.
@@ -459,8 +459,8 @@ impl From<&SignedTransaction> for OwnTransaction {
             digest: signed.digest(),
             nonce: Nonce::of(&transaction.nonce).filter(|nonce| *nonce <= MAX_NONCE),
             recipient: transaction.to.clone(),
-            amount: transaction.amount.as_u64(),
-            fee: transaction.fee.as_u64(),
+            amount: transaction.amount.as_u64().map(Amount),
+            fee: transaction.fee.as_u64().map(Amount),
             says: Fingerprint::of(&transaction.payload),
             body: signed.body(),
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use agentry_protocol::command::AckStatus;
 use agentry_protocol::{
-    Address, BlockHeight, ChainId, Json, Limits, MessageDigest, MessageId, Nonce,
+    Address, Amount, BlockHeight, ChainId, Json, Limits, MessageDigest, MessageId, Nonce,
     StoredTransaction, Transaction, TransactionError, TransactionHash,
 };
 use serde::{Deserialize, Serialize};
@@ -353,9 +353,9 @@ pub struct Draft {
     /// Its recipient.
     pub recipient: Address,
     /// The amount that it transfers, in AIT.
-    pub amount: u64,
+    pub amount: Amount,
     /// The fee that it pays, in AIT.
-    pub fee: u64,
+    pub fee: Amount,
     /// The message.
     pub payload: Json,
     /// The id in its header.
@@ -370,11 +370,11 @@ pub struct Draft {
 
 impl Draft {
     /// A draft of a message that transfers nothing and requests no delivery updates.
-    pub fn new(origin: String, recipient: Address, fee: u64, payload: Json) -> Self {
+    pub fn new(origin: String, recipient: Address, fee: Amount, payload: Json) -> Self {
         Self {
             origin,
             recipient,
-            amount: 0,
+            amount: Amount::ZERO,
             fee,
             payload,
             message_id: None,
@@ -385,7 +385,7 @@ impl Draft {
     }
 
     /// What the wallet pays for it: amount and fee, in AIT.
-    pub const fn cost(&self) -> u64 {
+    pub const fn cost(&self) -> Amount {
         self.amount.saturating_add(self.fee)
     }
 
@@ -436,7 +436,7 @@ pub struct Charge {
     /// The day whose budget paid: days since the epoch, UTC.
     pub day: u64,
     /// Amount and fee, in AIT.
-    pub cost: u64,
+    pub cost: Amount,
     /// Who caused the transaction.
     pub cause: Cause,
 }
@@ -445,38 +445,38 @@ pub struct Charge {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Spent {
     /// The total.
-    pub all: u64,
+    pub all: Amount,
     /// The part caused by verified senders that have a card in the directory.
-    pub listed: u64,
+    pub listed: Amount,
     /// The part caused by verified senders about which nothing else is known.
-    pub strangers: u64,
+    pub strangers: Amount,
     /// The part caused by unverified senders.
-    pub unverified: u64,
+    pub unverified: Amount,
 }
 
 impl Spent {
     /// The part caused by all senders of this standing together. It is 0 for known senders, whose
     /// spending is not summed.
-    pub const fn of(&self, standing: Standing) -> u64 {
+    pub const fn of(&self, standing: Standing) -> Amount {
         match standing {
             Standing::Unverified => self.unverified,
             Standing::Stranger => self.strangers,
             Standing::Listed => self.listed,
-            Standing::Known => 0,
+            Standing::Known => Amount::ZERO,
         }
     }
 
     /// Adds a payment.
-    pub fn add(&mut self, cause: &Cause, cost: u64) {
+    pub fn add(&mut self, cause: &Cause, cost: Amount) {
         self.change(cause, |sum| sum.saturating_add(cost));
     }
 
     /// Subtracts a refund.
-    pub fn subtract(&mut self, cause: &Cause, cost: u64) {
+    pub fn subtract(&mut self, cause: &Cause, cost: Amount) {
         self.change(cause, |sum| sum.saturating_sub(cost));
     }
 
-    fn change(&mut self, cause: &Cause, change: impl Fn(u64) -> u64) {
+    fn change(&mut self, cause: &Cause, change: impl Fn(Amount) -> Amount) {
         self.all = change(self.all);
         let sum = match cause.standing() {
             None | Some(Standing::Known) => return,
@@ -500,7 +500,7 @@ pub struct OpenTransaction {
     /// Its nonce.
     pub nonce: Nonce,
     /// What the wallet pays for it: amount and fee, in AIT.
-    pub cost: u64,
+    pub cost: Amount,
     /// It is in no block up to this one.
     pub since: BlockHeight,
     /// What a budget has paid for it; `None` if it was signed before budgets existed.
@@ -515,9 +515,9 @@ pub struct HeldDraft {
     /// The agent that sends it.
     pub agent: AgentId,
     /// The amount that it transfers, in AIT.
-    pub amount: u64,
+    pub amount: Amount,
     /// The fee that it pays, in AIT.
-    pub fee: u64,
+    pub fee: Amount,
     /// Who caused it.
     pub cause: Cause,
 }

@@ -14,6 +14,8 @@
 //! Senders with new keys, with or without cards, can use three fifths at most. The rest always
 //! remains for senders that the operator has named.
 
+use std::ops::Div;
+
 use serde::{Deserialize, Serialize};
 
 use agentry_protocol::Authenticity;
@@ -66,7 +68,7 @@ impl Standing {
 
     /// The part of `whole` that one sender of this standing may use. It can be 0: a caller that
     /// must allow at least one has to ensure it.
-    pub const fn of_one(self, whole: u64) -> u64 {
+    pub fn of_one<T: Div<u64, Output = T>>(self, whole: T) -> T {
         match self {
             Self::Unverified | Self::Stranger | Self::Listed => whole / 10,
             Self::Known => whole / 2,
@@ -74,7 +76,7 @@ impl Standing {
     }
 
     /// The part of `whole` that all senders of this standing together may use.
-    pub const fn of_all(self, whole: u64) -> u64 {
+    pub fn of_all<T: Div<u64, Output = T>>(self, whole: T) -> T {
         match self {
             Self::Unverified => whole / 10,
             Self::Stranger | Self::Listed => whole / 4,

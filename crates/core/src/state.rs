@@ -36,7 +36,7 @@ pub mod usage;
 use std::fmt;
 use std::sync::Arc;
 
-use agentry_protocol::{BlockHash, BlockHeight, ChainId, MessageId};
+use agentry_protocol::{Amount, BlockHash, BlockHeight, ChainId, MessageId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -135,7 +135,7 @@ pub enum Refusal {
     /// Another transaction has the same signed bytes.
     SameBytes(OutboxId),
     /// An amount or a fee is larger than 2^63 - 1.
-    Amount(u64),
+    Amount(Amount),
 }
 
 impl fmt::Display for Refusal {

@@ -11,6 +11,7 @@
 //! | [`key`] | Ed25519 seeds, keys and signatures, verified strictly |
 //! | [`hash`] | transaction hashes, message digests and block hashes as types |
 //! | [`block`] | chain ids, heights, and the formula of a block's hash |
+//! | [`amount`] | amounts, fees, costs and budgets, and the most that can be transferred |
 //! | [`nonce`] | the nonces of signed transactions, and the counters of accounts |
 //! | [`transaction`] | what a wallet signs, what it posts, and what a node keeps |
 //! | [`payload`] | how the payload of a transaction is read: command, text or opaque |
@@ -55,6 +56,7 @@
 //! ```
 
 pub mod address;
+pub mod amount;
 pub mod authenticity;
 pub mod block;
 pub mod bounded;
@@ -79,6 +81,7 @@ mod fernet;
 mod text;
 
 pub use address::{Address, AddressError, AddressForm};
+pub use amount::Amount;
 pub use authenticity::{Authenticity, Finding};
 pub use block::{BlockHeight, ChainId, ChainIdError, block_hash, genesis_hash, isoformat};
 pub use bounded::AgentName;

@@ -11,11 +11,6 @@ mod signed;
 mod stored;
 mod unsigned;
 
-/// The most that can be transferred, fee included: the largest value of a signed 64-bit column of a
-/// node's database. A transaction of another program can state more, and a node may accept it; this
-/// program never signs one.
-pub const AMOUNT_MAX: u64 = i64::MAX.unsigned_abs();
-
 pub use error::TransactionError;
 pub use signed::SignedTransaction;
 pub use stored::{StoredTransaction, Verification};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use agentry_protocol::Amount;
 use agentry_protocol::header::MAX_TIME_MS;
 use agentry_protocol::message::compose;
-use agentry_protocol::transaction::AMOUNT_MAX;
 use agentry_protocol::{Address, KnownCommand};
 use serde_json::Value;
 
@@ -223,7 +223,7 @@ impl Effects {
 
 /// Checks a message; returns the size of its payload in bytes.
 fn check_outgoing(index: usize, outgoing: &Outgoing) -> Result<usize, EffectsError> {
-    if outgoing.amount > AMOUNT_MAX {
+    if outgoing.amount > Amount::MAX {
         return Err(EffectsError::Amount {
             index,
             amount: outgoing.amount,
@@ -300,12 +300,15 @@ pub enum EffectsError {
         reason: String,
     },
     /// An amount that no transaction can transfer.
-    #[error("effect {index} transfers {amount} AIT; the most is {AMOUNT_MAX}, with the fee")]
+    #[error(
+        "effect {index} transfers {amount} AIT; the most is {}, with the fee",
+        Amount::MAX
+    )]
     Amount {
         /// The position of the effect, from 0.
         index: usize,
         /// The amount, in AIT.
-        amount: u64,
+        amount: Amount,
     },
     /// A timer or an expiry more than [`MAX_AHEAD`] ahead.
     #[error("effect {index} is more than ten years ahead")]

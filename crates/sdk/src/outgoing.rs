@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use agentry_protocol::{AckRequest, Address, KnownCommand, Payload, Thread, TransactionHash};
+use agentry_protocol::{
+    AckRequest, Address, Amount, KnownCommand, Payload, Thread, TransactionHash,
+};
 
 /// Whether a message is sealed, so that only its recipient can read it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +49,7 @@ pub struct Outgoing {
     /// The content.
     pub payload: Payload,
     /// The amount that it transfers, in AIT.
-    pub amount: u64,
+    pub amount: Amount,
     /// The conversation that it belongs to. A reply stays in the conversation of its question.
     pub thread: Option<Thread>,
     /// The transaction that it answers or refers to, for a message that is sent in a later event. A
@@ -71,7 +73,7 @@ impl Outgoing {
     pub const fn new(payload: Payload) -> Self {
         Self {
             payload,
-            amount: 0,
+            amount: Amount::ZERO,
             thread: None,
             re: None,
             expires_in: None,
@@ -94,7 +96,7 @@ impl Outgoing {
     /// Sets the amount that it transfers, in AIT.
     #[must_use]
     pub const fn amount(mut self, amount: u64) -> Self {
-        self.amount = amount;
+        self.amount = Amount(amount);
         self
     }
 

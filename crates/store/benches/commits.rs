@@ -13,7 +13,7 @@ use agentry_core::commit::{Arrival, Handled, HostedAgent, Observation, Outcome, 
 use agentry_core::rows::{Draft, EventRef, Prepared};
 use agentry_core::{AgentId, Authenticity, Commit, InboxId, OutboxId};
 use agentry_protocol::{
-    Address, BlockHeight, ChainId, Json, Nonce, Number, Seed, SigningKey, Transaction,
+    Address, Amount, BlockHeight, ChainId, Json, Nonce, Number, Seed, SigningKey, Transaction,
 };
 use agentry_store::Store;
 
@@ -70,7 +70,7 @@ fn exchange(agent: AgentId, number: i64) -> Exchange {
     let text = format!("answer {number}");
     let signed = transaction(1, 2, nonce, &text);
     let origin = format!("inbox/{number}/pong/0");
-    let draft = Draft::new(origin, address(2), 10, Json::string(&text));
+    let draft = Draft::new(origin, address(2), Amount(10), Json::string(&text));
     let prepared = Prepared {
         nonce: Nonce::new(nonce),
         hash: signed.hash(),

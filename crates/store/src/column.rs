@@ -4,6 +4,7 @@
 use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Error, Result, Row};
 
+use agentry_protocol::Amount;
 use agentry_protocol::untrusted::printable;
 
 /// How much of a value an error shows, in characters.
@@ -89,6 +90,11 @@ pub(super) fn natural(row: &Row<'_>, column: usize) -> Result<u64> {
     let value: i64 = row.get(column)?;
     u64::try_from(value)
         .map_err(|_| undecodable(row, column, format!("holds {value}, which is negative")))
+}
+
+/// An amount of money.
+pub(super) fn amount(row: &Row<'_>, column: usize) -> Result<Amount> {
+    natural(row, column).map(Amount)
 }
 
 /// Like [`natural`], for a column that may be NULL.

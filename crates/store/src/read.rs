@@ -31,7 +31,7 @@ use agentry_protocol::{Address, BlockHeight, Json, Limits, Nonce, TransactionHas
 use rusqlite::{Row, params};
 use serde::Serialize;
 
-use super::column::{natural, optional_natural, optional_text, text};
+use super::column::{amount, natural, optional_natural, optional_text, text};
 use super::number::integer;
 use super::{Reader, StoreError, cause, meta};
 
@@ -158,7 +158,7 @@ const OPEN_COLUMNS: &str =
 
 fn open_row(row: &Row<'_>) -> rusqlite::Result<OpenTransaction> {
     let agent = AgentId(row.get(1)?);
-    let cost = natural(row, 4)?.saturating_add(natural(row, 5)?);
+    let cost = amount(row, 4)?.saturating_add(amount(row, 5)?);
     let charge = match optional_natural(row, 7)? {
         None => None,
         Some(day) => Some(Charge {
@@ -227,8 +227,8 @@ fn draft(row: &Row<'_>, at: usize) -> rusqlite::Result<Draft> {
     Ok(Draft {
         origin: row.get(at)?,
         recipient: text(row, at + 1, Address::from_chain)?,
-        amount: natural(row, at + 2)?,
-        fee: natural(row, at + 3)?,
+        amount: amount(row, at + 2)?,
+        fee: amount(row, at + 3)?,
         payload: text(row, at + 4, |json| {
             Json::parse(json.as_bytes(), Limits::default())
         })?,

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use agentry_protocol::{
-    AckRequest, Address, EncryptionKey, Json, KnownCommand, Payload, Thread, message,
+    AckRequest, Address, Amount, EncryptionKey, Json, KnownCommand, Payload, Thread, message,
 };
 use agentry_store::is_locked;
 use clap::{Args, ValueEnum};
@@ -47,8 +47,8 @@ pub struct MessageArgs {
     #[arg(long)]
     command: bool,
     /// The amount to transfer with it, in AIT
-    #[arg(long, value_name = "AIT", default_value_t = 0, value_parser = amount)]
-    amount: u64,
+    #[arg(long, value_name = "AIT", default_value_t, value_parser = amount)]
+    amount: Amount,
     /// The conversation that the message belongs to
     #[arg(long, value_name = "THREAD")]
     thread: Option<Thread>,

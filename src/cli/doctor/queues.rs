@@ -1,7 +1,7 @@
 //! Checks what waits in the store, the dead letters, and the budgets.
 
 use agentry_core::rows::day_of;
-use agentry_protocol::BlockHeight;
+use agentry_protocol::{Amount, BlockHeight};
 use agentry_store::list::stats::{AgentStats, Oldest, oldest_waiting, stats};
 use agentry_store::read::Unmined;
 use agentry_store::{StoreError, open_for_a_look, read};
@@ -153,9 +153,7 @@ fn unread(gaps: &[BlockHeight]) -> Check {
 
 fn budgets(config: &Config, agents: &[AgentStats]) -> Check {
     let name = "budgets";
-    let spent = agents
-        .iter()
-        .fold(0, |sum: u64, agent| sum.saturating_add(agent.spent.all));
+    let spent: Amount = agents.iter().map(|agent| agent.spent.all).sum();
     let tight: Vec<&str> = agents
         .iter()
         .filter(|agent| is_nearly_spent(config, agent))
@@ -195,6 +193,6 @@ fn budgets(config: &Config, agents: &[AgentStats]) -> Check {
 /// Whether nine tenths of a budget are spent.
 fn is_nearly_spent(config: &Config, agent: &AgentStats) -> bool {
     let budget = daily_budget(&agent.agent, config);
-    let tenth = |all: u64| u128::from(all) * 10;
-    budget.is_some_and(|all| all > 0 && tenth(agent.spent.all) >= u128::from(all) * 9)
+    let tenths = |amount: Amount, count| i128::from(amount) * count;
+    budget.is_some_and(|all| all > Amount::ZERO && tenths(agent.spent.all, 10) >= tenths(all, 9))
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentry_protocol::{Address, Password};
+use agentry_protocol::{Address, Amount, Password};
 
 use super::super::failure::wallet_code;
 use super::super::{ExitCode, Failure};
@@ -46,11 +46,11 @@ pub(super) struct Purse {
     /// Its address.
     pub(super) address: Address,
     /// The fee of each message, in AIT.
-    pub(super) fee: u64,
+    pub(super) fee: Amount,
     /// Whether its agent has behaviours.
     pub(super) acts: bool,
     /// Its daily budget, in AIT.
-    pub(super) daily_budget: u64,
+    pub(super) daily_budget: Amount,
 }
 
 /// Checks all wallets.

@@ -1,6 +1,7 @@
 //! What agents have spent today, of which budget.
 
 use agentry_core::rows::{Spent, day_of};
+use agentry_protocol::Amount;
 use agentry_sdk::Standing;
 use agentry_store::{Reader, StoreError, read};
 use serde::Serialize;
@@ -14,25 +15,25 @@ use crate::runtime::clock::Clock;
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct BudgetShares {
     /// The whole budget.
-    pub daily: Option<u64>,
+    pub daily: Option<Amount>,
     /// What is left of it today.
-    pub left: Option<u64>,
+    pub left: Option<Amount>,
     /// The share of all listed senders together.
-    pub listed: Option<u64>,
+    pub listed: Option<Amount>,
     /// The share of one known sender.
-    pub one_known: Option<u64>,
+    pub one_known: Option<Amount>,
     /// The share of one listed sender.
-    pub one_listed: Option<u64>,
+    pub one_listed: Option<Amount>,
     /// The share of one stranger.
-    pub one_stranger: Option<u64>,
+    pub one_stranger: Option<Amount>,
     /// The share of all strangers together.
-    pub strangers: Option<u64>,
+    pub strangers: Option<Amount>,
     /// The share of all unverified senders together.
-    pub unverified: Option<u64>,
+    pub unverified: Option<Amount>,
 }
 
 /// The daily budget of the agent with this name; unknown if it is not in agents.toml any more.
-pub fn daily_budget(agent: &str, config: &Config) -> Option<u64> {
+pub fn daily_budget(agent: &str, config: &Config) -> Option<Amount> {
     who::configured(agent, config).map(|agent| agent.common.daily_budget)
 }
 

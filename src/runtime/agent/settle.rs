@@ -7,7 +7,7 @@ use agentry_core::commit::{Handled, Outcome, Receipt};
 use agentry_core::rows::{Draft, DueMessage, EventKind, EventRef, Prepared};
 use agentry_core::state::row;
 use agentry_core::{Cause, Commit};
-use agentry_protocol::Address;
+use agentry_protocol::{Address, Amount};
 use agentry_sdk::durable::{self, Sending};
 use agentry_sdk::{Authenticity, BehaviourError, Effects, Message, Outgoing};
 use agentry_store::StoreError;
@@ -215,7 +215,7 @@ impl Work {
         outcome: Outcome,
         span: &tracing::Span,
     ) -> Result<Option<Receipt>, StoreError> {
-        let (bodies, costs): (Vec<Option<Prepared>>, Vec<u64>) = outcome
+        let (bodies, costs): (Vec<Option<Prepared>>, Vec<Amount>) = outcome
             .sends
             .iter()
             .map(|(draft, prepared)| (prepared.clone(), draft.cost()))

@@ -18,7 +18,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use agentry_protocol::Address;
+use agentry_protocol::{Address, Amount};
 use agentry_sdk::Standing;
 
 use agentry_core::rows::{Charge, DAY_MS, Spent, day_of};
@@ -29,21 +29,21 @@ use agentry_store::read::Spending;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// The whole budget, in AIT.
-    pub all: u64,
+    pub all: Amount,
 }
 
 /// The cost of a transaction, in AIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
     /// The amount that it transfers.
-    pub amount: u64,
+    pub amount: Amount,
     /// The fee that it pays.
-    pub fee: u64,
+    pub fee: Amount,
 }
 
 impl Cost {
     /// The amount and the fee together.
-    pub const fn all(self) -> u64 {
+    pub const fn all(self) -> Amount {
         self.amount.saturating_add(self.fee)
     }
 }
@@ -65,9 +65,9 @@ pub struct Short {
     /// The limit that is exceeded.
     pub limit: Limit,
     /// The size of that limit, in AIT.
-    pub share: u64,
+    pub share: Amount,
     /// How much of it is spent.
-    pub spent: u64,
+    pub spent: Amount,
 }
 
 impl Budget {
@@ -75,16 +75,16 @@ impl Budget {
     ///
     /// A small budget allows one transaction at least. Unverified senders, whom anybody can invent
     /// without a key, never have more than their tenth.
-    pub fn of_all(self, standing: Standing, fee: u64) -> u64 {
+    pub fn of_all(self, standing: Standing, fee: Amount) -> Amount {
         self.at_least(standing, standing.of_all(self.all), fee)
     }
 
     /// The part of one sender of a standing, for a transaction with this fee.
-    pub fn of_one(self, standing: Standing, fee: u64) -> u64 {
+    pub fn of_one(self, standing: Standing, fee: Amount) -> Amount {
         self.at_least(standing, standing.of_one(self.all), fee)
     }
 
-    fn at_least(self, standing: Standing, part: u64, fee: u64) -> u64 {
+    fn at_least(self, standing: Standing, part: Amount, fee: Amount) -> Amount {
         match standing {
             Standing::Unverified => part,
             Standing::Stranger | Standing::Listed | Standing::Known => part.max(fee).min(self.all),
@@ -99,7 +99,7 @@ impl Budget {
     pub fn check(
         self,
         spent: &Spent,
-        of_sender: u64,
+        of_sender: Amount,
         cause: &Cause,
         cost: Cost,
     ) -> Result<(), Short> {
@@ -160,7 +160,7 @@ impl Budget {
 }
 
 /// The name of a part, if the limit is that part and not the fee of one transaction.
-fn part_of(share: u64, part: u64, name: &'static str) -> &'static str {
+fn part_of(share: Amount, part: Amount, name: &'static str) -> &'static str {
     if share == part {
         name
     } else {
@@ -232,34 +232,34 @@ struct OfDay {
     sums: Spent,
     /// The spending because of each verified sender. The map has no more entries than the budget
     /// has paid for transactions.
-    senders: HashMap<Address, u64>,
+    senders: HashMap<Address, Amount>,
 }
 
 impl OfDay {
-    fn of_sender(&self, cause: &Cause) -> u64 {
+    fn of_sender(&self, cause: &Cause) -> Amount {
         let sender = cause.sender();
         sender
             .and_then(|sender| self.senders.get(sender))
             .copied()
-            .unwrap_or(0)
+            .unwrap_or_default()
     }
 
-    fn add(&mut self, cause: &Cause, cost: u64) {
+    fn add(&mut self, cause: &Cause, cost: Amount) {
         self.sums.add(cause, cost);
-        if let Some(sender) = cause.sender().filter(|_| cost > 0) {
+        if let Some(sender) = cause.sender().filter(|_| cost > Amount::ZERO) {
             let sum = self.senders.entry(sender.clone()).or_default();
             *sum = sum.saturating_add(cost);
         }
     }
 
-    fn subtract(&mut self, cause: &Cause, cost: u64) {
+    fn subtract(&mut self, cause: &Cause, cost: Amount) {
         self.sums.subtract(cause, cost);
         let Some(sender) = cause.sender() else {
             return;
         };
         if let Some(sum) = self.senders.get_mut(sender) {
             *sum = sum.saturating_sub(cost);
-            if *sum == 0 {
+            if *sum == Amount::ZERO {
                 self.senders.remove(sender);
             }
         }

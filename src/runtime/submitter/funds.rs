@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use agentry_chain::Account;
 use agentry_core::{AgentId, OutboxId};
-use agentry_protocol::Address;
+use agentry_protocol::{Address, Amount};
 use agentry_store::read;
 
 use super::Work;
@@ -122,6 +122,6 @@ impl State {
     }
 }
 
-pub(super) fn can_pay(account: &Account, cost: u64) -> bool {
+pub(super) fn can_pay(account: &Account, cost: Amount) -> bool {
     account.exists && account.balance >= i128::from(cost)
 }

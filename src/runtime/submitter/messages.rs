@@ -4,7 +4,7 @@ use actix::prelude::*;
 use agentry_core::commit::Sent;
 use agentry_core::rows::{Charge, Draft, OpenTransaction, Prepared};
 use agentry_core::{AgentId, OutboxId};
-use agentry_protocol::{BlockHeight, Nonce, TransactionHash};
+use agentry_protocol::{Amount, BlockHeight, Nonce, TransactionHash};
 
 use crate::runtime::router::WakeAgents;
 
@@ -56,7 +56,7 @@ pub struct Stored {
     /// The signed bytes, in the same order; `None` for drafts that are queued.
     pub bodies: Vec<Option<Prepared>>,
     /// The cost of each, amount and fee, in AIT.
-    pub costs: Vec<u64>,
+    pub costs: Vec<Amount>,
     /// The drafts that the chain already shows as sent: budgets have paid for them.
     pub recharged: Vec<Charge>,
     /// Those of them that are in no block yet, and are followed.

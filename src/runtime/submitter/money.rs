@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use agentry_core::rows::{Charge, Draft, HeldDraft, Prepared, day_of};
 use agentry_core::{AgentId, OutboxId};
-use agentry_protocol::MessageDigest;
+use agentry_protocol::{Amount, MessageDigest};
 use agentry_store::read::Spending;
 
 use super::budget::{Admission, Budget, Cost, Ledger, Short, first_day};
@@ -87,7 +87,7 @@ impl Money {
         short: Short,
         now_ms: u64,
     ) -> String {
-        let budget = self.budget(agent).unwrap_or(Budget { all: 0 });
+        let budget = self.budget(agent).unwrap_or(Budget { all: Amount::ZERO });
         budget.reason(short, &draft.cause, cost_of(draft), day_of(now_ms))
     }
 

@@ -9,7 +9,7 @@ use agentry_core::absence::Look;
 use agentry_core::commit::PostResult;
 use agentry_core::rows::Charge;
 use agentry_core::{AgentId, Commit, OutboxId};
-use agentry_protocol::{BlockHeight, TransactionHash};
+use agentry_protocol::{Amount, BlockHeight, TransactionHash};
 use agentry_store::read;
 use futures_util::future::join_all;
 use tokio::time::timeout;
@@ -351,7 +351,7 @@ impl State {
     }
 }
 
-fn unfunded(account: &Account, cost: u64) -> String {
+fn unfunded(account: &Account, cost: Amount) -> String {
     if account.exists {
         format!(
             "waits for money: the wallet has {} AIT and needs {cost}",

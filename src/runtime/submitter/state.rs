@@ -12,7 +12,7 @@ use agentry_core::absence::Mark;
 use agentry_core::nonce::NonceManager;
 use agentry_core::rows::{Charge, OpenTransaction, Prepared};
 use agentry_core::{AgentId, OutboxId};
-use agentry_protocol::BlockHeight;
+use agentry_protocol::{Amount, BlockHeight};
 
 use super::messages::ChainNews;
 use super::money::Money;
@@ -164,7 +164,7 @@ impl State {
         &mut self,
         (agent, id): (AgentId, OutboxId),
         prepared: Prepared,
-        cost: u64,
+        cost: Amount,
         charge: Option<Charge>,
         span: tracing::Span,
     ) {
@@ -385,11 +385,12 @@ impl State {
     }
 
     /// The cost of a wallet's transactions that the node has, or may have.
-    pub(super) fn pending_cost(&self, agent: AgentId) -> u64 {
+    pub(super) fn pending_cost(&self, agent: AgentId) -> Amount {
         self.open
             .values()
             .filter(|open| open.row.agent == agent && open.is_with_node())
-            .fold(0, |sum, open| sum.saturating_add(open.row.cost))
+            .map(|open| open.row.cost)
+            .sum()
     }
 
     /// How long the node may take to answer.

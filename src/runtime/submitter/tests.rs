@@ -12,7 +12,7 @@ use agentry_chain::NodeOptions;
 use agentry_core::rows::{DAY_MS, Draft, ReceiptRequest, Spent};
 use agentry_core::{Cause, Commit, OutboxId};
 use agentry_devnet::{Devnet, DevnetConfig};
-use agentry_protocol::{BlockHeight, Nonce};
+use agentry_protocol::{Amount, BlockHeight, Nonce};
 
 use self::stage::{ONE, PATIENCE, Stage, TWO, at_once, on_stage, usual};
 use super::*;
@@ -32,11 +32,11 @@ fn drafts_over_budget_wait_for_the_next_day_and_delay_no_others() {
         assert!(reason.contains("20 of 25"), "{reason}");
         // Another wallet's drafts are sent, and immediately: only held drafts wait.
         at_once(&submitter, TWO, stage.draft(TWO, "two/0", Cause::Own)).await;
-        assert_eq!(stage.spent(ONE).await.all, 20);
+        assert_eq!(stage.spent(ONE).await.all, Amount(20));
 
         stage.shift_days(1);
         stage.until(&["accepted"; 4]).await;
-        assert_eq!(stage.spent(ONE).await.all, 20);
+        assert_eq!(stage.spent(ONE).await.all, Amount(20));
         // The clock steps back: that day's budget is spent already.
         stage.shift_days(-1);
         let draft = stage.draft(ONE, "one/4", Cause::Own);
@@ -44,7 +44,7 @@ fn drafts_over_budget_wait_for_the_next_day_and_delay_no_others() {
         stage
             .until(&["accepted", "accepted", "accepted", "accepted", "held"])
             .await;
-        assert_eq!(stage.spent(ONE).await.all, 20);
+        assert_eq!(stage.spent(ONE).await.all, Amount(20));
     });
 }
 
@@ -66,8 +66,8 @@ fn answers_to_unverified_messages_cost_a_tenth_and_delay_nothing() {
         wanted.extend(["accepted"; 18]);
         stage.until(&wanted).await;
         let spent = Spent {
-            all: 200,
-            unverified: 20,
+            all: Amount(200),
+            unverified: Amount(20),
             ..Spent::default()
         };
         assert_eq!(stage.spent(ONE).await, spent);
@@ -99,7 +99,7 @@ fn a_restart_neither_loses_nor_repeats_spending() {
         stage
             .until(&["accepted", "accepted", "accepted", "held"])
             .await;
-        assert_eq!(stage.spent(ONE).await.all, 30);
+        assert_eq!(stage.spent(ONE).await.all, Amount(30));
     });
 }
 
@@ -119,7 +119,7 @@ fn many_held_drafts_are_released_gradually() {
         stage.allow(&[10 * count as u64]);
         submitter.send(LookAtQueue::default()).await.unwrap();
         stage.until(&vec!["accepted"; count]).await;
-        assert_eq!(stage.spent(ONE).await.all, 10 * count as u64);
+        assert_eq!(stage.spent(ONE).await.all, Amount(10 * count as u64));
     });
 }
 
@@ -134,7 +134,7 @@ fn a_charge_that_is_not_stored_or_fails_is_refunded() {
         let submitter = stage.submitter().await;
         let agent = ONE;
         let dear = || Draft {
-            fee: 20,
+            fee: Amount(20),
             ..stage.draft(ONE, "dear", Cause::Own)
         };
         let allot = async || {
@@ -149,7 +149,7 @@ fn a_charge_that_is_not_stored_or_fails_is_refunded() {
             agent,
             rows: Vec::new(),
             bodies: vec![Some(first)],
-            costs: vec![20],
+            costs: vec![Amount(20)],
             recharged: Vec::new(),
             reopened: Vec::new(),
             span: tracing::Span::none(),
@@ -161,7 +161,7 @@ fn a_charge_that_is_not_stored_or_fails_is_refunded() {
             agent,
             rows: Vec::new(),
             bodies: vec![again],
-            costs: vec![20],
+            costs: vec![Amount(20)],
             recharged: Vec::new(),
             reopened: Vec::new(),
             span: tracing::Span::none(),
@@ -188,7 +188,7 @@ fn a_charge_that_is_not_stored_or_fails_is_refunded() {
         stage
             .until(&["failed", "failed", "failed", "failed", "failed", "accepted"])
             .await;
-        assert_eq!(stage.spent(ONE).await.all, 20);
+        assert_eq!(stage.spent(ONE).await.all, Amount(20));
         assert!(
             stage.woken.lock().unwrap().contains(&ONE),
             "the behaviour is told that its message was not sent"
@@ -220,7 +220,7 @@ fn an_expired_draft_is_not_sent() {
         stage.until(&["failed", "accepted", "held"]).await;
         stage.shared.clock.pass(DAY_MS);
         stage.until(&["failed", "accepted", "failed"]).await;
-        assert_eq!(stage.spent(ONE).await.all, 0);
+        assert_eq!(stage.spent(ONE).await.all, Amount(0));
     });
 }
 
@@ -254,7 +254,7 @@ fn budgets_hold_under_sequential_nonces_too() {
         let stage = Stage::set(&[10, 10], node, NoncePolicy::Sequential).await;
         let submitter = stage.submitter().await;
         let dear = Draft {
-            fee: 50,
+            fee: Amount(50),
             ..stage.draft(ONE, "dear", Cause::Own)
         };
         stage.send(&submitter, ONE, dear).await;
@@ -265,7 +265,7 @@ fn budgets_hold_under_sequential_nonces_too() {
         stage.until(&["held", "accepted", "accepted"]).await;
         let reason = stage.rows().await[0].reason.clone().unwrap();
         assert!(reason.contains("larger budget"), "{reason}");
-        assert_eq!(stage.spent(ONE).await.all, 10);
+        assert_eq!(stage.spent(ONE).await.all, Amount(10));
     });
 }
 
@@ -289,7 +289,7 @@ fn a_draft_dropped_while_it_waits_is_not_charged() {
             .send(&submitter, ONE, stage.draft(ONE, "two", Cause::Own))
             .await;
         stage.until(&["failed", "accepted"]).await;
-        assert_eq!(stage.spent(ONE).await.all, 10);
+        assert_eq!(stage.spent(ONE).await.all, Amount(10));
     });
 }
 

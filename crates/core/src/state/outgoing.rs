@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use agentry_protocol::MessageDigest;
+use agentry_protocol::{Amount, MessageDigest};
 
 use super::claims::{Anchor, Stored};
 use super::row::{Outgoing, outbox};
@@ -14,9 +14,6 @@ use crate::rows::{
 
 /// The reason of a draft that expired before it was signed.
 const EXPIRED: &str = "it expired before it could be sent";
-
-/// The largest amount, and the largest fee: what 64 bits with a sign hold.
-const MAX_AMOUNT: u64 = i64::MAX.unsigned_abs();
 
 impl State {
     /// Adds a transaction and its signed bytes to the outbox. The same origin is the same request:
@@ -77,7 +74,7 @@ impl State {
     ) -> Result<Sent, Refusal> {
         if let Some(amount) = [draft.amount, draft.fee]
             .into_iter()
-            .find(|amount| *amount > MAX_AMOUNT)
+            .find(|amount| *amount > Amount::MAX)
         {
             return Err(Refusal::Amount(amount));
         }

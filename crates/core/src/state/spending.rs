@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use agentry_protocol::Amount;
+
 use super::State;
 use super::row::Spending;
 use crate::rows::{AgentId, Charge, OutboxId, OutboxState};
@@ -23,7 +25,10 @@ impl State {
         };
         self.outbox.change(&id, |row| row.budget_day = Some(day));
         let key = (charge.agent, day, charge.cause.clone());
-        let spent = self.spending.get(&key).map_or(0, |row| row.spent);
+        let spent = self
+            .spending
+            .get(&key)
+            .map_or(Amount::ZERO, |row| row.spent);
         self.spending.put(Spending {
             agent: charge.agent,
             day,

@@ -246,7 +246,7 @@ impl Host {
         let day = day_of(self.now(clocks));
         let rows = self.state.spending().iter();
         rows.filter(|row| row.agent == of && row.day == day)
-            .map(|row| row.spent)
+            .map(|row| row.spent.0)
             .sum()
     }
 

@@ -17,7 +17,7 @@ use agentry_core::rows::{Draft, EventRef, Prepared};
 use agentry_core::state::{Failure, Refusal, row};
 use agentry_core::{AgentId, Authenticity, Commit, InboxId, State, TaskStart};
 use agentry_protocol::{
-    Address, BlockHeight, ChainId, Json, Limits, Nonce, Number, Seed, SignedTransaction,
+    Address, Amount, BlockHeight, ChainId, Json, Limits, Nonce, Number, Seed, SignedTransaction,
     SigningKey, Transaction,
 };
 
@@ -148,7 +148,12 @@ fn job(key: &str) -> TaskStart {
 }
 
 fn draft(origin: &str, text: &str) -> Draft {
-    Draft::new(origin.to_owned(), address(2), 10, Json::string(text))
+    Draft::new(
+        origin.to_owned(),
+        address(2),
+        Amount(10),
+        Json::string(text),
+    )
 }
 
 fn prepared(draft: &Draft, nonce: u64) -> Prepared {

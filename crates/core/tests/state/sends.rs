@@ -30,7 +30,7 @@ fn mined(prepared: &Prepared, height: u64) -> Step {
 /// What is spent of the day in [`prepared`].
 fn spent(stage: &Stage) -> u64 {
     let row = stage.state.spending().get(&(AGENT, 7, Cause::Own));
-    row.map_or(0, |row| row.spent)
+    row.map_or(0, |row| row.spent.0)
 }
 
 #[test]
@@ -65,12 +65,12 @@ fn a_refused_transaction_is_refunded_and_charged_again_if_it_is_mined() {
     let receipt = stage.see(vec![mined(&signed, 9)]);
     assert_eq!(receipt.recharged.len(), 1);
     assert_eq!(stage.outgoing(1).state, OutboxState::Mined);
-    let all: u64 = stage.state.spending().iter().map(|row| row.spent).sum();
+    let all: u64 = stage.state.spending().iter().map(|row| row.spent.0).sum();
     assert_eq!(all, 10);
     // Seen again, it costs nothing more.
     let receipt = stage.see(vec![mined(&signed, 9)]);
     assert!(receipt.recharged.is_empty());
-    let all: u64 = stage.state.spending().iter().map(|row| row.spent).sum();
+    let all: u64 = stage.state.spending().iter().map(|row| row.spent.0).sum();
     assert_eq!(all, 10);
 }
 
@@ -82,7 +82,7 @@ fn what_is_paid_for_is_not_paid_again_when_the_chain_shows_its_bytes() {
     known_to_the_chain(&mut stage, &signed, 6);
     let receipt = stage.apply(send(one, Some(signed)));
     assert!(receipt.sends[0].standing);
-    let all: u64 = stage.state.spending().iter().map(|row| row.spent).sum();
+    let all: u64 = stage.state.spending().iter().map(|row| row.spent.0).sum();
     assert_eq!(all, 10);
 }
 

@@ -2,8 +2,9 @@
 
 use agentry_protocol::message::compose;
 use agentry_protocol::{
-    AckRequest, Address, Authenticity, BlockHeight, ContentHash, Header, Json, KnownCommand,
-    MessageDigest, MessageId, Number, Payload, StoredTransaction, Thread, TransactionHash,
+    AckRequest, Address, Amount, Authenticity, BlockHeight, ContentHash, Header, Json,
+    KnownCommand, MessageDigest, MessageId, Number, Payload, StoredTransaction, Thread,
+    TransactionHash,
 };
 
 use super::{Party, START_MS};
@@ -35,7 +36,7 @@ pub struct MessageBuilder {
     authenticity: Option<Authenticity>,
     standing: Option<Standing>,
     sealed: bool,
-    amount: u64,
+    amount: Amount,
     answers: Option<Answered>,
 }
 
@@ -90,7 +91,7 @@ impl MessageBuilder {
             authenticity: None,
             standing: None,
             sealed: false,
-            amount: 0,
+            amount: Amount::ZERO,
             answers: None,
         }
     }
@@ -160,7 +161,7 @@ impl MessageBuilder {
     /// Sets the amount that it transfers, in AIT.
     #[must_use]
     pub const fn amount(mut self, amount: u64) -> Self {
-        self.amount = amount;
+        self.amount = Amount(amount);
         self
     }
 
@@ -276,7 +277,13 @@ impl MessageBuilder {
 }
 
 impl Written {
-    pub(super) fn new(from: Address, to: Address, payload: Json, amount: u64, nonce: &str) -> Self {
+    pub(super) fn new(
+        from: Address,
+        to: Address,
+        payload: Json,
+        amount: Amount,
+        nonce: &str,
+    ) -> Self {
         Self {
             stored: StoredTransaction {
                 chain_id: "test".to_owned(),

@@ -7,7 +7,7 @@ use agentry_core::rows::{Draft, OutboxState, Prepared, day_of};
 use agentry_core::state::row::{Outgoing as Row, outbox};
 use agentry_core::{Cause, Commit, OutboxId};
 use agentry_protocol::message::compose;
-use agentry_protocol::{Address, Json, Nonce, TransactionHash};
+use agentry_protocol::{Address, Amount, Json, Nonce, TransactionHash};
 
 use super::Simulation;
 use super::builder::{Written, made_id};
@@ -67,7 +67,7 @@ impl Simulation {
             expires_at: outgoing.expires_at(now),
             cause: author.cause,
             receipt: outgoing.receipt(Some(author.behaviour), question.is_some()),
-            ..Draft::new(author.origin, to.clone(), 0, payload)
+            ..Draft::new(author.origin, to.clone(), Amount::ZERO, payload)
         };
         let from = hosted.party.address.clone();
         let agent = hosted.agent.name.clone();

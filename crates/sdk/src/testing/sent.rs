@@ -1,7 +1,8 @@
 //! Records that a test inspects: messages that were sent, runs, dropped messages.
 
 use agentry_protocol::{
-    Address, BlockHeight, CommandError, Header, KnownCommand, Payload, Thread, TransactionHash,
+    Address, Amount, BlockHeight, CommandError, Header, KnownCommand, Payload, Thread,
+    TransactionHash,
 };
 
 use crate::{Effects, Event, Message, Outgoing};
@@ -26,7 +27,7 @@ pub struct Sent {
     /// The label that the behaviour gave it.
     pub label: Option<String>,
     /// The amount that it transfers, in AIT.
-    pub amount: u64,
+    pub amount: Amount,
     /// Whether it was sealed.
     pub sealed: bool,
     /// The message as the behaviour wrote it.

@@ -1,11 +1,11 @@
 //! Transactions that hosted wallets send.
 
-use agentry_protocol::Nonce;
+use agentry_protocol::{Amount, Nonce};
 use rusqlite::{Row, params_from_iter};
 use serde::Serialize;
 
 use super::{Columns, Filter, conditions};
-use crate::column::{natural, optional_natural};
+use crate::column::{amount, natural, optional_natural};
 use crate::{Reader, StoreError};
 
 /// A row of the outbox.
@@ -22,9 +22,9 @@ pub struct OutboxItem {
     /// The recipient.
     pub to: String,
     /// The amount that it transfers, in AIT.
-    pub amount: u64,
+    pub amount: Amount,
     /// The fee that it pays, in AIT.
-    pub fee: u64,
+    pub fee: Amount,
     /// The message, JSON.
     pub payload: String,
     /// What requested it.
@@ -150,8 +150,8 @@ fn item(row: &Row<'_>) -> rusqlite::Result<OutboxItem> {
         state: row.get(2)?,
         from: row.get(3)?,
         to: row.get(4)?,
-        amount: natural(row, 5)?,
-        fee: natural(row, 6)?,
+        amount: amount(row, 5)?,
+        fee: amount(row, 6)?,
         payload: row.get(7)?,
         origin: row.get(8)?,
         nonce: optional_natural(row, 9)?.map(Nonce::new),

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use agentry_core::Standing;
 use agentry_core::rows::{AgentId, Spent};
+use agentry_protocol::Amount;
 use rusqlite::params;
 use serde::Serialize;
 
 use crate::cause;
-use crate::column::natural;
+use crate::column::{amount, natural};
 use crate::number::integer;
 use crate::read;
 use crate::{Reader, StoreError};
@@ -57,7 +58,7 @@ pub struct SenderStats {
     /// How well it is known.
     pub standing: Standing,
     /// What the agent has spent because of it, in AIT.
-    pub spent: u64,
+    pub spent: Amount,
 }
 
 /// How many senders are listed with their sums.
@@ -130,7 +131,7 @@ pub fn stats(db: &Reader, agent: Option<&str>, day: u64) -> Result<Vec<AgentStat
     let mut rows = statement.query(params![integer(day)])?;
     while let Some(row) = rows.next()? {
         if let Some(stats) = by_row.get_mut(&row.get(0)?) {
-            stats.spent.add(&cause::read(row, 2)?, natural(row, 1)?);
+            stats.spent.add(&cause::read(row, 2)?, amount(row, 1)?);
         }
     }
     for (agent, stats) in &mut by_row {

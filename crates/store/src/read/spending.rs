@@ -2,10 +2,11 @@
 
 use agentry_core::cause::Cause;
 use agentry_core::rows::{AgentId, HeldDraft, OutboxId, Spent};
+use agentry_protocol::Amount;
 use rusqlite::{OptionalExtension, params};
 
 use crate::cause;
-use crate::column::natural;
+use crate::column::{amount, natural};
 use crate::number::integer;
 use crate::{Reader, StoreError};
 
@@ -13,7 +14,7 @@ use crate::{Reader, StoreError};
 const OF_A_CAUSE: usize = 128;
 
 /// What an agent has spent on a day (days since the epoch, UTC), by cause.
-pub type Spending = Vec<(AgentId, u64, Cause, u64)>;
+pub type Spending = Vec<(AgentId, u64, Cause, Amount)>;
 
 /// What each agent has spent on the days from `since` (days since the epoch, UTC) on.
 ///
@@ -28,7 +29,7 @@ pub fn spending(db: &Reader, since: u64) -> Result<Spending, StoreError> {
                 AgentId(row.get(0)?),
                 natural(row, 1)?,
                 cause::read(row, 3)?,
-                natural(row, 2)?,
+                amount(row, 2)?,
             ))
         },
     )
@@ -44,7 +45,7 @@ pub fn spent(db: &Reader, agent: AgentId, day: u64) -> Result<Spent, StoreError>
         db.prepare("SELECT spent, standing, sender FROM spending WHERE agent = ?1 AND day = ?2")?;
     let mut rows = statement.query(params![agent.0, integer(day)])?;
     while let Some(row) = rows.next()? {
-        spent.add(&cause::read(row, 1)?, natural(row, 0)?);
+        spent.add(&cause::read(row, 1)?, amount(row, 0)?);
     }
     Ok(spent)
 }
@@ -59,13 +60,13 @@ pub fn spenders(
     agent: AgentId,
     day: u64,
     limit: u32,
-) -> Result<Vec<(Cause, u64)>, StoreError> {
+) -> Result<Vec<(Cause, Amount)>, StoreError> {
     db.all(
         "SELECT spent, standing, sender FROM spending
          WHERE agent = ?1 AND day = ?2 AND sender <> '' AND spent > 0
          ORDER BY spent DESC, sender LIMIT ?3",
         params![agent.0, integer(day), limit],
-        |row| Ok((cause::read(row, 1)?, natural(row, 0)?)),
+        |row| Ok((cause::read(row, 1)?, amount(row, 0)?)),
     )
 }
 
@@ -124,8 +125,8 @@ pub fn held(db: &Reader, agent: AgentId) -> Result<Vec<HeldDraft>, StoreError> {
                 Ok(HeldDraft {
                     id: OutboxId(row.get(0)?),
                     agent,
-                    amount: natural(row, 1)?,
-                    fee: natural(row, 2)?,
+                    amount: amount(row, 1)?,
+                    fee: amount(row, 2)?,
                     cause: cause::read(row, 3)?,
                 })
             },

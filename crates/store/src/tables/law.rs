@@ -14,7 +14,7 @@ use agentry_core::commit::{Commit, HostedAgent, Receipt};
 use agentry_core::rows::{Draft, Prepared};
 use agentry_core::state::due::Turn;
 use agentry_core::{AgentId, OutboxId, State};
-use agentry_protocol::{Address, BlockHeight, Json, Nonce, TransactionHash};
+use agentry_protocol::{Address, Amount, BlockHeight, Json, Nonce, TransactionHash};
 use proptest::prelude::*;
 
 use super::{Database, Tables};
@@ -230,7 +230,12 @@ fn a_row_that_changed_in_the_same_group_is_found_as_it_is_now() {
     };
     let send = |origin: &str, prepared| Commit::Send {
         agent: AgentId(1),
-        draft: Draft::new(origin.to_owned(), to.clone(), 10, Json::string("any")),
+        draft: Draft::new(
+            origin.to_owned(),
+            to.clone(),
+            Amount(10),
+            Json::string("any"),
+        ),
         prepared,
         at: 1_000,
     };

@@ -5,7 +5,8 @@ use agentry_core::rows::{Draft, EventRef, Prepared};
 use agentry_core::{AgentId, Commit, EventId, InboxId, OutboxId, Receipt};
 use agentry_protocol::command::{Ack, AckStatus};
 use agentry_protocol::{
-    BlockHeight, Header, Json, KnownCommand, MessageId, Nonce, Payload, TransactionHash, message,
+    Amount, BlockHeight, Header, Json, KnownCommand, MessageId, Nonce, Payload, TransactionHash,
+    message,
 };
 use agentry_store::list::{self, Filter, OutboxItem};
 use agentry_store::{Store, read};
@@ -30,7 +31,7 @@ fn read_back(steps: Vec<Step>, mark: i64) -> Commit {
 
 /// A draft to the wallet 9.
 fn says(origin: &str, payload: Json) -> Draft {
-    Draft::new(origin.to_owned(), address(9), 10, payload)
+    Draft::new(origin.to_owned(), address(9), Amount(10), payload)
 }
 
 /// A sighting of a draft's signed bytes in a block.
@@ -120,7 +121,7 @@ async fn plain_texts_are_recognised_by_their_order_and_once() {
     );
     // What was spent counts against today's budget.
     let spent = store.read(|db| read::spending(db, 0)).await.unwrap();
-    assert_eq!(spent[0].3, 20);
+    assert_eq!(spent[0].3, Amount(20));
 }
 
 #[tokio::test]
@@ -221,7 +222,7 @@ async fn answers_to_other_recipients_or_with_other_amounts_differ() {
     let (_, other) = question("another", 5);
     let text = |re, id| answer(&Payload::Text("here".to_owned()), Some(re), id);
     let rich = Draft {
-        amount: 100,
+        amount: Amount(100),
         ..says("x", text(re, 1))
     };
     let steps = vec![

@@ -21,7 +21,7 @@ use agentry_core::commit::{
 use agentry_core::rows::{Draft, EventRef, Prepared};
 use agentry_core::{AgentId, Authenticity, Commit, InboxId};
 use agentry_protocol::{
-    Address, BlockHeight, ChainId, Json, Limits, Nonce, Number, Seed, SignedTransaction,
+    Address, Amount, BlockHeight, ChainId, Json, Limits, Nonce, Number, Seed, SignedTransaction,
     SigningKey, Transaction,
 };
 use agentry_store::{Store, open_for_reading};
@@ -104,7 +104,12 @@ pub(crate) fn outcome(message: InboxId, attempts: u32, to: u8, reply: &str) -> O
 
 /// A draft with this origin.
 pub(crate) fn draft(origin: &str, to: u8, text: &str) -> Draft {
-    Draft::new(origin.to_owned(), address(to), 10, Json::string(text))
+    Draft::new(
+        origin.to_owned(),
+        address(to),
+        Amount(10),
+        Json::string(text),
+    )
 }
 
 /// The transaction of signed bytes, as the chain shows it.

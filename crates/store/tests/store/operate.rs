@@ -280,9 +280,9 @@ async fn counts_are_by_agent() {
     let [one, two] = all.as_slice() else {
         panic!("{all:?}")
     };
-    assert_eq!((one.dead_letters, one.forged, one.spent.all), (4, 0, 0));
+    assert_eq!((one.dead_letters, one.forged, one.spent.all.0), (4, 0, 0));
     assert_eq!(one.oldest_waiting, None);
-    assert_eq!((two.dead_letters, two.forged, two.spent.all), (4, 1, 10));
+    assert_eq!((two.dead_letters, two.forged, two.spent.all.0), (4, 1, 10));
     assert_eq!((two.inbox["dead"], two.inbox["waiting"]), (2, 1));
     assert_eq!(
         (two.oldest_waiting, two.oldest_queued),
@@ -293,7 +293,7 @@ async fn counts_are_by_agent() {
         .read(|db| stats(db, Some("agent-2"), 1))
         .await
         .unwrap();
-    assert_eq!((only.len(), only[0].spent.all), (1, 0), "another day");
+    assert_eq!((only.len(), only[0].spent.all.0), (1, 0), "another day");
 }
 
 #[tokio::test]

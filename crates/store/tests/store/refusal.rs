@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use agentry_core::Commit;
+use agentry_protocol::Amount;
 use agentry_store::{Condition, StoreError, read};
 use tokio::task::JoinSet;
 
@@ -116,7 +117,7 @@ async fn a_commit_that_cannot_be_stored_fails_alone() {
     for number in 0..200_u64 {
         let mut draft = super::draft(&format!("send/{number}"), 2, "hello");
         if number % 50 == 7 {
-            draft.amount = u64::MAX - number;
+            draft.amount = Amount(u64::MAX - number);
         }
         let (store, agent) = (store.clone(), agents[0]);
         running.spawn(async move {

@@ -3,7 +3,7 @@
 use agentry_core::commit::Step;
 use agentry_core::rows::Prepared;
 use agentry_core::{AgentId, Commit, OutboxId, Receipt};
-use agentry_protocol::{BlockHeight, Nonce};
+use agentry_protocol::{Amount, BlockHeight, Nonce};
 use agentry_store::list::{self, Filter, OutboxItem};
 use agentry_store::{Reader, Store, read};
 
@@ -101,7 +101,7 @@ async fn a_transaction_in_a_block_when_it_is_signed_is_mined_and_charged_once() 
                 .is_empty()
         );
         let spent = store.read(|db| read::spending(db, 0)).await.unwrap();
-        assert_eq!(spent[0].3, 10);
+        assert_eq!(spent[0].3, Amount(10));
         // Seen again, it is recognised as the mined row.
         let again = observe(vec![sighting(&signed, 5)]);
         assert_eq!(store.commit(again).await.unwrap().mined.len(), 1);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use agentry_core::commit::{Observation, PostResult, QueueTarget, Step};
 use agentry_core::rows::{DAY_MS, Draft, Prepared, Spent, day_of};
 use agentry_core::{AgentId, Cause, Commit, OutboxId, Standing};
-use agentry_protocol::BlockHeight;
+use agentry_protocol::{Amount, BlockHeight};
 use agentry_store::list::{self, Filter, OutboxItem};
 use agentry_store::read::QueueTurn;
 use agentry_store::{Store, read};
@@ -19,7 +19,7 @@ const NOW: u64 = DAY * DAY_MS + 1;
 /// A draft that costs this much, fee included.
 fn costing(origin: &str, cost: u64, cause: Cause) -> Draft {
     Draft {
-        amount: cost - 10,
+        amount: Amount(cost - 10),
         cause,
         ..draft(origin, 9, "pong")
     }
@@ -67,8 +67,8 @@ fn sender(standing: Standing, byte: u8) -> Cause {
 
 fn sum(all: u64, unverified: u64) -> Spent {
     Spent {
-        all,
-        unverified,
+        all: Amount(all),
+        unverified: Amount(unverified),
         ..Spent::default()
     }
 }
@@ -180,7 +180,7 @@ async fn a_failed_transaction_that_is_mined_nevertheless_is_charged() {
     };
     assert_eq!(
         (charge.agent, charge.cost, &charge.cause),
-        (agent, 10, &Cause::Unverified)
+        (agent, Amount(10), &Cause::Unverified)
     );
     assert_eq!(spent(&store, agent, charge.day).await, sum(10, 10));
     assert_eq!(charge.day, day_of(1_000), "the day on which it was seen");
@@ -240,7 +240,10 @@ async fn held_drafts_let_others_pass_and_senders_take_turns() {
     let turns = [3, 6, 0, 4, 5, 1, 2].map(|index| ids[index]);
     assert_eq!(order, turns);
     assert_eq!(waiting[0].cause, two);
-    assert_eq!((waiting[0].amount, waiting[0].fee), (10, 10));
+    assert_eq!(
+        (waiting[0].amount, waiting[0].fee),
+        (Amount(10), Amount(10))
+    );
     let release = |ids: &[OutboxId]| Commit::Release { ids: ids.to_vec() };
     let some = [ids[2], ids[3], other];
     let receipt = store.commit(release(&some)).await.unwrap();
@@ -504,19 +507,20 @@ proptest! {
             for (number, day, event) in events {
                 let commit = change(agents[0], number, DAY + day, event);
                 store.commit(commit).await.unwrap();
-                let mut sums: BTreeMap<(u64, String, Option<String>), u64> = BTreeMap::new();
+                let mut sums: BTreeMap<(u64, String, Option<String>), Amount> = BTreeMap::new();
                 for item in rows(&store).await {
                     let live = ["prepared", "accepted", "mined", "final"];
                     let signed = live.contains(&item.state.as_str());
                     prop_assert_eq!(item.budget_day.is_some(), signed, "{:?}", item);
                     let Some(day) = item.budget_day else { continue };
                     let key = (day, item.standing, item.brought_about_by);
-                    *sums.entry(key).or_default() += item.amount + item.fee;
+                    let sum: &mut Amount = sums.entry(key).or_default();
+                    *sum = [*sum, item.amount, item.fee].into_iter().sum();
                 }
                 let known = store.read(|db| read::spending(db, 0)).await.unwrap();
-                let known: BTreeMap<_, u64> = known
+                let known: BTreeMap<_, Amount> = known
                     .into_iter()
-                    .filter(|(.., spent)| *spent > 0)
+                    .filter(|(.., spent)| *spent > Amount::ZERO)
                     .map(|(_, day, cause, spent)| {
                         let standing = cause.standing().map_or("own", Standing::as_str);
                         let sender = cause.sender().map(ToString::to_string);

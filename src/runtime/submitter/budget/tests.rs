@@ -12,7 +12,10 @@ fn paid(admission: &Admission) -> bool {
 }
 
 const fn fee(fee: u64) -> Cost {
-    Cost { amount: 0, fee }
+    Cost {
+        amount: Amount::ZERO,
+        fee: Amount(fee),
+    }
 }
 
 fn by(standing: Standing, sender: u8) -> Cause {
@@ -22,7 +25,7 @@ fn by(standing: Standing, sender: u8) -> Cause {
 
 fn own(all: u64) -> Spent {
     Spent {
-        all,
+        all: Amount(all),
         ..Spent::default()
     }
 }
@@ -37,14 +40,14 @@ fn bought(ledger: &mut Ledger, budget: Budget, cause: &Cause) -> u64 {
 #[test]
 fn a_budget_pays_until_it_is_spent_and_again_the_next_day() {
     let mut ledger = Ledger::new(day_of(NOON), Vec::new());
-    let budget = Budget { all: 25 };
+    let budget = Budget { all: Amount(25) };
     let mut pay = |agent, cost, now| ledger.pay(agent, budget, &Cause::Own, fee(cost), now);
     assert!(paid(&pay(AGENT, 10, NOON)));
     assert!(paid(&pay(AGENT, 10, NOON)));
     let short = Short {
         limit: Limit::Whole,
-        share: 25,
-        spent: 20,
+        share: Amount(25),
+        spent: Amount(20),
     };
     assert_eq!(pay(AGENT, 10, NOON), Admission::Short(short));
     assert!(paid(&pay(AGENT, 5, NOON)));
@@ -62,11 +65,11 @@ fn an_empty_budget_pays_nothing() {
         by(Standing::Known, 1),
         by(Standing::Stranger, 1),
     ] {
-        let nothing = Budget { all: 0 };
+        let nothing = Budget { all: Amount(0) };
         assert!(!paid(&ledger.pay(AGENT, nothing, &cause, fee(1), NOON)));
     }
     // A tenth of less than ten is zero, too.
-    let little = Budget { all: 9 };
+    let little = Budget { all: Amount(9) };
     assert!(!paid(&ledger.pay(
         AGENT,
         little,
@@ -78,7 +81,7 @@ fn an_empty_budget_pays_nothing() {
 
 #[test]
 fn one_sender_cannot_spend_the_part_of_the_others() {
-    let budget = Budget { all: 1_000 };
+    let budget = Budget { all: Amount(1_000) };
     for (standing, each) in [
         (Standing::Unverified, 10),
         (Standing::Stranger, 10),
@@ -99,7 +102,7 @@ fn one_sender_cannot_spend_the_part_of_the_others() {
 
 #[test]
 fn any_number_of_fresh_keys_share_one_part() {
-    let budget = Budget { all: 1_000 };
+    let budget = Budget { all: Amount(1_000) };
     let mut ledger = Ledger::new(day_of(NOON), Vec::new());
     let mut sums = [0; 3];
     let fresh = [Standing::Unverified, Standing::Stranger, Standing::Listed];
@@ -115,21 +118,24 @@ fn any_number_of_fresh_keys_share_one_part() {
 
 #[test]
 fn a_small_budget_pays_one_answer_for_each_sender_while_it_lasts() {
-    let budget = Budget { all: 30 };
+    let budget = Budget { all: Amount(30) };
     for standing in [Standing::Stranger, Standing::Listed, Standing::Known] {
         let mut ledger = Ledger::new(day_of(NOON), Vec::new());
         assert_eq!(bought(&mut ledger, budget, &by(standing, 1)), 1);
     }
     // An amount is not an answer.
     let mut ledger = Ledger::new(day_of(NOON), Vec::new());
-    let cost = Cost { amount: 1, fee: 10 };
+    let cost = Cost {
+        amount: Amount(1),
+        ..fee(10)
+    };
     let stranger = by(Standing::Stranger, 1);
     assert!(!paid(&ledger.pay(AGENT, budget, &stranger, cost, NOON)));
 }
 
 #[test]
 fn a_refund_can_be_spent_again_by_the_same_sender() {
-    let budget = Budget { all: 100 };
+    let budget = Budget { all: Amount(100) };
     let mut ledger = Ledger::new(day_of(NOON), Vec::new());
     let cause = by(Standing::Stranger, 1);
     let Admission::Paid(charge) = ledger.pay(AGENT, budget, &cause, fee(10), NOON) else {
@@ -146,7 +152,7 @@ fn a_day_before_the_known_ones_is_read_first() {
     let today = day_of(NOON);
     let mut ledger = Ledger::new(today, Vec::new());
     let before = NOON - 5 * DAY_MS;
-    let budget = Budget { all: 10 };
+    let budget = Budget { all: Amount(10) };
     assert_eq!(
         ledger.pay(AGENT, budget, &Cause::Own, fee(1), before),
         Admission::Unknown
@@ -157,8 +163,8 @@ fn a_day_before_the_known_ones_is_read_first() {
     ledger.extend(
         since,
         vec![
-            (AGENT, today - 5, Cause::Own, 9),
-            (AGENT, today, Cause::Own, 9),
+            (AGENT, today - 5, Cause::Own, Amount(9)),
+            (AGENT, today, Cause::Own, Amount(9)),
         ],
     );
     assert_eq!(ledger.missing(before), None);
@@ -178,17 +184,17 @@ fn the_log_reports_a_limit_once_a_day() {
 
 #[test]
 fn reasons_name_the_exhausted_part() {
-    let budget = Budget { all: 100 };
+    let budget = Budget { all: Amount(100) };
     let spent = Spent {
-        all: 95,
-        listed: 0,
-        strangers: 20,
-        unverified: 10,
+        all: Amount(95),
+        listed: Amount::ZERO,
+        strangers: Amount(20),
+        unverified: Amount(10),
     };
     let day = day_of(1_795_300_000_000);
     let reason = |spent: Spent, of_sender, cause: Cause, cost| {
         let short = budget
-            .check(&spent, of_sender, &cause, fee(cost))
+            .check(&spent, Amount(of_sender), &cause, fee(cost))
             .unwrap_err();
         budget.reason(short, &cause, fee(cost), day)
     };
@@ -204,7 +210,10 @@ fn reasons_name_the_exhausted_part() {
     );
     assert!(reason(spent, 0, Cause::Own, 101).contains("larger"));
     assert!(reason(spent, 0, Cause::Unverified, 11).contains("larger"));
-    let spent = Spent { all: 20, ..spent };
+    let spent = Spent {
+        all: Amount(20),
+        ..spent
+    };
     let together = reason(spent, 0, by(Standing::Stranger, 1), 10);
     assert!(
         together.contains("20 of 25 ") && together.contains("a quarter"),
@@ -260,21 +269,22 @@ proptest! {
     /// process restarts.
     #[test]
     fn no_day_costs_more_than_its_budget(all in 0_u64..500, events in events()) {
-        let budget = Budget { all };
+        let budget = Budget { all: Amount(all) };
         let mut now = NOON;
         // The charges that the store would hold.
         let mut stored: Vec<Charge> = Vec::new();
         let of_store = |stored: &[Charge], since: u64| -> Spending {
-            let mut sums: BTreeMap<(AgentId, u64, Cause), u64> = BTreeMap::new();
+            let mut sums: BTreeMap<(AgentId, u64, Cause), Amount> = BTreeMap::new();
             for charge in stored.iter().filter(|charge| charge.day >= since) {
                 let key = (charge.agent, charge.day, charge.cause.clone());
-                *sums.entry(key).or_default() += charge.cost;
+                let sum = sums.entry(key).or_default();
+                *sum = sum.saturating_add(charge.cost);
             }
             sums.into_iter().map(|((agent, day, cause), spent)| (agent, day, cause, spent)).collect()
         };
         let mut ledger = Ledger::new(first_day(now), Vec::new());
         // A small part is as large as the dearest transaction that was charged.
-        let mut dearest = 0;
+        let mut dearest = Amount::ZERO;
         for event in events {
             match event {
                 Event::Pay { agent, cause, cost } => {
@@ -283,7 +293,7 @@ proptest! {
                     }
                     match ledger.pay(AgentId(agent), budget, &cause, fee(cost), now) {
                         Admission::Paid(charge) => {
-                            dearest = dearest.max(cost);
+                            dearest = dearest.max(Amount(cost));
                             stored.push(charge);
                         }
                         Admission::Short(_) => {}
@@ -310,8 +320,8 @@ proptest! {
                 }
             }
             for ((agent, day), spent) in sums {
-                prop_assert!(spent.all <= all, "{agent} spent {} of {all} on {day}", spent.all);
-                prop_assert!(spent.unverified <= all / 10);
+                prop_assert!(spent.all <= budget.all, "{agent} spent {} of {all} on {day}", spent.all);
+                prop_assert!(spent.unverified <= budget.all / 10);
                 for standing in [Standing::Stranger, Standing::Listed] {
                     prop_assert!(spent.of(standing) <= budget.of_all(standing, dearest));
                 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use agentry_core::absence::Look;
 use agentry_core::rows::OpenTransaction;
-use agentry_protocol::TransactionHash;
+use agentry_protocol::{Amount, TransactionHash};
 
 use super::*;
 
@@ -101,7 +101,7 @@ fn a_withdrawal_starts_the_proof_over_even_while_the_blocks_are_examined() {
             agent: ONE,
             hash,
             nonce: Nonce::new(1),
-            cost: 10,
+            cost: Amount(10),
             since: BlockHeight(5),
             charge: None,
         });

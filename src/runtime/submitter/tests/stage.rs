@@ -9,7 +9,9 @@ use agentry_core::commit::HostedAgent;
 use agentry_core::rows::{DAY_MS, Draft, Spent, day_of};
 use agentry_core::{Cause, Commit, OutboxId};
 use agentry_devnet::{Devnet, DevnetConfig};
-use agentry_protocol::{Address, BlockHeight, ChainId, Json, Seed, SigningKey, genesis_hash};
+use agentry_protocol::{
+    Address, Amount, BlockHeight, ChainId, Json, Seed, SigningKey, genesis_hash,
+};
 use agentry_store::list::{self, Filter, OutboxItem};
 use agentry_store::{Reader, Store};
 use tokio::sync::watch;
@@ -163,12 +165,12 @@ impl Stage {
                     name: format!("agent-{id}"),
                     wallet: format!("agent-{id}"),
                     common: CommonConfig {
-                        fee: 10,
+                        fee: Amount(10),
                         time_limit: Duration::from_secs(1),
                         attempts: 1,
                         per_sender_rate: None,
                         max_wait: Duration::from_secs(1),
-                        daily_budget: *budget,
+                        daily_budget: Amount(*budget),
                     },
                     behaviours: Vec::new(),
                 }),
@@ -209,7 +211,12 @@ impl Stage {
     pub(super) fn draft(&self, agent: AgentId, origin: &str, cause: Cause) -> Draft {
         Draft {
             cause,
-            ..Draft::new(origin.to_owned(), address(agent), 10, Json::string(origin))
+            ..Draft::new(
+                origin.to_owned(),
+                address(agent),
+                Amount(10),
+                Json::string(origin),
+            )
         }
     }
 

@@ -1,6 +1,6 @@
 //! A hosted wallet, the state of its behaviours, and what it has spent.
 
-use agentry_protocol::{Address, BlockHeight, Nonce};
+use agentry_protocol::{Address, Amount, BlockHeight, Nonce};
 use serde_json::Value;
 
 use crate::cause::Cause;
@@ -87,7 +87,7 @@ pub struct Spending {
     /// Who caused it.
     pub cause: Cause,
     /// Amounts and fees.
-    pub spent: u64,
+    pub spent: Amount,
 }
 
 impl Row for Spending {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agentry_protocol::{
-    Address, BlockHash, BlockHeight, Json, MessageDigest, MessageId, Nonce, TransactionHash,
+    Address, Amount, BlockHash, BlockHeight, Json, MessageDigest, MessageId, Nonce, TransactionHash,
 };
 
 use crate::cause::Cause;
@@ -25,9 +25,9 @@ pub struct Outgoing {
     /// Its recipient.
     pub recipient: Address,
     /// The amount that it transfers.
-    pub amount: u64,
+    pub amount: Amount,
     /// The fee that it pays.
-    pub fee: u64,
+    pub fee: Amount,
     /// The message.
     pub payload: Json,
     /// Its state.
@@ -98,7 +98,7 @@ impl Outgoing {
     }
 
     /// What the wallet pays for it.
-    pub const fn cost(&self) -> u64 {
+    pub const fn cost(&self) -> Amount {
         self.amount.saturating_add(self.fee)
     }
 

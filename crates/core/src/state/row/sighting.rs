@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use agentry_protocol::{
-    Address, BlockHash, BlockHeight, ContentHash, MessageDigest, MessageId, Nonce, TransactionHash,
+    Address, Amount, BlockHash, BlockHeight, ContentHash, MessageDigest, MessageId, Nonce,
+    TransactionHash,
 };
 
 use crate::rows::{AgentId, OutboxId};
@@ -27,9 +28,9 @@ pub struct Sighting {
     /// Its recipient.
     pub recipient: Address,
     /// The amount that it transfers, if that is a whole number.
-    pub amount: Option<u64>,
+    pub amount: Option<Amount>,
     /// The fee that it pays, if that is a whole number.
-    pub fee: Option<u64>,
+    pub fee: Option<Amount>,
     /// The kind of its fingerprint.
     pub kind: String,
     /// The content of its fingerprint.

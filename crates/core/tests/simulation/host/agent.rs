@@ -9,7 +9,7 @@ use agentry_core::rows::{
 use agentry_core::state::row::{Event, Message, Outgoing};
 use agentry_core::{AgentId, Authenticity, Cause, Commit, OutboxId, TaskId, TaskOutput, TaskStart};
 use agentry_protocol::{
-    Address, Envelope, Header, KnownCommand, Limits, Payload, StoredTransaction,
+    Address, Amount, Envelope, Header, KnownCommand, Limits, Payload, StoredTransaction,
 };
 use serde_json::{Value, json};
 
@@ -299,7 +299,7 @@ impl Host {
             ..Draft::new(
                 format!("{event}/{ACTS}/0"),
                 to.clone(),
-                FEE,
+                Amount(FEE),
                 peers::payload(text, header.as_ref()),
             )
         }
@@ -402,7 +402,7 @@ impl Host {
                 ..Draft::new(
                     format!("resend/{first}/{}", receipt.resends_left),
                     row.recipient.clone(),
-                    FEE,
+                    Amount(FEE),
                     row.payload.clone(),
                 )
             };

@@ -3,7 +3,7 @@
 use agentry_core::Commit;
 use agentry_core::commit::QueueTarget;
 use agentry_core::rows::{Draft, OutboxState};
-use agentry_protocol::{Header, Limits, StoredTransaction};
+use agentry_protocol::{Amount, Header, Limits, StoredTransaction};
 
 use super::{Broken, Checked, Clocks, Host, agent};
 use crate::peers::{self, FEE, HOSTED, Kind};
@@ -25,7 +25,7 @@ impl Host {
             agent: agent(from),
             draft: Draft {
                 message_id: id,
-                ..Draft::new(format!("send/{number}"), to, FEE, payload)
+                ..Draft::new(format!("send/{number}"), to, Amount(FEE), payload)
             },
             prepared: None,
             at: self.now(clocks),

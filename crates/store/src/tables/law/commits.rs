@@ -15,9 +15,9 @@ use agentry_core::state::State;
 use agentry_core::{Authenticity, Cause, Commit, Standing, TaskOutput, TaskStart};
 use agentry_protocol::command::{Ack, AckStatus, JobComplete, JobId, JobResult};
 use agentry_protocol::{
-    Address, BlockHash, BlockHeight, Envelope, Header, Json, KnownCommand, Limits, MessageId,
-    Nonce, Number, Payload, Seed, SignedTransaction, SigningKey, StoredTransaction, Transaction,
-    TransactionHash, message,
+    Address, Amount, BlockHash, BlockHeight, Envelope, Header, Json, KnownCommand, Limits,
+    MessageId, Nonce, Number, Payload, Seed, SignedTransaction, SigningKey, StoredTransaction,
+    Transaction, TransactionHash, message,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -228,8 +228,8 @@ impl Dice<'_> {
         Draft {
             origin: format!("{origin}/{}", self.number(3)),
             recipient,
-            amount,
-            fee: 10,
+            amount: Amount(amount),
+            fee: Amount(10),
             payload,
             message_id,
             expires_at: self.maybe(|dice| START + u64::from(dice.number(200)) * 600_000),

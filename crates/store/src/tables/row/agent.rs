@@ -3,7 +3,7 @@
 use agentry_core::Cause;
 use agentry_core::rows::AgentId;
 use agentry_core::state::row::agent::{Agent, Index, Memory, Spending};
-use agentry_protocol::{Address, BlockHeight, Nonce};
+use agentry_protocol::{Address, Amount, BlockHeight, Nonce};
 use rusqlite::Result;
 
 use super::value;
@@ -110,7 +110,7 @@ impl Stored for Spending {
             agent: AgentId(columns.id()?),
             day: columns.whole()?,
             cause: columns.cause()?,
-            spent: columns.whole()?,
+            spent: Amount(columns.whole()?),
         })
     }
 
@@ -122,7 +122,7 @@ impl Stored for Spending {
             standing.into(),
             sender.into(),
             // What was spent is at most as much as a column holds.
-            Cell::whole(self.spent),
+            Cell::whole(self.spent.0),
         ]
     }
 

@@ -2,7 +2,7 @@
 
 use agentry_core::rows::{AgentId, InboxId, OutboxId, OutboxState, ReceiptState};
 use agentry_core::state::row::outbox::{Index, Outgoing, Signed, Tracking};
-use agentry_protocol::{Address, BlockHeight, Nonce};
+use agentry_protocol::{Address, Amount, BlockHeight, Nonce};
 use rusqlite::Result;
 
 use super::payload;
@@ -56,8 +56,8 @@ impl Stored for Outgoing {
             origin: columns.string()?,
             inbox: columns.optional_id()?.map(InboxId),
             recipient: columns.text(Address::from_chain)?,
-            amount: columns.whole()?,
-            fee: columns.whole()?,
+            amount: Amount(columns.whole()?),
+            fee: Amount(columns.whole()?),
             payload: columns.text(payload)?,
             state: columns.word(OutboxState::parse)?,
             reason: columns.optional_string()?,
@@ -94,8 +94,8 @@ impl Stored for Outgoing {
             self.origin.as_str().into(),
             self.inbox.map(|inbox| inbox.0).into(),
             self.recipient.as_str().into(),
-            Cell::whole(self.amount),
-            Cell::whole(self.fee),
+            Cell::whole(self.amount.0),
+            Cell::whole(self.fee.0),
             Cell::Text(self.payload.to_compact().into()),
             self.state.as_str().into(),
             self.reason.as_deref().into(),

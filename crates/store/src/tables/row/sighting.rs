@@ -2,7 +2,7 @@
 
 use agentry_core::rows::{AgentId, OutboxId};
 use agentry_core::state::row::sighting::{Index, Sighting};
-use agentry_protocol::{Address, BlockHeight, Nonce};
+use agentry_protocol::{Address, Amount, BlockHeight, Nonce};
 use rusqlite::Result;
 
 use crate::tables::archive::{Entry, Stored};
@@ -42,8 +42,8 @@ impl Stored for Sighting {
             hash: columns.text(str::parse)?,
             nonce: columns.optional_whole()?.map(Nonce::new),
             recipient: columns.text(Address::from_chain)?,
-            amount: columns.optional_whole()?,
-            fee: columns.optional_whole()?,
+            amount: columns.optional_whole()?.map(Amount),
+            fee: columns.optional_whole()?.map(Amount),
             kind: columns.string()?,
             content: columns.text(str::parse)?,
             message_id: columns.optional_text(str::parse)?,
@@ -58,7 +58,8 @@ impl Stored for Sighting {
 
     fn cells(&self) -> Vec<Cell<'_>> {
         // A column is NULL if it cannot hold the number.
-        let number = |value: Option<u64>| value.and_then(|value| i64::try_from(value).ok()).into();
+        let number =
+            |value: Option<Amount>| value.and_then(|value| i64::try_from(value.0).ok()).into();
         vec![
             self.id.into(),
             self.agent.0.into(),
