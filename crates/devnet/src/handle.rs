@@ -242,7 +242,8 @@ impl Drop for Devnet {
     }
 }
 
-fn lock_directory(dir: &Path) -> Result<File, DevnetError> {
+/// Creates the directory, and keeps other devnets out of it while the file is open.
+pub(crate) fn lock_directory(dir: &Path) -> Result<File, DevnetError> {
     let fail = |source| DevnetError::Directory {
         dir: dir.to_owned(),
         source,
@@ -274,7 +275,8 @@ fn lock_directory(dir: &Path) -> Result<File, DevnetError> {
     }
 }
 
-fn open_chain(config: &DevnetConfig) -> Result<Chain, DevnetError> {
+/// Opens the databases of a node, and creates genesis and the allocations if they are new.
+pub(crate) fn open_chain(config: &DevnetConfig) -> Result<Chain, DevnetError> {
     let mut chain = Chain::open(&config.dir, &config.chain_id).map_err(|error| match error {
         Err(error) => DevnetError::Chain(error),
         Ok(found) => DevnetError::OtherChain {

@@ -31,6 +31,7 @@
 //! | `host` | the check of the host that a request names |
 //! | `node`, `handle` | the state that all of these share; the thread on which they run |
 //! | `sync` | copying blocks from one node to another over RPC |
+//! | `writer` | writing blocks without a node, for measurements |
 
 mod chain;
 mod clock;
@@ -47,6 +48,7 @@ mod rpc;
 mod rules;
 mod sync;
 mod text;
+mod writer;
 
 pub use chain::ChainError;
 pub use config::{DevnetConfig, MIN_BLOCK_TIME, NoncePolicy};
@@ -56,3 +58,4 @@ pub use handle::Devnet;
 pub use host::check_host;
 pub use producer::MinedBlock;
 pub use sync::{SyncError, SyncProgress, SyncReport, sync};
+pub use writer::BlockWriter;

@@ -154,6 +154,13 @@ pub(crate) fn open_chain(path: &Path) -> Result<Connection, ChainError> {
     open(path, CHAIN)
 }
 
+/// Creates the tables and indexes that chain.db lacks.
+pub(crate) fn complete_chain(db: &Connection) -> Result<(), ChainError> {
+    db.execute_batch(CHAIN).doing("making the tables")?;
+    db.pragma_update(None, "journal_mode", "WAL")
+        .doing("switching the database to WAL")
+}
+
 /// Opens mempool.db and creates its table.
 pub(crate) fn open_mempool(path: &Path) -> Result<Connection, ChainError> {
     open(path, MEMPOOL)
