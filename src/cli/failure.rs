@@ -98,7 +98,7 @@ impl ExitCode {
             Self::Success => "done, or stopped on request",
             Self::Failed => {
                 "a job that was waited for failed, was canceled or rejected; `replay` found a \
-                 difference; `demo` saw the chain say something else"
+                 difference; `demo` saw the chain say something else; `bench` could not measure a row"
             }
             Self::Usage => {
                 "the command line is invalid: an unknown option, a value that cannot be parsed, a \

@@ -11,7 +11,7 @@
 //! | `guard` | hardening of the process |
 //! | `interrupt` | signals that end a command |
 //! | `init` | running as the first process of a container |
-//! | [`agent`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`tx`], [`wallet`] | one group of commands each |
+//! | [`agent`], [`bench`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`tx`], [`wallet`] | one group of commands each |
 //!
 //! A binary with its own behaviours:
 //! ```no_run
@@ -22,6 +22,7 @@
 
 pub mod agent;
 mod args;
+pub mod bench;
 pub mod chain;
 pub mod completions;
 pub mod config;
@@ -104,6 +105,14 @@ enum Command {
     /// Shows two agents on two nodes that find each other, exchange messages and run a task, with
     /// evidence
     Demo(demo::DemoArgs),
+    /// Measures what a runtime costs on this machine, each figure beside its floor
+    ///
+    /// Prints one table. Each figure stands beside the least that it could be, or beside the
+    /// smallest case, measured in the same run on the same cores. A row is measured in a process of
+    /// its own, in a temporary folder that is removed. A full run takes long and needs 20 GB;
+    /// `--quick` takes about a minute. docs/performance.md describes the rows. The exit code is 1 if
+    /// a row could not be measured.
+    Bench(bench::BenchArgs),
     /// Messages from and to agents, and the agent directory
     #[command(subcommand)]
     Agent(agent::AgentCommand),
@@ -217,6 +226,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Doctor => doctor::run(context),
         Command::Replay(args) => replay::run(&args, context),
         Command::Demo(args) => demo::run(args, context),
+        Command::Bench(args) => bench::run(&args, context),
         Command::Agent(command) => agent::run(command, context),
         Command::Task(command) => task::run(command, context),
         Command::Queue(command) => queue::run(command, context),

@@ -73,7 +73,13 @@ fn every_command_prints_the_documented_form() {
         agent("worker", "worker", cat),
     ];
     let host = Host::start(&world, &tables);
-    let mut seen: BTreeSet<&str> = ["agentry run", "agentry demo", "agentry devnet"].into();
+    let mut seen: BTreeSet<&str> = [
+        "agentry run",
+        "agentry demo",
+        "agentry devnet",
+        "agentry bench",
+    ]
+    .into();
     // Each output is checked against the page when the command runs.
     let mut ask = |arguments: &[&str]| {
         seen.insert(section(arguments).unwrap());

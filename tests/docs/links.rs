@@ -78,7 +78,6 @@ fn sources() -> Vec<String> {
         "behaviours",
         "tests",
         "examples",
-        "benches",
         "fuzz/fuzz_targets",
     ]
     .iter()

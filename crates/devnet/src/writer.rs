@@ -86,7 +86,7 @@ impl BlockWriter {
         transactions: impl IntoIterator<Item = StoredTransaction>,
     ) -> Result<(), ChainError> {
         const FAST: &str = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
-            PRAGMA cache_size = -400000;
+            PRAGMA cache_size = -1000000;
             DROP INDEX ix_transaction_created_at; DROP INDEX ix_transaction_tx_hash;
             DROP INDEX ix_transaction_block_height; DROP INDEX ix_transaction_chain_id;";
         const USUAL: &str = "PRAGMA cache_size = -2000; PRAGMA synchronous = NORMAL;";
