@@ -94,7 +94,7 @@ fn a_withdrawal_starts_the_proof_over_even_while_the_blocks_are_examined() {
         let stage = usual(&[]).await;
         let money = Money::new(stage.registry.clone(), Vec::new(), Vec::new(), 0);
         let nonces = stage.policy.manager([]);
-        let mut state = State::new(stage.shared.clone(), nonces, money);
+        let mut state = State::new(stage.shared, nonces, money);
         let (id, hash) = (OutboxId(1), TransactionHash::from_bytes([1; 32]));
         state.follow(OpenTransaction {
             id,
