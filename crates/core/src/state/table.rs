@@ -11,7 +11,7 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use super::Unwritten;
-use super::usage::{Amount, Kind, Share, Usage, Used};
+use super::usage::{Kind, Share, Usage, Used, Volume};
 use crate::Standing;
 use crate::cause::Cause;
 use crate::rows::AgentId;
@@ -280,14 +280,14 @@ impl<R: Row> Table<R> {
 /// What the rows of a table use of the resources that agents' senders share.
 pub(super) trait Shared {
     /// How much of a resource a share is.
-    fn used(&self, agent: AgentId, kind: Kind, share: Share) -> Amount;
+    fn used(&self, agent: AgentId, kind: Kind, share: Share) -> Volume;
 
     /// The sender of a standing who uses most; of several, the first by address.
     fn most(&self, agent: AgentId, kind: Kind, standing: Standing) -> Option<Cause>;
 }
 
 impl<R: Row> Shared for Table<R> {
-    fn used(&self, agent: AgentId, kind: Kind, share: Share) -> Amount {
+    fn used(&self, agent: AgentId, kind: Kind, share: Share) -> Volume {
         match &self.place {
             Place::Memory(memory) => memory.usage.of(agent, kind, share),
             Place::Archive(archived) => archived.used(&(agent, kind, share)),

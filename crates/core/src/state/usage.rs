@@ -34,7 +34,7 @@ pub enum Kind {
 
 /// A number of items, and their size in bytes together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Amount {
+pub struct Volume {
     /// The number of items.
     pub items: u64,
     /// Their size together, in bytes.
@@ -65,11 +65,11 @@ pub enum Share {
 
 /// How much of each resource is in use, and by whom.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Usage(BTreeMap<(AgentId, Kind, Share), Amount>);
+pub struct Usage(BTreeMap<(AgentId, Kind, Share), Volume>);
 
 impl Usage {
     /// How much a share is.
-    pub fn of(&self, agent: AgentId, kind: Kind, share: Share) -> Amount {
+    pub fn of(&self, agent: AgentId, kind: Kind, share: Share) -> Volume {
         self.0
             .get(&(agent, kind, share))
             .copied()
@@ -77,7 +77,7 @@ impl Usage {
     }
 
     /// Every share that is in use.
-    pub fn iter(&self) -> impl Iterator<Item = (&(AgentId, Kind, Share), Amount)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&(AgentId, Kind, Share), Volume)> {
         self.0.iter().map(|(share, amount)| (share, *amount))
     }
 
@@ -158,23 +158,23 @@ impl Kind {
     }
 
     /// The capacity of one agent.
-    pub const fn capacity(self) -> Amount {
+    pub const fn capacity(self) -> Volume {
         match self {
             // The node accepts messages of 1 MB for a fee of 10 AIT. A result has at most 16 MiB.
-            Self::Message | Self::Ended | Self::Settled => Amount {
+            Self::Message | Self::Ended | Self::Settled => Volume {
                 items: u64::MAX,
                 bytes: 1024 * MIB,
             },
-            Self::Forged => Amount {
+            Self::Forged => Volume {
                 items: 10_000,
                 bytes: 64 * MIB,
             },
-            Self::Timer | Self::Task => Amount {
+            Self::Timer | Self::Task => Volume {
                 items: 10_000,
                 bytes: 256 * MIB,
             },
             // What accumulates while the node is down for hours.
-            Self::Queued => Amount {
+            Self::Queued => Volume {
                 items: 200_000,
                 bytes: 1024 * MIB,
             },
@@ -182,7 +182,7 @@ impl Kind {
     }
 
     /// The largest share that this cause can have.
-    pub fn part(self, cause: &Cause) -> Amount {
+    pub fn part(self, cause: &Cause) -> Volume {
         let capacity = self.capacity();
         match (cause.standing(), cause.sender()) {
             (None, _) => capacity,
@@ -192,7 +192,7 @@ impl Kind {
     }
 }
 
-impl Amount {
+impl Volume {
     /// Adds an item of this size.
     pub(super) const fn add(&mut self, bytes: u64) {
         self.items = self.items.saturating_add(1);
@@ -227,11 +227,11 @@ impl Amount {
 }
 
 /// What an outcome adds: each kind, whose share it uses, and how much.
-fn added(outcome: &Outcome) -> Vec<(Kind, &Cause, Amount)> {
+fn added(outcome: &Outcome) -> Vec<(Kind, &Cause, Volume)> {
     let set = outcome.timers.iter().filter_map(|(_, set)| set.as_ref());
-    let timers = Amount::sum(set.map(|set| set.data.to_string().len()));
+    let timers = Volume::sum(set.map(|set| set.data.to_string().len()));
     let tasks = outcome.tasks.iter();
-    let tasks = Amount::sum(tasks.map(|task| task.input.to_string().len()));
+    let tasks = Volume::sum(tasks.map(|task| task.input.to_string().len()));
     let queued = outcome.sends.iter().filter(|(_, signed)| signed.is_none());
     let payload = |(draft, _): &(Draft, _)| draft.payload.to_compact().len();
     let first = queued.clone().next();
@@ -239,7 +239,7 @@ fn added(outcome: &Outcome) -> Vec<(Kind, &Cause, Amount)> {
     let mut added = vec![
         (Kind::Timer, &outcome.cause, timers),
         (Kind::Task, &outcome.cause, tasks),
-        (Kind::Queued, sender, Amount::sum(queued.map(payload))),
+        (Kind::Queued, sender, Volume::sum(queued.map(payload))),
     ];
     added.retain(|(_, _, more)| more.items > 0);
     added
@@ -261,7 +261,7 @@ impl State {
     }
 
     /// How much of a resource a share is.
-    pub fn used(&self, agent: AgentId, kind: Kind, share: Share) -> Amount {
+    pub fn used(&self, agent: AgentId, kind: Kind, share: Share) -> Volume {
         self.shared(kind).used(agent, kind, share)
     }
 
@@ -271,11 +271,11 @@ impl State {
         let table = self.shared(kind);
         let used = |share| table.used(agent, kind, share);
         let capacity = kind.capacity();
-        let with = |used: Amount| Amount {
+        let with = |used: Volume| Volume {
             bytes: used.bytes.saturating_add(bytes),
             ..used
         };
-        let too_much = |whose: &str, used: Amount, part: Amount| {
+        let too_much = |whose: &str, used: Volume, part: Volume| {
             let what = if used.items > part.items {
                 format!("{} of {}", used.items, part.items)
             } else {

@@ -2,7 +2,7 @@
 
 use agentry_core::commit::{Handled, Outcome, Step, TimerSetting};
 use agentry_core::rows::{EventId, EventKind, EventRef, EventState, InboxState};
-use agentry_core::state::usage::{Amount, Kind, Share};
+use agentry_core::state::usage::{Kind, Share, Volume};
 use agentry_core::{Authenticity, Commit, Standing};
 use serde_json::json;
 
@@ -60,7 +60,7 @@ fn a_timer_uses_the_share_of_who_set_it_until_it_fires() {
     for (id, items) in [(1, 2), (2, 1), (3, 0)] {
         let bytes = items * bytes;
         let used = stage.state.used(AGENT, Kind::Timer, Share::All(None));
-        assert_eq!(used, Amount { items, bytes });
+        assert_eq!(used, Volume { items, bytes });
         let fired = Outcome {
             behaviour: Some("one".to_owned()),
             ..Outcome::nothing(EventRef::Event(EventId(id)), 0, 9_000)

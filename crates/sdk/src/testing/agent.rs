@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use agentry_core::AgentId;
-use agentry_core::state::due::Turn;
 use serde_json::{Map, Value};
 
 use super::{ATTEMPTS, Party};
@@ -119,8 +118,6 @@ pub(super) struct Instance {
 #[derive(Debug)]
 pub(super) struct Hosted {
     pub(super) id: AgentId,
-    /// The sender whose turn it is.
-    pub(super) turn: Turn,
     pub(super) party: Party,
     pub(super) agent: Agent,
     /// Made again at a restart.
@@ -133,7 +130,6 @@ impl Hosted {
     pub(super) fn new(id: AgentId, party: Party, agent: Agent) -> Self {
         Self {
             id,
-            turn: Turn::default(),
             party,
             instances: agent.build(),
             agent,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use agentry_core::commit::{Handled, Outcome};
 use agentry_core::delivery::DeliveryData;
 use agentry_core::rows::{EventKind, EventRef, InboxState, ReceiptState};
+use agentry_core::state::due::Turn;
 use agentry_core::state::row;
 use agentry_core::{Commit, OutboxId, TaskId};
 use agentry_protocol::command::Ack;
@@ -27,16 +28,20 @@ impl Simulation {
     /// Does one step of a hosted agent that is due now. Returns whether there was one.
     pub(super) async fn step(&mut self, host: usize) -> bool {
         self.limit_tasks(host);
-        let (now, far) = (self.now_ms, BlockHeight(u64::MAX));
-        let Some(hosted) = self.hosts.get_mut(host) else {
+        let Some(agent) = self.hosts.get(host).map(|host| host.id) else {
             return false;
         };
-        let due = self.store.due(hosted.id, now, far, &mut hosted.turn, 1);
+        let (far, all) = (BlockHeight(u64::MAX), usize::MAX);
+        let due = self
+            .store
+            .due(agent, self.now_ms, far, &mut Turn::default(), all);
+        // The chain's order, whoever the senders are: faults that delay an agent must not change it.
+        let first = due.messages.iter().min_by_key(|message| message.seq);
         if let Some(event) = due.events.first() {
             self.handle_event(host, &event.row).await;
         } else if let Some(overdue) = due.overdue.first() {
             self.chase(overdue.outbox);
-        } else if let Some(message) = due.messages.first() {
+        } else if let Some(message) = first {
             self.handle_message(host, message).await;
         } else {
             return self.work(host).await;

@@ -8,7 +8,7 @@ use agentry_core::Standing;
 use agentry_core::cause::Cause;
 use agentry_core::rows::AgentId;
 use agentry_core::state::table::{Archive, ArchiveError, Ends, Row, Shares};
-use agentry_core::state::usage::{Amount, Kind, Share};
+use agentry_core::state::usage::{Kind, Share, Volume};
 use rusqlite::{Connection, Params, ToSql, params_from_iter};
 
 use super::columns::{Cell, Columns};
@@ -272,7 +272,7 @@ impl<R: Stored> Archive<R> for Rows<R> {
 }
 
 impl<R> Shares for Rows<R> {
-    fn used(&self, agent: AgentId, kind: Kind, share: &Share) -> Result<Amount, ArchiveError> {
+    fn used(&self, agent: AgentId, kind: Kind, share: &Share) -> Result<Volume, ArchiveError> {
         Ok(usage::used(&self.db.lock(), agent, kind, share)?)
     }
 
@@ -291,7 +291,7 @@ impl<R> Shares for Rows<R> {
         agent: AgentId,
         kind: Kind,
         share: &Share,
-        amount: Amount,
+        amount: Volume,
     ) -> Result<(), ArchiveError> {
         Ok(usage::set(&self.db.lock(), agent, kind, share, amount)?)
     }

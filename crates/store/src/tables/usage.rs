@@ -3,7 +3,7 @@
 use agentry_core::Standing;
 use agentry_core::cause::{Cause, OWN};
 use agentry_core::rows::AgentId;
-use agentry_core::state::usage::{Amount, Kind, Share};
+use agentry_core::state::usage::{Kind, Share, Volume};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::StoreError;
@@ -24,7 +24,7 @@ pub(super) fn used(
     agent: AgentId,
     kind: Kind,
     share: &Share,
-) -> Result<Amount, StoreError> {
+) -> Result<Volume, StoreError> {
     let (standing, sender) = columns(share);
     let found = db
         .prepare_cached(
@@ -32,7 +32,7 @@ pub(super) fn used(
              WHERE agent = ?1 AND kind = ?2 AND standing = ?3 AND sender = ?4",
         )?
         .query_row(params![agent.0, kind.as_str(), standing, sender], |row| {
-            Ok(Amount {
+            Ok(Volume {
                 items: natural(row, 0)?,
                 bytes: natural(row, 1)?,
             })
@@ -68,7 +68,7 @@ pub(super) fn set(
     agent: AgentId,
     kind: Kind,
     share: &Share,
-    amount: Amount,
+    amount: Volume,
 ) -> Result<(), StoreError> {
     let (standing, sender) = columns(share);
     if amount.items == 0 {

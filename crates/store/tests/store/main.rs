@@ -5,6 +5,7 @@
 mod claims;
 mod damage;
 mod law;
+mod log;
 mod operate;
 mod queues;
 mod refusal;

@@ -17,7 +17,7 @@ use crate::Standing;
 use crate::cause::Cause;
 use crate::rows::AgentId;
 use crate::state::Unwritten;
-use crate::state::usage::{Amount, Kind, Share, Used, shares};
+use crate::state::usage::{Kind, Share, Used, Volume, shares};
 
 /// The ends of a range of entries, both in the same index.
 pub type Ends<I> = (Bound<I>, Bound<I>);
@@ -73,7 +73,7 @@ pub trait Shares {
     ///
     /// # Errors
     /// The archive cannot be read.
-    fn used(&self, agent: AgentId, kind: Kind, share: &Share) -> Result<Amount, ArchiveError>;
+    fn used(&self, agent: AgentId, kind: Kind, share: &Share) -> Result<Volume, ArchiveError>;
 
     /// The senders of a standing who use most, at most `limit`, each with its bytes: the one with
     /// most bytes first; of several, the first by address.
@@ -97,7 +97,7 @@ pub trait Shares {
         agent: AgentId,
         kind: Kind,
         share: &Share,
-        amount: Amount,
+        amount: Volume,
     ) -> Result<(), ArchiveError>;
 }
 
@@ -140,7 +140,7 @@ pub(super) struct Archived<R: Row> {
     entries: RefCell<BTreeMap<R::Index, R::Key>>,
     /// The indexes of open rows.
     open: RefCell<BTreeMap<R::Index, R::Key>>,
-    shares: RefCell<Remembered<ShareKey, Amount>>,
+    shares: RefCell<Remembered<ShareKey, Volume>>,
     /// About how many bytes were read and changed since the table forgot its rows last.
     bytes: Cell<usize>,
     /// Whether the archive has no row, if that is known.
@@ -290,8 +290,8 @@ impl<R: Row> Archived<R> {
         let (used, uses) = (uses(before.as_deref()), uses(row.as_deref()));
         if used != uses {
             used.iter()
-                .for_each(|used| self.count(used, Amount::subtract));
-            uses.iter().for_each(|used| self.count(used, Amount::add));
+                .for_each(|used| self.count(used, Volume::subtract));
+            uses.iter().for_each(|used| self.count(used, Volume::add));
         }
         self.count_bytes(row.as_deref());
         let mut entries = self.entries.borrow_mut();
@@ -315,13 +315,13 @@ impl<R: Row> Archived<R> {
         before
     }
 
-    pub(super) fn used(&self, share: &ShareKey) -> Amount {
+    pub(super) fn used(&self, share: &ShareKey) -> Volume {
         if let Some(known) = self.shares.borrow().known.get(share) {
             return *known;
         }
         let (agent, kind, of) = share;
         let Some(amount) = self.check(self.archive.used(*agent, *kind, of)) else {
-            return Amount::default();
+            return Volume::default();
         };
         let mut shares = self.shares.borrow_mut();
         shares.known.insert(share.clone(), amount);
@@ -339,7 +339,7 @@ impl<R: Row> Archived<R> {
             }
             _ => None,
         });
-        let changed: BTreeMap<Cause, Amount> = changed.collect();
+        let changed: BTreeMap<Cause, Volume> = changed.collect();
         let limit = changed.len().saturating_add(1);
         let stored = self.check(self.archive.most(agent, kind, standing, limit))?;
         let stored = stored
@@ -353,7 +353,7 @@ impl<R: Row> Archived<R> {
     }
 
     /// Changes the shares that something belongs to.
-    fn count(&self, used: &Used, change: impl Fn(&mut Amount, u64)) {
+    fn count(&self, used: &Used, change: impl Fn(&mut Volume, u64)) {
         for share in shares(&used.cause) {
             let key = (used.agent, used.kind, share);
             let before = self.used(&key);

@@ -80,13 +80,13 @@ impl Archive<Item> for Items {
 }
 
 impl Shares for Items {
-    fn used(&self, _: AgentId, _: Kind, share: &Share) -> Result<Amount, ArchiveError> {
+    fn used(&self, _: AgentId, _: Kind, share: &Share) -> Result<Volume, ArchiveError> {
         let items = self.0.lock().unwrap();
         let of_share = items.iter().filter(|(cause, _)| match share {
             Share::One(one) => one == *cause,
             Share::All(standing) => cause.standing() == *standing,
         });
-        let mut amount = Amount::default();
+        let mut amount = Volume::default();
         of_share.for_each(|(_, bytes)| amount.add(*bytes));
         Ok(amount)
     }
@@ -104,7 +104,7 @@ impl Shares for Items {
         Ok(items)
     }
 
-    fn set_used(&self, _: AgentId, _: Kind, _: &Share, _: Amount) -> Result<(), ArchiveError> {
+    fn set_used(&self, _: AgentId, _: Kind, _: &Share, _: Volume) -> Result<(), ArchiveError> {
         Ok(())
     }
 }
