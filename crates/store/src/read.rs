@@ -108,7 +108,8 @@ pub fn unmined(db: &Reader, before: u64) -> Result<Unmined, StoreError> {
     // SQLite takes the other columns from the row with the minimum.
     db.one(
         "SELECT count(*), min(accepted_at), reason FROM outbox
-         WHERE state = 'accepted' AND (accepted_at < ?1 OR reason IS NOT NULL)",
+         WHERE state IN ('prepared', 'accepted') AND state = 'accepted'
+           AND (accepted_at < ?1 OR reason IS NOT NULL)",
         params![integer(before)],
         |row| {
             Ok(Unmined {
@@ -190,7 +191,7 @@ pub fn last_outbox(db: &Reader) -> Result<OutboxId, StoreError> {
 pub fn open_transactions(db: &Reader) -> Result<Vec<OpenTransaction>, StoreError> {
     db.all(
         &format!(
-            "SELECT {OPEN_COLUMNS} FROM outbox WHERE state IN ('prepared', 'accepted') ORDER BY id"
+            "SELECT {OPEN_COLUMNS} FROM outbox WHERE state IN ('prepared', 'accepted') ORDER BY +id"
         ),
         [],
         open_row,
@@ -249,9 +250,11 @@ pub fn last_mined_nonce(
 ) -> Result<Option<Nonce>, StoreError> {
     db.one(
         "SELECT max(nonce) FROM (
-             SELECT nonce FROM outbox WHERE agent = ?1 AND state IN ('mined', 'final')
-             UNION ALL SELECT nonce FROM sighting WHERE agent = ?1 AND height IS NOT NULL)
-         WHERE nonce >= ?2 AND nonce < ?2 + ?3",
+             SELECT max(nonce) AS nonce FROM outbox
+             WHERE agent = ?1 AND state IN ('mined', 'final') AND nonce >= ?2 AND nonce < ?2 + ?3
+             UNION ALL
+             SELECT max(nonce) FROM sighting
+             WHERE agent = ?1 AND height IS NOT NULL AND nonce >= ?2 AND nonce < ?2 + ?3)",
         params![agent.0, integer(counter.get()), COUNTER_LAG],
         |row| Ok(optional_natural(row, 0)?.map(Nonce::new)),
     )
@@ -310,3 +313,6 @@ pub fn counts(db: &Reader) -> Result<Counts, StoreError> {
         waiting_for_budget: all("outbox WHERE state = 'queued' AND held = 1")?,
     })
 }
+
+#[cfg(test)]
+mod tests;

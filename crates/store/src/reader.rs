@@ -17,6 +17,13 @@ pub struct Snapshot<'a> {
     _transaction: Transaction<'a>,
 }
 
+#[cfg(test)]
+thread_local! {
+    /// The statements that this thread has prepared.
+    pub(super) static PREPARED: std::cell::RefCell<std::collections::BTreeSet<String>> =
+        std::cell::RefCell::default();
+}
+
 impl Reader {
     /// Makes the following queries read the same state of the store.
     ///
@@ -77,6 +84,8 @@ impl Reader {
 
     /// A statement, from the connection's cache if it was prepared before.
     pub(super) fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, StoreError> {
+        #[cfg(test)]
+        PREPARED.with_borrow_mut(|prepared| prepared.insert(sql.to_owned()));
         Ok(self.0.prepare_cached(sql)?)
     }
 }

@@ -171,13 +171,13 @@ CREATE TABLE outbox (
 ) STRICT;
 CREATE UNIQUE INDEX outbox_digest   ON outbox (digest)     WHERE digest IS NOT NULL;
 CREATE INDEX        outbox_hash     ON outbox (hash)       WHERE hash IS NOT NULL;
-CREATE INDEX        outbox_queued   ON outbox (id)         WHERE state = 'queued' AND held = 0;
 CREATE INDEX        outbox_turn     ON outbox (agent, id)  WHERE state = 'queued' AND held = 0;
 CREATE INDEX        outbox_held     ON outbox (agent, standing, sender, id)
     WHERE state = 'queued' AND held = 1;
 CREATE INDEX        outbox_expiry   ON outbox (expires_at)
     WHERE state = 'queued' AND expires_at IS NOT NULL;
 CREATE INDEX        outbox_open     ON outbox (agent)      WHERE state IN ('prepared', 'accepted');
+CREATE INDEX        outbox_nonce    ON outbox (agent, nonce) WHERE state IN ('mined', 'final');
 CREATE INDEX        outbox_mined    ON outbox (height)     WHERE state = 'mined';
 CREATE INDEX        outbox_final    ON outbox (height)     WHERE state = 'final';
 CREATE INDEX        outbox_since    ON outbox (since)

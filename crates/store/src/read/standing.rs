@@ -25,19 +25,24 @@ pub fn standing(db: &Reader, agent: AgentId) -> Result<(QueueCounts, TaskCounts)
     };
     let queue = QueueCounts {
         inbox: count("inbox WHERE agent = ?1 AND state = 'waiting'")?,
-        outbox: count("outbox WHERE agent = ?1 AND state = 'queued'")?.saturating_add(count(
-            "outbox WHERE agent = ?1 AND state IN ('prepared', 'accepted')",
-        )?),
+        // Each condition is that of an index.
+        outbox: count("outbox WHERE agent = ?1 AND state = 'queued' AND held = 0")?
+            .saturating_add(count(
+                "outbox WHERE agent = ?1 AND state = 'queued' AND held = 1",
+            )?)
+            .saturating_add(count(
+                "outbox WHERE agent = ?1 AND state IN ('prepared', 'accepted')",
+            )?),
         dead: count("inbox WHERE agent = ?1 AND state = 'dead'")?
             .saturating_add(count("event WHERE agent = ?1 AND state = 'dead'")?),
     };
     // The index holds the open tasks of all agents, which are few.
     let tasks = TaskCounts {
         submitted: count(
-            "task WHERE agent = ?1 AND state = 'submitted' AND state IN ('submitted', 'working')",
+            "task WHERE +agent = ?1 AND state = 'submitted' AND state IN ('submitted', 'working')",
         )?,
         working: count(
-            "task WHERE agent = ?1 AND state = 'working' AND state IN ('submitted', 'working')",
+            "task WHERE +agent = ?1 AND state = 'working' AND state IN ('submitted', 'working')",
         )?,
     };
     Ok((queue, tasks))

@@ -1,0 +1,86 @@
+//! The queries of the runtime cost what they find, however much the store holds.
+
+use agentry_core::commit::{QueueTarget, Selection};
+use agentry_core::rows::{EventId, InboxId, OutboxId, TaskId};
+use agentry_protocol::{Nonce, TransactionHash};
+
+use super::*;
+use crate::reader::PREPARED;
+use crate::schema;
+
+/// What may be read as a whole: the indexes of open rows, and tables that stay small or that a start
+/// reads into memory.
+const SMALL: [&str; 11] = [
+    "inbox_waiting",
+    "event_due",
+    "outbox_open",
+    "outbox_turn",
+    "outbox_held",
+    "receipt_due",
+    "task_open",
+    "SCAN (subquery",
+    "SCAN agent",
+    "SCAN card",
+    "SCAN spending",
+];
+
+fn run_each_query(db: &Reader) -> Result<(), StoreError> {
+    let (agent, hash) = (AgentId(1), TransactionHash::of(b"any"));
+    let address = Address::from_chain("ait1any").unwrap();
+    identity(db)?;
+    noted_time(db)?;
+    mempool_shown(db)?;
+    unmined(db, 1)?;
+    agents(db)?;
+    question(db, agent, hash)?;
+    last_outbox(db)?;
+    open_transactions(db)?;
+    open_transaction(db, OutboxId(1))?;
+    body(db, OutboxId(1))?;
+    last_mined_nonce(db, agent, Nonce::new(1))?;
+    gaps(db, BlockHeight(1))?;
+    for one_each in [false, true] {
+        queued(db, &QueueTurn::default(), one_each, &[], 9)?;
+    }
+    spending(db, 1)?;
+    spent(db, agent, 1)?;
+    spenders(db, agent, 1, 9)?;
+    holding(db)?;
+    held(db, agent)?;
+    has_lapsed(db, 1)?;
+    standing(db, agent)?;
+    task(db, TaskId(1))?;
+    message_at(db, InboxId(1))?;
+    waiting_message(db, 1)?;
+    waiting_transaction(db, 1)?;
+    origin_of(db, agent, hash)?;
+    cards(db)?;
+    card(db, &address)?;
+    renewal(db, agent)?;
+    announcement(db, EventId(1))?;
+    surveyed(db)?;
+    let selection = Selection::default();
+    dead_letters(db, &QueueTarget::Matching(selection), InboxId(1), 9)?;
+    Ok(())
+}
+
+#[test]
+fn no_query_reads_a_table_that_grows_as_a_whole() {
+    let db = Reader(schema::in_memory().unwrap());
+    db.0.execute_batch(
+        "INSERT INTO agent (id, address, name, start_height) VALUES (1, 'ait1any', 'a', 0)",
+    )
+    .unwrap();
+    run_each_query(&db).unwrap();
+    let prepared = PREPARED.take();
+    assert!(prepared.len() > 35, "{}", prepared.len());
+    for sql in prepared {
+        let mut plan = db.0.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let mut steps = plan.raw_query();
+        while let Some(step) = steps.next().unwrap() {
+            let step: String = step.get(3).unwrap();
+            let is_small = SMALL.iter().any(|small| step.contains(small));
+            assert!(!step.starts_with("SCAN") || is_small, "{step}: {sql}");
+        }
+    }
+}
