@@ -11,7 +11,7 @@
 //! | `guard` | hardening of the process |
 //! | `interrupt` | signals that end a command |
 //! | `init` | running as the first process of a container |
-//! | [`agent`], [`bench`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`tx`], [`wallet`] | one group of commands each |
+//! | [`agent`], [`mod@bench`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`tx`], [`wallet`] | one group of commands each |
 //!
 //! A binary with its own behaviours:
 //! ```no_run
