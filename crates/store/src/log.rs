@@ -59,8 +59,8 @@ pub(super) trait Log: Debug + Send {
     /// The log cannot be read, a record in it is damaged, or it has a later format.
     fn read(&self, after: Position, bytes: usize) -> Result<Vec<Record>, StoreError>;
 
-    /// Deletes the records up to a place: the tables have them. The place of the next record does
-    /// not change.
+    /// Deletes the records up to a place, now or later: the tables have them. The place of the next
+    /// record does not change.
     ///
     /// # Errors
     /// The log cannot be written.

@@ -62,14 +62,14 @@ fn a_read_returns_one_record_at_least_and_about_as_many_bytes_as_were_asked_for(
 }
 
 #[test]
-fn what_was_cut_is_gone_and_its_places_are_not_used_again() {
+fn the_places_of_what_was_cut_are_not_used_again() {
     over_each(|open| {
         let mut log = open();
         for reason in ["a", "b", "c"] {
             log.append(&[&halt(reason)]).unwrap();
         }
         log.cut(Position(2)).unwrap();
-        let left = log.read(Position(0), usize::MAX).unwrap();
+        let left = log.read(Position(2), usize::MAX).unwrap();
         assert_eq!(left.len(), 1);
         assert_eq!(left[0].at, Position(3));
         assert_eq!(open().append(&[&halt("d")]).unwrap(), Position(4));
