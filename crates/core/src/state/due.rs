@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::State;
 use super::row::inbox::{Index, Lane};
 use super::row::{Event, Message, Outgoing, Task, event, outbox};
+use super::table::{Row, Table};
 use crate::rows::{AgentId, EventId, InboxId, InboxState, OutboxId, Overdue, TaskId};
 
 /// The most senders that are examined in one pull, so that a pull costs little however many senders
@@ -162,9 +163,11 @@ impl State {
         // not stop them.
         pull.lane(Lane::Urgent, turn, limit.div_ceil(2));
         pull.lane(Lane::Verified, turn, limit);
-        if !turn.unverified_paused {
-            pull.lane(Lane::Unverified, turn, limit.div_ceil(2));
+        if turn.unverified_paused {
+            let [.., of_unverified] = &mut turn.rounds;
+            *of_unverified = Round::Done;
         }
+        pull.lane(Lane::Unverified, turn, limit.div_ceil(2));
         pull.events(limit);
         pull.overdue(limit);
         let mut due = pull.due;
@@ -213,34 +216,32 @@ impl State {
     /// each agent for which anything waits, however much waits and however many other agents there
     /// are.
     pub fn agents_due(&self, now: u64) -> Vec<AgentId> {
-        let mut agents = Vec::new();
-        let first = |agent: AgentId| AgentId(agent.0.saturating_add(1));
-        let mut next = AgentId(i64::MIN);
         // A pull finds out whether the due times and the rates of senders allow a message now.
-        let from =
-            |agent| Index::Waiting(agent, Lane::Urgent, None, 0, i64::MIN, InboxId(i64::MIN));
-        let to = Index::Waiting(LAST, Lane::Unverified, None, 0, i64::MIN, InboxId(i64::MIN));
-        while let Some(Index::Waiting(agent, ..)) = self.inbox.first_entry(from(next)..to.clone()) {
-            agents.push(agent);
-            next = first(agent);
-        }
-        next = AgentId(i64::MIN);
-        let from = |agent| event::Index::Waiting(agent, 0, EventId(i64::MIN));
-        while let Some(event::Index::Waiting(agent, at, _)) =
-            self.events.first_entry(from(next)..from(LAST))
-        {
-            agents.extend((at <= now).then_some(agent));
-            next = first(agent);
-        }
-        next = AgentId(i64::MIN);
-        let from = |agent| (agent, 0, OutboxId(i64::MIN));
-        while let Some((agent, at, _)) = self.receipts.first_entry(from(next)..from(LAST)) {
-            agents.extend((at <= now).then_some(agent));
-            next = first(agent);
-        }
-        agents.sort_unstable();
-        agents.dedup();
-        agents
+        let messages = of_each_agent(
+            &self.inbox,
+            |agent| Index::Waiting(agent, Lane::Urgent, None, 0, i64::MIN, InboxId(i64::MIN)),
+            |entry| match entry {
+                Index::Waiting(agent, ..) => Some((agent, 0)),
+                _ => None,
+            },
+        );
+        let events = of_each_agent(
+            &self.events,
+            |agent| event::Index::Waiting(agent, 0, EventId(i64::MIN)),
+            |entry| match entry {
+                event::Index::Waiting(agent, at, _) => Some((agent, at)),
+                _ => None,
+            },
+        );
+        let receipts = of_each_agent(
+            &self.receipts,
+            |agent| (agent, 0, OutboxId(i64::MIN)),
+            |(agent, at, _)| Some((agent, at)),
+        );
+        let waiting = messages.chain(events).chain(receipts);
+        let due = waiting.filter(|(_, at)| *at <= now);
+        let agents: BTreeSet<AgentId> = due.map(|(agent, _)| agent).collect();
+        agents.into_iter().collect()
     }
 
     /// The state of an agent's behaviours.
@@ -265,8 +266,23 @@ impl State {
     }
 }
 
-/// An agent after all others.
-const LAST: AgentId = AgentId(i64::MAX);
+/// Each agent with an entry in an index of open rows, and the time in its first entry. `from` is
+/// before all entries of an agent, and `read` reads an entry of the index.
+fn of_each_agent<R: Row>(
+    table: &Table<R>,
+    from: impl Fn(AgentId) -> R::Index,
+    read: impl Fn(R::Index) -> Option<(AgentId, u64)>,
+) -> impl Iterator<Item = (AgentId, u64)> {
+    /// An agent after all others.
+    const LAST: AgentId = AgentId(i64::MAX);
+    let mut next = AgentId(i64::MIN);
+    std::iter::from_fn(move || {
+        let (entry, _) = table.entries(from(next)..from(LAST)).next()?;
+        let (agent, at) = read(entry)?;
+        next = AgentId(agent.0.saturating_add(1));
+        Some((agent, at))
+    })
+}
 
 impl Pull<'_> {
     /// Adds the due messages of a lane. Its turns continue after the last sender, and advance.
@@ -330,8 +346,10 @@ impl Pull<'_> {
         };
         let behind = at(after.cloned(), (u64::MAX, i64::MAX, i64::MAX));
         let ends = (Bound::Excluded(behind), Bound::Unbounded);
-        match self.state.inbox.first_entry(ends)? {
-            Index::Waiting(agent, of, sender, ..) if (agent, of) == (self.agent, lane) => sender,
+        match self.state.inbox.entries(ends).next()? {
+            (Index::Waiting(agent, of, sender, ..), _) if (agent, of) == (self.agent, lane) => {
+                sender
+            }
             _ => None,
         }
     }
@@ -344,27 +362,23 @@ impl Pull<'_> {
         doubted: &Range<u64>,
         limit: usize,
     ) -> Vec<Arc<Message>> {
+        let (agent, state) = (self.agent, self.state);
         let at = |due_at, seq, id| {
             let sender = Some(sender.clone());
-            Index::Waiting(self.agent, lane, sender, due_at, seq, InboxId(id))
+            Index::Waiting(agent, lane, sender, due_at, seq, InboxId(id))
         };
-        let to = at(u64::MAX, i64::MAX, i64::MAX);
-        let mut from = Bound::Included(at(0, i64::MIN, i64::MIN));
+        let waiting = at(0, i64::MIN, i64::MIN)..=at(u64::MAX, i64::MAX, i64::MAX);
         let mut found = Vec::new();
-        while found.len() < limit
-            && let Some(entry) = self
-                .state
-                .inbox
-                .first_entry((from.clone(), Bound::Included(to.clone())))
-            && let Index::Waiting(_, _, _, due_at, _, id) = entry
-        {
+        for (entry, id) in state.inbox.entries(waiting) {
+            let Index::Waiting(_, _, _, due_at, ..) = entry else {
+                break;
+            };
             if due_at > self.now {
                 self.due.later(due_at);
                 break;
             }
-            from = Bound::Excluded(entry);
             // A row that cannot be read is an error of the query.
-            let Some(message) = self.state.inbox.get(&id) else {
+            let Some(message) = state.inbox.get(&id) else {
                 continue;
             };
             if message.height.is_some_and(|height| height > self.through) {
@@ -378,24 +392,25 @@ impl Pull<'_> {
                 }
                 None => found.push(message),
             }
+            if found.len() == limit {
+                break;
+            }
         }
         found
     }
 
     fn events(&mut self, limit: usize) {
-        let at = |at, id| event::Index::Waiting(self.agent, at, EventId(id));
-        let state = self.state;
-        let mut from = Bound::Included(at(0, i64::MIN));
-        let to = Bound::Included(at(u64::MAX, i64::MAX));
-        while self.due.events.len() < limit
-            && let Some(entry) = state.events.first_entry((from.clone(), to.clone()))
-            && let event::Index::Waiting(_, due_at, id) = entry
-        {
+        let (agent, state) = (self.agent, self.state);
+        let at = |at, id| event::Index::Waiting(agent, at, EventId(id));
+        let all = at(0, i64::MIN)..=at(u64::MAX, i64::MAX);
+        for (entry, id) in state.events.entries(all).take(limit) {
+            let event::Index::Waiting(_, due_at, _) = entry else {
+                break;
+            };
             if due_at > self.now {
                 self.due.later(due_at);
                 break;
             }
-            from = Bound::Excluded(entry);
             let Some(row) = state.events.get(&id) else {
                 continue;
             };
@@ -412,16 +427,13 @@ impl Pull<'_> {
     /// arrived and waits for its turn is left out, because the answer may acknowledge it.
     fn overdue(&mut self, limit: usize) {
         let (agent, state) = (self.agent, self.state);
-        let mut from = Bound::Included((agent, 0, OutboxId(i64::MIN)));
-        let to = Bound::Included((agent, u64::MAX, OutboxId(i64::MAX)));
-        while self.due.overdue.len() < limit
-            && let Some((_, due_at, id)) = state.receipts.first_entry((from, to))
-        {
+        let at = |at, id| (agent, at, OutboxId(id));
+        let all = at(0, i64::MIN)..=at(u64::MAX, i64::MAX);
+        for ((_, due_at, id), _) in state.receipts.entries(all) {
             if due_at > self.now {
                 self.due.later(due_at);
                 break;
             }
-            from = Bound::Excluded((agent, due_at, id));
             let (Some(receipt), Some(sent)) = (state.receipts.get(&id), state.outbox.get(&id))
             else {
                 continue;
@@ -432,6 +444,9 @@ impl Pull<'_> {
                     resends_left: receipt.resends_left,
                     draft: sent.draft(),
                 });
+            }
+            if self.due.overdue.len() == limit {
+                break;
             }
         }
     }

@@ -34,27 +34,23 @@ impl State {
     pub fn waiting_tasks(&self, now: u64, limit: usize) -> Vec<WaitingTasks> {
         let mut waiting = Vec::new();
         let mut from = Bound::Unbounded;
-        while let Some(Index::Waiting(lane, ..)) =
-            self.tasks.first_entry((from.clone(), Bound::Unbounded))
+        while let Some((Index::Waiting(lane, ..), _)) =
+            self.tasks.entries((from, Bound::Unbounded)).next()
         {
-            let end = Index::Waiting(lane.clone(), u64::MAX, TaskId(i64::MAX));
+            let place = |at, id| Index::Waiting(lane.clone(), at, TaskId(id));
             let (mut due, mut next_at) = (Vec::new(), None);
-            from = Bound::Included(Index::Waiting(lane.clone(), 0, TaskId(i64::MIN)));
-            while due.len() < limit
-                && let Some(entry) = self
-                    .tasks
-                    .first_entry((from.clone(), Bound::Included(end.clone())))
-                && let Index::Waiting(_, at, id) = entry
-            {
-                if at > now {
-                    next_at = Some(at);
-                    break;
+            let of_lane = place(0, i64::MIN)..=place(u64::MAX, i64::MAX);
+            from = Bound::Excluded(of_lane.end().clone());
+            for (entry, id) in self.tasks.entries(of_lane).take(limit) {
+                match entry {
+                    Index::Waiting(_, at, _) if at > now => {
+                        next_at = Some(at);
+                        break;
+                    }
+                    _ => due.push(id),
                 }
-                due.push(id);
-                from = Bound::Excluded(entry);
             }
             waiting.push(WaitingTasks { lane, due, next_at });
-            from = Bound::Excluded(end);
         }
         waiting
     }
@@ -62,21 +58,21 @@ impl State {
     /// The deadlines of the waiting tasks at `now`; at most `limit` that have passed.
     pub fn deadlines(&self, now: u64, limit: usize) -> Deadlines {
         let mut deadlines = Deadlines::default();
-        let mut from = Bound::Included(Index::Deadline(0, TaskId(i64::MIN)));
-        let to = Bound::Included(Index::Deadline(u64::MAX, TaskId(i64::MAX)));
-        while deadlines.missed.len() < limit
-            && let Some(entry) = self.tasks.first_entry((from, to.clone()))
-            && let Index::Deadline(at, id) = entry
-        {
-            if at > now {
-                deadlines.next = Some(at);
-                break;
+        let place = |at, id| Index::Deadline(at, TaskId(id));
+        let all = place(0, i64::MIN)..=place(u64::MAX, i64::MAX);
+        for (entry, id) in self.tasks.entries(all).take(limit) {
+            match entry {
+                Index::Deadline(at, _) if at > now => {
+                    deadlines.next = Some(at);
+                    break;
+                }
+                _ => {
+                    let task = self.tasks.get(&id);
+                    deadlines
+                        .missed
+                        .extend(task.map(|task| (id, task.attempts)));
+                }
             }
-            let task = self.tasks.get(&id);
-            deadlines
-                .missed
-                .extend(task.map(|task| (id, task.attempts)));
-            from = Bound::Excluded(entry);
         }
         deadlines
     }

@@ -126,10 +126,8 @@ impl State {
         hash: TransactionHash,
         digest: Option<MessageDigest>,
     ) -> (Vec<OutboxId>, Option<OutboxId>) {
-        let with = |id| outbox::Index::Hash(hash, OutboxId(id));
         let by_hash = self
-            .outbox
-            .range(with(i64::MIN)..=with(i64::MAX))
+            .with_hash(hash)
             .filter(|row| row.agent == agent)
             .map(|row| row.id)
             .collect();

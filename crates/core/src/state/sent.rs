@@ -41,7 +41,7 @@ const REBUILT_WITHIN_MS: u64 = 10 * 60 * 1000;
 
 impl State {
     /// The transactions with this hash.
-    fn with_hash(&self, hash: TransactionHash) -> impl Iterator<Item = Arc<Outgoing>> {
+    pub(super) fn with_hash(&self, hash: TransactionHash) -> impl Iterator<Item = Arc<Outgoing>> {
         let at = |id| outbox::Index::Hash(hash, OutboxId(id));
         self.outbox.range(at(i64::MIN)..=at(i64::MAX))
     }
@@ -81,10 +81,8 @@ impl State {
             .inbox
             .range(arrived(InboxId(i64::MIN))..arrived(answer));
         let due = |at, id| event::Index::Waiting(agent, at, EventId(id));
-        let due = self
-            .events
-            .first_entry(due(0, i64::MIN)..=due(now, i64::MAX));
-        before.next().is_some() || due.is_some()
+        let mut due = self.events.entries(due(0, i64::MIN)..=due(now, i64::MAX));
+        before.next().is_some() || due.next().is_some()
     }
 
     /// What a behaviour is told about a message that it sent, given by the message's first

@@ -131,30 +131,30 @@ impl<R: Row> Table<R> {
         let ends = ends(&entries);
         match &self.place {
             Place::Memory(memory) => Box::new(memory.range(ends)),
+            // What cannot be read is an error of the query, and the others go on.
             Place::Archive(archived) if is_open::<R>(&ends) => {
-                let mut ends = ends;
-                Box::new(std::iter::from_fn(move || {
-                    loop {
-                        let (entry, key) = archived.first_open(ends.clone())?;
-                        ends.0 = Bound::Excluded(entry);
-                        // What cannot be read is an error of the query, and the others go on.
-                        if let Some(row) = archived.get(&key) {
-                            return Some(row);
-                        }
-                    }
-                }))
+                let rows = self.entries(ends);
+                Box::new(rows.filter_map(|(_, key)| archived.get(&key)))
             }
             Place::Archive(archived) => Box::new(Pages::new(archived, ends)),
         }
     }
 
-    /// The first entry in a range of an index of open rows. No row is read for it.
-    pub fn first_entry(&self, entries: impl RangeBounds<R::Index>) -> Option<R::Index> {
-        let ends = ends(&entries);
-        match &self.place {
-            Place::Memory(memory) => first(&memory.index, ends).map(|(entry, _)| entry),
-            Place::Archive(archived) => archived.first_open(ends).map(|(entry, _)| entry),
-        }
+    /// The entries in a range of an index of open rows, in order, each with its row's key. No row is
+    /// read for them, and each costs a seek when it is asked for.
+    pub fn entries(
+        &self,
+        entries: impl RangeBounds<R::Index>,
+    ) -> impl Iterator<Item = (R::Index, R::Key)> {
+        let mut ends = ends(&entries);
+        std::iter::from_fn(move || {
+            let (entry, key) = match &self.place {
+                Place::Memory(memory) => first(&memory.index, &ends),
+                Place::Archive(archived) => archived.first_open(&ends),
+            }?;
+            ends.0 = Bound::Excluded(entry.clone());
+            Some((entry, key))
+        })
     }
 
     /// The last row in a range of an index.
@@ -342,10 +342,12 @@ fn is_open<R: Row>((from, to): &Ends<R::Index>) -> bool {
 }
 
 /// The first entry in a range, and its row's key.
-fn first<I: Clone + Ord, K: Clone>(index: &BTreeMap<I, K>, ends: Ends<I>) -> Option<(I, K)> {
+fn first<I: Clone + Ord, K: Clone>(index: &BTreeMap<I, K>, ends: &Ends<I>) -> Option<(I, K)> {
     // A range that ends before it begins would panic.
-    let mut found = (!is_empty_range(&ends)).then(|| index.range(ends))?;
-    let (entry, key) = found.next()?;
+    if is_empty_range(ends) {
+        return None;
+    }
+    let (entry, key) = index.range((ends.0.as_ref(), ends.1.as_ref())).next()?;
     Some((entry.clone(), key.clone()))
 }
 

@@ -213,7 +213,7 @@ impl<R: Row> Archived<R> {
     }
 
     /// The first entry in a range of an index of open rows, and its row's key.
-    pub(super) fn first_open(&self, ends: Ends<R::Index>) -> Option<(R::Index, R::Key)> {
+    pub(super) fn first_open(&self, ends: &Ends<R::Index>) -> Option<(R::Index, R::Key)> {
         first(&self.open.borrow(), ends)
     }
 
