@@ -265,11 +265,8 @@ impl Work {
 
     fn state(&self, behaviour: &str) -> State {
         let memory = self.memory.as_ref();
-        State::new(
-            memory
-                .and_then(|memory| memory.get(behaviour).cloned())
-                .unwrap_or_default(),
-        )
+        let of_one = memory.and_then(|memory| memory.get(behaviour));
+        State::new(of_one.cloned().unwrap_or_default())
     }
 
     /// The wallet's public keys.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use agentry_core::nonce::Sequential;
 use agentry_core::rows::{Charge, Draft, Prepared, QueuedDraft};
 use agentry_core::{AgentId, Commit, OutboxId};
-use agentry_protocol::{Address, Nonce, Number, Transaction};
+use agentry_protocol::{Address, Nonce};
 use agentry_store::{StoreError, read};
 use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
 
@@ -246,15 +246,8 @@ impl Work {
         for one in drafts {
             paid.push((one.nonce, one.charge));
             if let Some(hosted) = &hosted {
-                transactions.push(Transaction {
-                    from: hosted.address.clone(),
-                    to: one.draft.recipient,
-                    amount: Number::from(one.draft.amount),
-                    fee: Number::from(one.draft.fee),
-                    nonce: Number::from(one.nonce),
-                    payload: one.draft.payload,
-                    chain_id: self.settings.chain_id.clone(),
-                });
+                let (from, chain_id) = (hosted.address.clone(), self.settings.chain_id.clone());
+                transactions.push(one.draft.transaction(from, chain_id, one.nonce));
             }
         }
         let sign = Sign {
