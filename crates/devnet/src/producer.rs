@@ -3,7 +3,7 @@
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use agentry_protocol::{BlockHash, BlockHeight, block_hash, isoformat};
+use agentry_protocol::{BlockHash, BlockHeight};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
@@ -147,20 +147,8 @@ impl Making<'_> {
             count += 1;
             bytes += pending.size();
         }
-        let height = BlockHeight(self.height);
         let hashes = rows.iter().map(|row| row.hash.as_str());
-        let hash = block_hash(&chain.id, height, &head.hash, &isoformat(self.now), hashes);
-        let tx_count = rows.len() as u64;
-        let block = BlockRow {
-            height: self.height,
-            hash: hash.to_string(),
-            parent_hash: head.hash.clone(),
-            proposer: config.proposer_id.clone(),
-            timestamp: self.now.to_owned(),
-            tx_count,
-            state_root: None,
-            metadata: None,
-        };
+        let (block, hash) = BlockRow::after(head, &chain.id, &config.proposer_id, self.now, hashes);
         blocks::insert(&transaction, self.chain_id, &block)?;
         let held_back = if faults.get("late-rows").is_some() {
             rows
@@ -173,9 +161,9 @@ impl Making<'_> {
         transaction.commit().doing("committing a block")?;
         Ok(Filled {
             block: MinedBlock {
-                height,
+                height: BlockHeight(block.height),
                 hash,
-                tx_count,
+                tx_count: block.tx_count,
             },
             leaving,
             held_back,

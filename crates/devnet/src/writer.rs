@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use agentry_protocol::{BlockHeight, ChainId, StoredTransaction, block_hash, isoformat};
+use agentry_protocol::{BlockHeight, ChainId, StoredTransaction};
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::chain::blocks::{self, BlockRow, TransactionRow};
@@ -150,17 +150,8 @@ fn insert(
         blocks::insert_row(db, id.as_str(), &row)?;
         hashes.push(row.hash);
     }
-    let all = hashes.iter().map(String::as_str);
-    let block = BlockRow {
-        height,
-        hash: block_hash(id, BlockHeight(height), &parent.hash, &isoformat(&now), all).to_string(),
-        parent_hash: parent.hash.clone(),
-        proposer: parent.proposer.clone(),
-        timestamp: now,
-        tx_count: hashes.len() as u64,
-        state_root: None,
-        metadata: None,
-    };
+    let hashes = hashes.iter().map(String::as_str);
+    let (block, _) = BlockRow::after(parent, id, &parent.proposer, &now, hashes);
     blocks::insert(db, id.as_str(), &block)?;
     Ok(block)
 }

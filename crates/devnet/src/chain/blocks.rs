@@ -1,5 +1,6 @@
 //! Blocks and their transaction rows.
 
+use agentry_protocol::{BlockHash, BlockHeight, ChainId, block_hash, isoformat};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::error::{ChainError, Doing as _};
@@ -16,6 +17,33 @@ pub(crate) struct BlockRow {
     pub(crate) tx_count: u64,
     pub(crate) state_root: Option<String>,
     pub(crate) metadata: Option<String>,
+}
+
+impl BlockRow {
+    /// The block after `parent`, made at `now` (as the database writes it), with the transactions that
+    /// have these hashes; and its hash.
+    pub(crate) fn after<'a>(
+        parent: &Self,
+        chain: &ChainId,
+        proposer: &str,
+        now: &str,
+        hashes: impl ExactSizeIterator<Item = &'a str>,
+    ) -> (Self, BlockHash) {
+        let (height, tx_count) = (parent.height + 1, hashes.len() as u64);
+        let (above, time) = (BlockHeight(height), isoformat(now));
+        let hash = block_hash(chain, above, &parent.hash, &time, hashes);
+        let row = Self {
+            height,
+            hash: hash.to_string(),
+            parent_hash: parent.hash.clone(),
+            proposer: proposer.to_owned(),
+            timestamp: now.to_owned(),
+            tx_count,
+            state_root: None,
+            metadata: None,
+        };
+        (row, hash)
+    }
 }
 
 const BLOCK: &str =
