@@ -4,7 +4,7 @@
 //! | module | the log is kept |
 //! |---|---|
 //! | `local` | in the table `log` of the store's file |
-//! | `memory` | in memory, for tests: it can lose what it was not asked to keep |
+//! | `memory` | in memory, for tests |
 
 mod local;
 #[cfg(test)]

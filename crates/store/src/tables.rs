@@ -259,8 +259,8 @@ impl Tables {
         self.state.query(query).map_err(unboxed)
     }
 
-    /// Runs something in one transaction of SQLite. After an error, the state is made anew from the
-    /// log before it is used.
+    /// Runs something in one transaction of SQLite. After an error, the state is read from the tables
+    /// and the log again before it is used.
     fn transaction<T>(
         &mut self,
         run: impl FnOnce(&mut Self) -> Result<T, StoreError>,

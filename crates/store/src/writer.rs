@@ -284,7 +284,7 @@ impl Work {
 
     /// Writes the tables. If the system refuses, it is tried again later.
     fn write(&mut self) {
-        if self.behind_since.is_none() && !self.tables.is_behind() {
+        if !self.tables.is_behind() {
             return;
         }
         if let Err(error) = self.tables.write() {

@@ -16,6 +16,13 @@ fn halted(path: &Path) -> Option<String> {
     read::identity(&reader).unwrap().halted
 }
 
+/// How many records the log of a store holds.
+fn records(path: &Path) -> i64 {
+    let db = Connection::open(path).unwrap();
+    db.query_row("SELECT count(*) FROM log", [], |row| row.get(0))
+        .unwrap()
+}
+
 /// What a process leaves that is killed after its last commit, and before the tables have it.
 async fn killed(store: &Store, folder: &Path) -> PathBuf {
     let left = folder.join("left.db");
@@ -30,11 +37,7 @@ async fn killed(store: &Store, folder: &Path) -> PathBuf {
             }
         });
         copied.await.unwrap();
-        let db = Connection::open(&left).unwrap();
-        let records: i64 = db
-            .query_row("SELECT count(*) FROM log", [], |row| row.get(0))
-            .unwrap();
-        if records > 0 {
+        if records(&left) > 0 {
             return left;
         }
         store.commit(Commit::Resume).await.unwrap();
@@ -62,11 +65,7 @@ async fn what_a_killed_process_committed_is_read_without_a_runtime() {
     assert!(wanted.is_some());
     assert_eq!(halted(&left), wanted);
     // The tables have it now, and the log is empty.
-    let db = Connection::open(&left).unwrap();
-    let records: i64 = db
-        .query_row("SELECT count(*) FROM log", [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(records, 0);
+    assert_eq!(records(&left), 0);
 }
 
 #[tokio::test]
