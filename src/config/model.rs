@@ -245,11 +245,11 @@ pub struct AgentConfig {
     /// Its name, unique: that of `[[agent]]`, or `fleet/wallet`.
     pub name: String,
     /// Its wallet's name.
-    pub wallet: String,
+    pub wallet: Arc<str>,
     /// The keys that it shares with fleets, inherited from `[defaults]`.
-    pub common: CommonConfig,
+    pub common: Arc<CommonConfig>,
     /// Its behaviours, in this order; instance names are unique.
-    pub behaviours: Vec<BehaviourInstance>,
+    pub behaviours: Arc<[BehaviourInstance]>,
 }
 
 /// Every wallet of a folder or a vault, as agents with the same behaviours.
@@ -262,9 +262,9 @@ pub struct FleetConfig {
     /// A file that holds their password.
     pub password_file: Option<PathBuf>,
     /// The keys of each agent, inherited from `[defaults]`.
-    pub common: CommonConfig,
+    pub common: Arc<CommonConfig>,
     /// The behaviours of each agent, in this order.
-    pub behaviours: Vec<BehaviourInstance>,
+    pub behaviours: Arc<[BehaviourInstance]>,
 }
 
 /// Where a fleet's wallets are.
@@ -291,9 +291,9 @@ impl FleetConfig {
     pub fn agent(&self, wallet: &str) -> AgentConfig {
         AgentConfig {
             name: format!("{}/{wallet}", self.name),
-            wallet: wallet.to_owned(),
-            common: self.common,
-            behaviours: self.behaviours.clone(),
+            wallet: wallet.into(),
+            common: Arc::clone(&self.common),
+            behaviours: Arc::clone(&self.behaviours),
         }
     }
 }

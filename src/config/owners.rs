@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -47,9 +48,9 @@ impl Check<'_> {
             if let (Some(name), Some(wallet), Some(common)) = (owner.name, wallet, common) {
                 agents.push(AgentConfig {
                     name,
-                    wallet,
-                    common,
-                    behaviours,
+                    wallet: wallet.into(),
+                    common: Arc::new(common),
+                    behaviours: behaviours.into(),
                 });
             }
         }
@@ -118,8 +119,8 @@ impl Check<'_> {
                     name,
                     wallets: place,
                     password_file: password_file.or_else(|| wallets.password_file.clone()),
-                    common,
-                    behaviours,
+                    common: Arc::new(common),
+                    behaviours: behaviours.into(),
                 });
             }
         }

@@ -63,13 +63,7 @@ fn the_built_in_configuration_is_valid() {
     let agents: Vec<_> = config
         .agents
         .iter()
-        .map(|agent| {
-            (
-                agent.name.as_str(),
-                agent.wallet.as_str(),
-                agent.behaviours.len(),
-            )
-        })
+        .map(|agent| (agent.name.as_str(), &*agent.wallet, agent.behaviours.len()))
         .collect();
     assert_eq!(
         agents,

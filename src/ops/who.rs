@@ -263,7 +263,7 @@ fn local(text: &str, config: &Config) -> Result<Option<Local>, WhoError> {
             let what = format!("wallet {text}");
             let mut wallet = Local::of_wallet(what, Ok(wallet));
             // The store knows the address of a hosted agent even if its file does not state it.
-            let of_agent = config.agents.iter().find(|agent| agent.wallet == text);
+            let of_agent = config.agents.iter().find(|agent| *agent.wallet == *text);
             if let (None, Some(agent)) = (&wallet.address, of_agent)
                 && let [address] = remembered(&agent.name, config)?.as_slice()
             {

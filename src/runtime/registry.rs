@@ -1,6 +1,8 @@
 //! The agent registry: the hosted wallets.
 
-use std::collections::HashMap;
+use std::borrow::Borrow;
+use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use agentry_chain::Interest;
@@ -37,25 +39,59 @@ pub struct AgentRegistry(Arc<RwLock<Arc<Tables>>>);
 #[derive(Debug, Default)]
 struct Tables {
     by_id: HashMap<AgentId, Arc<Hosted>>,
-    by_address: HashMap<Box<str>, Arc<Hosted>>,
-    by_name: HashMap<Box<str>, Arc<Hosted>>,
+    by_address: HashSet<ByAddress>,
+    by_name: HashSet<ByName>,
     /// The addresses of the wallets that were hosted earlier in this run of the runtime.
     removed: HashMap<AgentId, Address>,
 }
+
+/// A wallet that is found by a text of its own, which is not stored a second time.
+macro_rules! found_by {
+    ($name:ident, $text:expr) => {
+        #[derive(Debug)]
+        struct $name(Arc<Hosted>);
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                let text: fn(&Hosted) -> &str = $text;
+                text(&self.0)
+            }
+        }
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                let (one, other): (&str, &str) = (self.borrow(), other.borrow());
+                one == other
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                let text: &str = self.borrow();
+                text.hash(state);
+            }
+        }
+    };
+}
+
+found_by!(ByAddress, |hosted| hosted.address.as_str());
+found_by!(ByName, |hosted| &hosted.config.name);
 
 impl Tables {
     fn new(hosted: impl IntoIterator<Item = Arc<Hosted>>) -> Self {
         let mut tables = Self::default();
         for hosted in hosted {
-            tables
-                .by_address
-                .insert(hosted.address.as_str().into(), Arc::clone(&hosted));
-            tables
-                .by_name
-                .insert(hosted.config.name.as_str().into(), Arc::clone(&hosted));
+            tables.by_address.insert(ByAddress(Arc::clone(&hosted)));
+            tables.by_name.insert(ByName(Arc::clone(&hosted)));
             tables.by_id.insert(hosted.id, hosted);
         }
         tables
+    }
+
+    fn at(&self, address: &str) -> Option<&Arc<Hosted>> {
+        self.by_address.get(address).map(|found| &found.0)
     }
 }
 
@@ -98,14 +134,14 @@ impl AgentRegistry {
 
     /// The wallet at an address.
     pub fn at(&self, address: &str) -> Option<Arc<Hosted>> {
-        self.tables().by_address.get(address).cloned()
+        self.tables().at(address).cloned()
     }
 
     /// Whether an address is a hosted wallet's, either as configured or, if its key is known, in
     /// the other form.
     pub fn hosts(&self, address: &Address, key: Option<PublicKey>) -> bool {
         let tables = self.tables();
-        let has = |address: &Address| tables.by_address.contains_key(address.as_str());
+        let has = |address: &Address| tables.at(address.as_str()).is_some();
         has(address)
             || key
                 .filter(|key| address.matches(key))
@@ -114,7 +150,8 @@ impl AgentRegistry {
 
     /// The wallet of the agent with this name.
     pub fn named(&self, name: &str) -> Option<Arc<Hosted>> {
-        self.tables().by_name.get(name).cloned()
+        let tables = self.tables();
+        tables.by_name.get(name).map(|found| Arc::clone(&found.0))
     }
 
     /// The wallet that an operator names: by an agent's name, an address, or a wallet's name.
@@ -123,7 +160,7 @@ impl AgentRegistry {
             self.tables()
                 .by_id
                 .values()
-                .find(|hosted| hosted.config.wallet == who)
+                .find(|hosted| *hosted.config.wallet == *who)
                 .cloned()
         })
     }
@@ -158,7 +195,7 @@ impl Interest for AgentRegistry {
             return true;
         }
         let tables = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        tables.by_address.contains_key(to) || tables.by_address.contains_key(from)
+        tables.at(to).is_some() || tables.at(from).is_some()
     }
 }
 

@@ -123,14 +123,14 @@ pub enum SignError {
 pub enum LockedWallet {
     /// A keystore file, and its password.
     File(Wallet, Arc<Password>),
-    /// An entry of a vault, by its name. The vault's password was checked; its seeds are sealed.
-    Vault(Arc<OpenVault>, String),
+    /// An entry of a vault. The vault's password was checked; its seeds are sealed.
+    Vault(Arc<OpenVault>),
 }
 
 /// A wallet's place in the keyring: locked until it is used for the first time.
 #[derive(Debug)]
 pub struct Slot {
-    wallet: String,
+    wallet: Arc<str>,
     address: Address,
     locked: LockedWallet,
     key: Mutex<Option<Arc<Unlocked>>>,
@@ -265,7 +265,7 @@ impl Keyring {
 
 impl Slot {
     /// A wallet at its address, locked.
-    pub fn new(wallet: String, address: Address, locked: LockedWallet) -> Self {
+    pub fn new(wallet: Arc<str>, address: Address, locked: LockedWallet) -> Self {
         Self {
             wallet,
             address,
@@ -293,12 +293,12 @@ impl Slot {
             return Ok(Arc::clone(key));
         }
         let failed = |source| SignError::Locked {
-            wallet: self.wallet.clone(),
+            wallet: self.wallet.to_string(),
             source,
         };
         let seed = match &self.locked {
             LockedWallet::File(wallet, password) => wallet.unlock(password).map_err(failed)?.seed,
-            LockedWallet::Vault(vault, name) => vault.seed(name).map_err(failed)?,
+            LockedWallet::Vault(vault) => vault.seed(&self.wallet).map_err(failed)?,
         };
         let unlocked = Arc::new(Unlocked {
             signing: SigningKey::from_seed(&seed),
@@ -306,7 +306,7 @@ impl Slot {
         });
         if !self.address.matches(&unlocked.signing.public_key()) {
             return Err(SignError::WrongKey {
-                wallet: self.wallet.clone(),
+                wallet: self.wallet.to_string(),
                 address: self.address.to_string(),
             });
         }
@@ -393,7 +393,7 @@ mod tests {
         let wallet = store.find("one").unwrap();
         let keyring = Keyring::new("ait-devnet".parse().unwrap());
         let locked = LockedWallet::File(wallet, Arc::new(password));
-        let slot = Slot::new("one".to_owned(), address(1), locked);
+        let slot = Slot::new("one".into(), address(1), locked);
         keyring.put(AgentId(1), Arc::new(slot));
         keyring
     }

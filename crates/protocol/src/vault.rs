@@ -18,6 +18,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::address::Address;
 use crate::crypto::{self, DerivedKey, NONCE, NoRandom, SEALED, TAG};
@@ -53,13 +54,13 @@ pub struct Vault {
     check_nonce: [u8; NONCE],
     check_tag: [u8; TAG],
     entries: Vec<VaultEntry>,
-    by_name: HashMap<String, usize>,
+    by_name: HashMap<Arc<str>, u32>,
 }
 
 /// One wallet of a vault, locked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct VaultEntry {
-    name: String,
+    name: Arc<str>,
     address: Address,
     public_key: PublicKey,
     nonce: [u8; NONCE],
@@ -172,7 +173,7 @@ impl Vault {
             let sealed =
                 crypto::seal(&key, &nonce, associated.as_bytes(), &seed).ok_or(VaultError::Seal)?;
             vault.add(VaultEntry {
-                name,
+                name: name.into(),
                 address,
                 public_key,
                 nonce,
@@ -194,7 +195,8 @@ impl Vault {
 
     /// The wallet with a name.
     pub fn get(&self, name: &str) -> Option<&VaultEntry> {
-        self.entries.get(*self.by_name.get(name)?)
+        let index = *self.by_name.get(name)?;
+        self.entries.get(usize::try_from(index).ok()?)
     }
 
     /// How many wallets there are.
@@ -234,7 +236,7 @@ impl Vault {
         crypto::open(&key.0, &entry.nonce, associated.as_bytes(), &entry.sealed)
             .filter(|seed| seed.public_key() == entry.public_key)
             .ok_or_else(|| VaultError::Altered {
-                name: entry.name.clone(),
+                name: entry.name.to_string(),
             })
     }
 
@@ -243,15 +245,14 @@ impl Vault {
         if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
             return Err(VaultError::Name);
         }
+        let index = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
         if self.entries.len() >= MAX_WALLETS {
             return Err(VaultError::TooMany);
         }
-        if self
-            .by_name
-            .insert(name.clone(), self.entries.len())
-            .is_some()
-        {
-            return Err(VaultError::Twice { name: name.clone() });
+        if self.by_name.insert(Arc::clone(name), index).is_some() {
+            return Err(VaultError::Twice {
+                name: name.to_string(),
+            });
         }
         self.entries.push(entry);
         Ok(())

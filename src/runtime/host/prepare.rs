@@ -79,7 +79,7 @@ pub(super) fn wallets(
 pub(in crate::runtime) fn no_wallet(missing: &HostedAgent) -> HostError {
     HostError::NoWallet {
         agent: missing.agent.name.clone(),
-        wallet: missing.agent.wallet.clone(),
+        wallet: missing.agent.wallet.to_string(),
         place: missing.store.place(),
     }
 }
@@ -144,7 +144,7 @@ fn candidate(
     };
     let info = wallet.info();
     let failed = |source| HostError::Wallet {
-        wallet: agent.agent.wallet.clone(),
+        wallet: agent.agent.wallet.to_string(),
         source,
     };
     let locked = if let Some(locked) = wallet.vault() {
@@ -158,7 +158,7 @@ fn candidate(
                 vault
             }
         };
-        LockedWallet::Vault(vault, agent.agent.wallet.clone())
+        LockedWallet::Vault(vault)
     } else {
         let password = passwords.of(agent, &format!("wallet {}", agent.agent.wallet))?;
         LockedWallet::File(wallet.clone(), password)
@@ -170,8 +170,11 @@ fn candidate(
             let unlocked = wallet.unlock(password).map_err(failed)?;
             (unlocked.address, Some(unlocked.seed.public_key()))
         }
-        (None, LockedWallet::Vault(vault, name)) => {
-            let key = vault.seed(name).map_err(failed)?.public_key();
+        (None, LockedWallet::Vault(vault)) => {
+            let key = vault
+                .seed(&agent.agent.wallet)
+                .map_err(failed)?
+                .public_key();
             (Address::from_public_key(&key), Some(key))
         }
     };
@@ -201,7 +204,7 @@ pub(in crate::runtime) fn create_missing(
         .store
         .snapshot_for_new()
         .map_err(|source| HostError::Wallet {
-            wallet: first.agent.wallet.clone(),
+            wallet: first.agent.wallet.to_string(),
             source,
         })?;
     // All of them get one password, which is asked for once.
@@ -212,7 +215,7 @@ pub(in crate::runtime) fn create_missing(
     for agent in missing {
         let name = &agent.agent.wallet;
         let failed = |source| HostError::Wallet {
-            wallet: name.clone(),
+            wallet: name.to_string(),
             source,
         };
         if let Some(path) = &agent.password_file
@@ -235,7 +238,7 @@ pub(in crate::runtime) fn create_missing(
             .add(&wallet, &seed, &address, &password)
             .map_err(failed)?;
         tracing::info!(
-            wallet = name,
+            wallet = &**name,
             address = %address,
             path = %info.path.display(),
             "created a wallet for the embedded node"

@@ -71,7 +71,7 @@ fn wallet_entry(wallet: JsonRef<'_>) -> Result<VaultEntry, Fault> {
         None => Err((field, "is missing or not a string")),
     };
     Ok(VaultEntry {
-        name: text("name")?.to_owned(),
+        name: text("name")?.into(),
         address: text("address")?
             .parse()
             .map_err(|_| ("address", "is not an address"))?,
@@ -117,7 +117,7 @@ pub(super) fn write(vault: &Vault) -> String {
     for (index, entry) in vault.entries.iter().enumerate() {
         out.push_str(if index == 0 { "\n  " } else { ",\n  " });
         let wallet = Json::object([
-            ("name", Json::string(entry.name.as_str())),
+            ("name", Json::string(&*entry.name)),
             ("address", Json::string(entry.address.as_str())),
             ("public_key", Json::string(entry.public_key.to_string())),
             ("nonce", Json::string(hex::encode(entry.nonce))),

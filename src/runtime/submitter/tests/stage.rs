@@ -163,16 +163,16 @@ impl Stage {
                 public_key: Some(key(id).public_key()),
                 config: Arc::new(AgentConfig {
                     name: format!("agent-{id}"),
-                    wallet: format!("agent-{id}"),
-                    common: CommonConfig {
+                    wallet: format!("agent-{id}").into(),
+                    common: Arc::new(CommonConfig {
                         fee: Amount(10),
                         time_limit: Duration::from_secs(1),
                         attempts: 1,
                         per_sender_rate: None,
                         max_wait: Duration::from_secs(1),
                         daily_budget: Amount(*budget),
-                    },
-                    behaviours: Vec::new(),
+                    }),
+                    behaviours: Arc::new([]),
                 }),
             })
         });
