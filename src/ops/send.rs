@@ -9,7 +9,7 @@ pub mod direct;
 use std::time::Duration;
 
 use actix::prelude::*;
-use agentry_core::{Commit, OutboxId};
+use agentry_core::{Commit, OutboxId, State};
 use agentry_protocol::{
     AckRequest, Address, Amount, ChainId, EncryptionKey, Json, MessageId, Payload, Thread,
     TransactionHash,
@@ -22,8 +22,8 @@ use super::{OperationError, Operations};
 use crate::runtime::Shared;
 use crate::runtime::compose::{self, Author, Circumstances, ComposeError};
 use crate::runtime::registry::Hosted;
-use crate::runtime::router::SubmitterLinks;
 use crate::runtime::signer::{PublicKeys, SignError};
+use crate::runtime::submitter::{Outbox, Submit};
 
 /// The message to send.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -147,8 +147,8 @@ pub struct SendLinks {
     pub chain_id: ChainId,
     /// The wallets' public keys.
     pub keys: Recipient<PublicKeys>,
-    /// Allots nonces and signatures, and sends.
-    pub submitter: SubmitterLinks,
+    /// Stores what is to be sent, and sends it.
+    pub outbox: Outbox,
 }
 
 impl Operations {
@@ -192,35 +192,27 @@ pub(super) async fn send(
             plain: true,
         },
     )?;
-    let id = draft.message_id;
-    let mut prepared = links.submitter.prepare(agent, vec![draft]).await;
-    let Some((draft, prepared)) = prepared.pop() else {
-        return Err(took_nothing().into());
-    };
-    let (hash, costs) = (prepared.as_ref().map(|one| one.hash), vec![draft.cost()]);
-    let body = prepared.clone();
-    let commit = Commit::Send {
+    let submit = Submit {
         agent,
-        draft,
-        prepared,
-        at: shared.clock.now_ms(),
+        commit: Commit::Send {
+            agent,
+            draft,
+            prepared: None,
+            at: shared.clock.now_ms(),
+        },
+        waits: false,
+        span: tracing::info_span!("outgoing", agent.name = hosted.config.name),
     };
-    let receipt = shared.store.commit_now(commit).await;
-    let span = tracing::info_span!("outgoing", agent.name = hosted.config.name);
-    links
-        .submitter
-        .hand_over(agent, &receipt, vec![body], costs, &span)
-        .await;
-    let sent = receipt?.sends.into_iter().next();
-    let sent = sent.ok_or_else(took_nothing)?;
+    let receipt = links.outbox.commit(submit).await?;
+    let sent = receipt.sends.into_iter().next();
+    let sent = sent.ok_or_else(|| StoreError::Refused("the store recorded no message".to_owned()));
+    let outbox = sent?.id;
+    // If the request was sent twice, what was stored the first time counts.
+    let row = move |state: &State| state.outbox().get(&outbox);
+    let row = shared.store.query(row).await?;
     Ok(Sent {
-        outbox: sent.id,
-        // If the request was sent twice, the result stored the first time counts.
-        hash: hash.filter(|_| sent.fresh),
-        id: id.filter(|_| sent.fresh),
+        outbox,
+        hash: row.as_ref().and_then(|row| Some(row.signed.as_ref()?.hash)),
+        id: row.and_then(|row| row.message_id),
     })
-}
-
-fn took_nothing() -> StoreError {
-    StoreError::Refused("the store recorded no message".to_owned())
 }

@@ -34,8 +34,9 @@ use agentry_store::{StoreError, read};
 use tracing::Instrument;
 
 use super::registry::{AgentRegistry, Hosted};
-use super::router::{Alarm, Idle, SubmitterLinks};
+use super::router::{Alarm, Idle};
 use super::signer::{OpenSealed, PublicKeys, SignError};
+use super::submitter::Outbox;
 use super::{Shared, reading};
 
 /// How many events of each kind an agent pulls at a time.
@@ -65,8 +66,8 @@ pub struct AgentLinks {
     pub chain_id: ChainId,
     /// The private keys.
     pub signer: SignerLinks,
-    /// Allots nonces and sends the stored transactions.
-    pub submitter: SubmitterLinks,
+    /// Stores what agents do, and sends what it says.
+    pub outbox: Outbox,
 }
 
 /// The actor; see the module documentation.

@@ -17,10 +17,9 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use agentry_chain::{Batch, ChainEvent};
-use agentry_core::commit::{Observation, Receipt, Step};
-use agentry_core::rows::{Draft, Prepared};
+use agentry_core::commit::{Observation, Step};
 use agentry_core::{AgentId, Commit, State};
-use agentry_protocol::{Amount, BlockHeight, ChainId};
+use agentry_protocol::{BlockHeight, ChainId};
 use agentry_store::StoreError;
 use tokio::sync::Notify;
 
@@ -28,7 +27,7 @@ use super::Shared;
 use super::agent::{Agent, AgentLinks};
 use super::classify::classify;
 use super::kill::{self, Point};
-use super::submitter::{Allot, ChainNews, Stored};
+use super::submitter::ChainNews;
 
 /// How often the router looks for sleeping agents that have something due. Code that makes
 /// something due wakes its agent; this covers a lost wake-up, and a machine that was suspended.
@@ -90,69 +89,6 @@ impl Message for WakeAgents {
     type Result = ();
 }
 
-/// What the router tells the submitter, and what agents ask of the submitter.
-#[derive(Clone, Debug)]
-pub struct SubmitterLinks {
-    /// New blocks of the chain.
-    pub news: Recipient<ChainNews>,
-    /// A request for nonces and signatures for an outcome's drafts.
-    pub allot: Recipient<Allot>,
-    /// The outcome is stored.
-    pub stored: Recipient<Stored>,
-}
-
-impl SubmitterLinks {
-    /// Asks for nonces and signatures for drafts that can get them immediately.
-    pub async fn prepare(
-        &self,
-        agent: AgentId,
-        drafts: Vec<Draft>,
-    ) -> Vec<(Draft, Option<Prepared>)> {
-        if drafts.is_empty() {
-            return Vec::new();
-        }
-        let count = drafts.len();
-        let allot = Allot {
-            agent,
-            drafts: drafts.clone(),
-        };
-        let prepared = match self.allot.send(allot).await {
-            Ok(prepared) if prepared.len() == count => prepared,
-            // A draft without a nonce is queued, and the submitter finds it in the queue.
-            Ok(_) | Err(_) => vec![None; count],
-        };
-        drafts.into_iter().zip(prepared).collect()
-    }
-
-    /// Tells the submitter which of its allotted transactions were stored.
-    pub async fn hand_over(
-        &self,
-        agent: AgentId,
-        committed: &Result<Receipt, StoreError>,
-        bodies: Vec<Option<Prepared>>,
-        costs: Vec<Amount>,
-        span: &tracing::Span,
-    ) {
-        if bodies.is_empty() {
-            return;
-        }
-        let receipt = committed.as_ref().ok();
-        let stored = Stored {
-            agent,
-            rows: receipt.map_or_else(Vec::new, |receipt| receipt.sends.clone()),
-            bodies,
-            costs,
-            recharged: receipt.map_or_else(Vec::new, |receipt| receipt.recharged.clone()),
-            reopened: receipt.map_or_else(Vec::new, |receipt| receipt.reopened.clone()),
-            span: span.clone(),
-        };
-        // A request: the submitter must learn whether allotted nonces are in use or free again.
-        if self.stored.send(stored).await.is_err() {
-            tracing::debug!("the submitter has ended; it reads the store when it restarts");
-        }
-    }
-}
-
 /// The rules of the chain that the router applies.
 #[derive(Clone, Debug)]
 pub struct ChainRules {
@@ -169,6 +105,7 @@ pub struct ChainRules {
 pub struct InboxRouter {
     shared: Shared,
     agents: AgentLinks,
+    submitter: Recipient<ChainNews>,
     rules: ChainRules,
     arbiters: Vec<ArbiterHandle>,
     next_arbiter: usize,
@@ -177,16 +114,19 @@ pub struct InboxRouter {
 }
 
 impl InboxRouter {
-    /// A router for these wallets, whose agents run on these arbiters.
+    /// A router for these wallets, whose agents run on these arbiters. It tells the submitter what
+    /// the chain shows.
     pub fn new(
         shared: Shared,
         agents: AgentLinks,
+        submitter: Recipient<ChainNews>,
         rules: ChainRules,
         arbiters: Vec<ArbiterHandle>,
     ) -> Self {
         Self {
             shared,
             agents,
+            submitter,
             rules,
             arbiters,
             next_arbiter: 0,
@@ -314,7 +254,7 @@ impl Handler<Route> for InboxRouter {
         let shared = self.shared.clone();
         let registry = self.agents.registry.clone();
         let rules = self.rules.clone();
-        let submitter = self.agents.submitter.news.clone();
+        let submitter = self.submitter.clone();
         let keys = self.agents.signer.keys.clone();
         let work = async move {
             let read_through = route.batch.read_through.as_ref().map(|head| head.height);

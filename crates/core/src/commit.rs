@@ -289,6 +289,23 @@ pub enum Commit {
 }
 
 impl Commit {
+    /// The drafts that it adds to the outbox, each with its signed bytes, if there are any yet.
+    pub fn sends_mut(&mut self) -> Vec<(&Draft, &mut Option<Prepared>)> {
+        match self {
+            Self::Outcome(outcome) => {
+                let sends = outcome.sends.iter_mut();
+                sends.map(|(draft, prepared)| (&*draft, prepared)).collect()
+            }
+            Self::Send {
+                draft, prepared, ..
+            }
+            | Self::Resend {
+                draft, prepared, ..
+            } => vec![(draft, prepared)],
+            _ => Vec::new(),
+        }
+    }
+
     /// The time of the commit by the runtime's own clock; `None` for commits that do not carry it.
     pub const fn runtime_time(&self) -> Option<u64> {
         match self {

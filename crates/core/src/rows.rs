@@ -506,29 +506,3 @@ pub struct OpenTransaction {
     /// What a budget has paid for it; `None` if it was signed before budgets existed.
     pub charge: Option<Charge>,
 }
-
-/// A draft that waits for a budget.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldDraft {
-    /// Its row id.
-    pub id: OutboxId,
-    /// The agent that sends it.
-    pub agent: AgentId,
-    /// The amount that it transfers, in AIT.
-    pub amount: Amount,
-    /// The fee that it pays, in AIT.
-    pub fee: Amount,
-    /// Who caused it.
-    pub cause: Cause,
-}
-
-/// A draft that waits for its nonce.
-#[derive(Clone, Debug)]
-pub struct QueuedDraft {
-    /// Its row id.
-    pub id: OutboxId,
-    /// The agent that sends it.
-    pub agent: AgentId,
-    /// Its content.
-    pub draft: Draft,
-}

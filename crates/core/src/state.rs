@@ -12,11 +12,13 @@
 //! | `observe`, `sightings`, `claims`, `cards` | what was seen on the chain |
 //! | `outcome`, `events`, `tasks` | what behaviours did |
 //! | `outgoing`, `spending`, `receipts` | what is sent |
-//! | [`due`], [`lanes`], [`sent`] | what is to be done next, tasks included; what was sent |
+//! | [`due`], [`lanes`] | what is to be done next, tasks included |
+//! | [`drafts`], [`sent`] | what is to be sent next; what was sent |
 //! | `operate` | what operators do, and what the passing of time does |
 
 mod cards;
 mod claims;
+pub mod drafts;
 pub mod due;
 mod events;
 pub mod lanes;

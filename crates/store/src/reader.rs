@@ -77,11 +77,6 @@ impl Reader {
         Ok(self.prepare(sql)?.query_row(params, row)?)
     }
 
-    /// Whether a query has a row.
-    pub(super) fn exists(&self, sql: &str, params: impl Params) -> Result<bool, StoreError> {
-        Ok(self.prepare(sql)?.exists(params)?)
-    }
-
     /// A statement, from the connection's cache if it was prepared before.
     pub(super) fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, StoreError> {
         #[cfg(test)]

@@ -16,8 +16,8 @@ const APPLICATION_ID: i64 = 0x6167_7472;
 /// of one needs a new [`VERSION`], and once a version is released, a way to read its stores.
 const SCHEMA: &str = include_str!("schema.sql");
 
-/// The version that this binary reads and writes. Versions 1 to 10 were never released.
-const VERSION: i64 = 11;
+/// The version that this binary reads and writes. Versions 1 to 11 were never released.
+const VERSION: i64 = 12;
 
 /// The size to which the write-ahead log is cut after a checkpoint, in bytes: what SQLite lets it
 /// grow to between two checkpoints.

@@ -171,12 +171,8 @@ CREATE TABLE outbox (
 ) STRICT;
 CREATE UNIQUE INDEX outbox_digest   ON outbox (digest)     WHERE digest IS NOT NULL;
 CREATE INDEX        outbox_hash     ON outbox (hash)       WHERE hash IS NOT NULL;
-CREATE INDEX        outbox_turn     ON outbox (agent, id)  WHERE state = 'queued' AND held = 0;
-CREATE INDEX        outbox_held     ON outbox (agent, standing, sender, id)
-    WHERE state = 'queued' AND held = 1;
-CREATE INDEX        outbox_expiry   ON outbox (expires_at)
-    WHERE state = 'queued' AND expires_at IS NOT NULL;
-CREATE INDEX        outbox_open     ON outbox (agent)      WHERE state IN ('prepared', 'accepted');
+CREATE INDEX        outbox_open     ON outbox (agent, state, held)
+    WHERE state IN ('queued', 'prepared', 'accepted');
 CREATE INDEX        outbox_nonce    ON outbox (agent, nonce) WHERE state IN ('mined', 'final');
 CREATE INDEX        outbox_mined    ON outbox (height)     WHERE state = 'mined';
 CREATE INDEX        outbox_final    ON outbox (height)     WHERE state = 'final';
@@ -304,6 +300,7 @@ CREATE TABLE sighting (
 ) STRICT;
 CREATE INDEX sighting_hash    ON sighting (agent, hash);
 CREATE INDEX sighting_height  ON sighting (height);
+CREATE INDEX sighting_nonce   ON sighting (agent, nonce) WHERE height IS NOT NULL AND nonce IS NOT NULL;
 CREATE INDEX sighting_seen    ON sighting (seen_at);
 CREATE INDEX sighting_message ON sighting (agent, message_id) WHERE message_id IS NOT NULL;
 CREATE INDEX sighting_claim   ON sighting (agent, recipient, kind, height, id) WHERE mark IS NOT NULL;

@@ -256,7 +256,12 @@ impl Tables {
     /// The state cannot be that of the log, or an archive cannot be read.
     pub(super) fn query<T>(&mut self, query: impl FnOnce(&State) -> T) -> Result<T, StoreError> {
         self.refresh()?;
-        self.state.query(query).map_err(unboxed)
+        let found = self.state.query(query).map_err(unboxed);
+        // It may have read rows.
+        if !self.is_behind() {
+            self.state.trim();
+        }
+        found
     }
 
     /// Runs something in one transaction of SQLite. After an error, the state is read from the tables

@@ -20,6 +20,7 @@ use crate::runtime::compose::{self, Author, Circumstances};
 use crate::runtime::directory::Registration;
 use crate::runtime::registry::Hosted;
 use crate::runtime::runner::Runner;
+use crate::runtime::submitter::Submit;
 
 impl Work {
     /// Shows an event to the behaviour that it belongs to.
@@ -176,9 +177,8 @@ impl Work {
                 return self.fail(hosted, subject, "", Vec::new(), &error).await;
             }
         };
-        let sends = self.links.submitter.prepare(self.id, vec![draft]).await;
         let outcome = Outcome {
-            sends,
+            sends: vec![(draft, None)],
             again_at: Some(registration.next_renewal(now)),
             ..Outcome::nothing(EventRef::Event(due.id), due.attempts, now)
         };
@@ -208,25 +208,20 @@ impl Work {
         }
         let mut draft = overdue.draft;
         draft.origin = format!("resend/{}/{}", overdue.outbox, overdue.resends_left);
-        let mut prepared = self.links.submitter.prepare(self.id, vec![draft]).await;
-        let Some((draft, prepared)) = prepared.pop() else {
-            return Ok(());
-        };
-        let (bodies, costs) = (vec![prepared.clone()], vec![draft.cost()]);
-        let resend = Commit::Resend {
-            outbox: overdue.outbox,
-            resends_left: overdue.resends_left,
-            draft,
-            prepared,
-            at: now,
-        };
         let span = tracing::info_span!("resend", outbox.row = %overdue.outbox);
-        let committed = self.shared.store.commit(resend).await;
-        self.links
-            .submitter
-            .hand_over(self.id, &committed, bodies, costs, &span)
-            .await;
-        if !committed?.stale {
+        let resend = Submit {
+            agent: self.id,
+            commit: Commit::Resend {
+                outbox: overdue.outbox,
+                resends_left: overdue.resends_left,
+                draft,
+                prepared: None,
+                at: now,
+            },
+            waits: true,
+            span: span.clone(),
+        };
+        if !self.links.outbox.commit(resend).await?.stale {
             self.shared.metrics.resent();
             span.in_scope(|| {
                 tracing::info!("the message was not acknowledged in time; resending it");

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentry_core::commit::{Handled, Outcome, Receipt};
-use agentry_core::rows::{Draft, DueMessage, EventKind, EventRef, Prepared};
+use agentry_core::rows::{Draft, DueMessage, EventKind, EventRef};
 use agentry_core::state::row;
 use agentry_core::{Cause, Commit};
-use agentry_protocol::{Address, Amount};
+use agentry_protocol::Address;
 use agentry_sdk::durable::{self, Sending};
 use agentry_sdk::{Authenticity, BehaviourError, Effects, Message, Outgoing};
 use agentry_store::StoreError;
@@ -17,8 +17,8 @@ use crate::config::BehaviourInstance;
 use crate::runtime::backoff;
 use crate::runtime::clock::millis;
 use crate::runtime::compose::{self, Author, Circumstances};
-use crate::runtime::kill::{self, Point};
 use crate::runtime::registry::Hosted;
+use crate::runtime::submitter::Submit;
 
 /// How long a sender that has used up its room waits before it is checked again.
 const ROOM_PAUSE: Duration = Duration::from_secs(5);
@@ -110,7 +110,7 @@ impl Work {
                 Err(error) => return Ok(Err(error)),
             }
         }
-        outcome.sends = self.links.submitter.prepare(self.id, drafts).await;
+        outcome.sends = drafts.into_iter().map(|draft| (draft, None)).collect();
         let state = outcome.state.clone();
         let receipt = match self.commit(outcome, span).await {
             Ok(Some(receipt)) => receipt,
@@ -209,25 +209,19 @@ impl Work {
         })
     }
 
-    /// Stores an outcome and hands over what it sends. Does nothing if the outcome is void.
+    /// Stores an outcome, and has sent what it sends. Does nothing if the outcome is void.
     pub(super) async fn commit(
         &self,
         outcome: Outcome,
         span: &tracing::Span,
     ) -> Result<Option<Receipt>, StoreError> {
-        let (bodies, costs): (Vec<Option<Prepared>>, Vec<Amount>) = outcome
-            .sends
-            .iter()
-            .map(|(draft, prepared)| (prepared.clone(), draft.cost()))
-            .unzip();
-        kill::pass(Point::BeforeCommit);
-        let committed = self.shared.store.commit(Commit::Outcome(outcome)).await;
-        kill::pass(Point::AfterCommit);
-        self.links
-            .submitter
-            .hand_over(self.id, &committed, bodies, costs, span)
-            .await;
-        let receipt = committed?;
+        let submit = Submit {
+            agent: self.id,
+            commit: Commit::Outcome(outcome),
+            waits: true,
+            span: span.clone(),
+        };
+        let receipt = self.links.outbox.commit(submit).await?;
         if receipt.stale {
             tracing::info!(
                 "the event was withdrawn or completed meanwhile; this outcome is discarded"

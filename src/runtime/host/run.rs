@@ -35,9 +35,9 @@ use crate::runtime::metrics::Metrics;
 use crate::runtime::rates::Rates;
 use crate::runtime::registry::{AgentRegistry, Hosted};
 use crate::runtime::reload::{ReloadLinks, Reloader};
-use crate::runtime::router::{ChainRules, InboxRouter, SubmitterLinks};
+use crate::runtime::router::{ChainRules, InboxRouter};
 use crate::runtime::signer::{Keyring, Signer, Slot};
-use crate::runtime::submitter::{Connect, Drain, Submitter, SubmitterSettings};
+use crate::runtime::submitter::{Connect, Drain, Outbox, Submitter, SubmitterSettings};
 use crate::runtime::tasks::{self, Pool};
 use crate::runtime::watcher::ChainWatcher;
 use crate::runtime::{Confirmed, Shared};
@@ -317,11 +317,7 @@ async fn host(
     )
     .await?
     .start();
-    let links = SubmitterLinks {
-        news: submitter.clone().recipient(),
-        allot: submitter.clone().recipient(),
-        stored: submitter.clone().recipient(),
-    };
+    let outbox = Outbox::new(store.clone(), submitter.clone().recipient());
     // The rest is quick, and starts threads that only a stop ends.
     beyond_recall.set(true);
     let arbiters: Vec<Arbiter> = (0..cores().min(MAX_ARBITERS))
@@ -336,8 +332,9 @@ async fn host(
                 keys: signer.clone().recipient(),
                 open: signer.clone().recipient(),
             },
-            submitter: links.clone(),
+            outbox: outbox.clone(),
         },
+        submitter.clone().recipient(),
         ChainRules {
             id: config.chain.id.clone(),
             confirmations: config.chain.confirmations,
@@ -384,7 +381,7 @@ async fn host(
             send: SendLinks {
                 chain_id: config.chain.id.clone(),
                 keys: signer.clone().recipient(),
-                submitter: links,
+                outbox,
             },
         },
     })

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use agentry_chain::Account;
 use agentry_core::{AgentId, OutboxId};
 use agentry_protocol::{Address, Amount};
-use agentry_store::read;
 
 use super::Work;
 use super::state::{Open, Phase, State};
@@ -54,7 +53,7 @@ impl Work {
 
     /// Posts the stored bytes of a transaction that the node certainly does not have.
     pub(super) async fn post_again(&self, id: OutboxId) {
-        let body = self.shared.store.read(move |db| read::body(db, id)).await;
+        let body = self.shared.store.query(move |state| state.body(id)).await;
         let mut state = self.state();
         match body {
             Ok(Some(body)) => state.post(id, body),

@@ -1,10 +1,9 @@
 //! The messages that the submitter receives.
 
 use actix::prelude::*;
-use agentry_core::commit::Sent;
-use agentry_core::rows::{Charge, Draft, OpenTransaction, Prepared};
+use agentry_core::rows::{Charge, OpenTransaction};
 use agentry_core::{AgentId, OutboxId};
-use agentry_protocol::{Amount, BlockHeight, Nonce, TransactionHash};
+use agentry_protocol::{BlockHeight, Nonce, TransactionHash};
 
 use crate::runtime::router::WakeAgents;
 
@@ -29,43 +28,6 @@ pub struct ChainNews {
 }
 
 impl Message for ChainNews {
-    type Result = ();
-}
-
-/// Asks for nonces and signatures for these drafts, if they can be had immediately.
-#[derive(Debug)]
-pub struct Allot {
-    /// The row of the sending wallet.
-    pub agent: AgentId,
-    /// The drafts.
-    pub drafts: Vec<Draft>,
-}
-
-impl Message for Allot {
-    /// In the drafts' order; `None` for a draft that has to be queued.
-    type Result = Vec<Option<Prepared>>;
-}
-
-/// The allotted transactions are stored, or are not, because the commit that held them was void.
-#[derive(Debug)]
-pub struct Stored {
-    /// The row of the sending wallet.
-    pub agent: AgentId,
-    /// The rows, in the drafts' order; empty, if nothing was stored.
-    pub rows: Vec<Sent>,
-    /// The signed bytes, in the same order; `None` for drafts that are queued.
-    pub bodies: Vec<Option<Prepared>>,
-    /// The cost of each, amount and fee, in AIT.
-    pub costs: Vec<Amount>,
-    /// The drafts that the chain already shows as sent: budgets have paid for them.
-    pub recharged: Vec<Charge>,
-    /// Those of them that are in no block yet, and are followed.
-    pub reopened: Vec<OpenTransaction>,
-    /// The span of the message that they answer.
-    pub span: tracing::Span,
-}
-
-impl Message for Stored {
     type Result = ();
 }
 

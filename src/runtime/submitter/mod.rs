@@ -22,7 +22,7 @@
 //! | `state` | the transactions that are followed, and those that wait for their POST |
 //! | `money` | charging drafts to budgets |
 //! | [`budget`] | what each wallet may spend in a day |
-//! | `allot` | immediate nonces and signatures, where nothing has to wait |
+//! | `submit` | agents' commits, and immediate signatures where nothing has to wait |
 //! | `mempool` | the source of the node's pending transactions |
 //! | `blocks` | the last check before a transaction is posted again |
 //! | `overdue` | reporting transactions that are accepted and not mined |
@@ -33,7 +33,6 @@
 //! ([`MAX_OPEN`]). Drafts beyond these limits wait in the store as *queued*, without a nonce. So do
 //! drafts that exceed a day's budget; they take no room from others.
 
-mod allot;
 mod blocks;
 pub mod budget;
 mod funds;
@@ -46,6 +45,7 @@ mod post;
 mod round;
 mod sign;
 mod state;
+mod submit;
 #[cfg(test)]
 mod tests;
 
@@ -57,20 +57,23 @@ use std::time::Duration;
 use actix::prelude::*;
 use agentry_chain::{MempoolDb, NodeClient};
 use agentry_core::AgentId;
+use agentry_core::Receipt;
 use agentry_core::nonce::NoncePolicy;
-use agentry_core::rows::{AgentRow, Prepared};
+use agentry_core::rows::AgentRow;
 use agentry_protocol::{Address, BlockHash, ChainId};
 use agentry_store::{StoreError, read};
 use tokio::sync::Notify;
 
 use self::mempool::Mempool;
 use self::money::Money;
+use self::sign::PAGE;
 use self::state::State;
 use super::Shared;
 use super::registry::AgentRegistry;
 use super::signer::Sign;
 
-pub use messages::{Allot, ChainNews, Connect, Drain, LookAtQueue, Resume, Stored};
+pub use messages::{ChainNews, Connect, Drain, LookAtQueue, Resume};
+pub use submit::{Outbox, Submit};
 
 /// The most signed transactions that wait in memory for their POST.
 pub const MAX_JOBS: usize = 1024;
@@ -144,26 +147,18 @@ impl Submitter {
     ) -> Result<Self, StoreError> {
         let now = shared.clock.local_ms();
         let since = budget::first_day(now);
-        let (identity, agents, open, spending, holding, shown) = shared
-            .store
-            .read(move |db| {
-                Ok((
-                    read::identity(db)?,
-                    read::agents(db)?,
-                    read::open_transactions(db)?,
-                    read::spending(db, since)?,
-                    read::holding(db)?,
-                    read::mempool_shown(db)?,
-                ))
-            })
-            .await?;
+        let store = &shared.store;
+        let spending = store.read(move |db| Ok((read::agents(db)?, read::spending(db, since)?)));
+        let (agents, spending) = spending.await?;
+        let known = store.query(|state| (state.facts().clone(), state.agents_held()));
+        let (facts, holding) = known.await?;
         let last_nonce = |row: &AgentRow| Some((row.id, row.last_nonce?));
         let nonces = settings
             .policy
             .manager(agents.iter().filter_map(last_nonce));
         let money = Money::new(registry.clone(), spending, holding, now);
         let mut state = State::new(shared.clone(), nonces, money);
-        if let Some(reason) = identity.halted {
+        if let Some(reason) = facts.halted {
             state.halt(reason);
         }
         if !settings.node_is_known {
@@ -172,8 +167,15 @@ impl Submitter {
         }
         // The previous process may have posted any of them: each is followed as if it had been
         // posted.
-        for transaction in open {
-            state.follow(transaction);
+        let mut last = None;
+        loop {
+            let page = move |state: &agentry_core::State| state.open_transactions(last, PAGE);
+            let open = store.query(page).await?;
+            let Some(one) = open.last() else {
+                break;
+            };
+            last = Some((one.agent, one.id));
+            open.into_iter().for_each(|one| state.follow(one));
         }
         let removed = agents
             .into_iter()
@@ -182,7 +184,7 @@ impl Submitter {
             .collect();
         let (node, db) = (settings.node.clone(), settings.mempool.clone());
         Ok(Self(Rc::new(Work {
-            mempool: Mempool::new(shared.clone(), node, db, shown.as_deref()),
+            mempool: Mempool::new(shared.clone(), node, db, facts.mempool.as_deref()),
             shared,
             registry,
             removed,
@@ -257,20 +259,12 @@ impl Handler<ChainNews> for Submitter {
     }
 }
 
-impl Handler<Allot> for Submitter {
-    type Result = ResponseFuture<Vec<Option<Prepared>>>;
+impl Handler<Submit> for Submitter {
+    type Result = ResponseFuture<Result<Receipt, StoreError>>;
 
-    fn handle(&mut self, allot: Allot, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, submit: Submit, _: &mut Self::Context) -> Self::Result {
         let work = Rc::clone(&self.0);
-        Box::pin(async move { work.allot(allot).await })
-    }
-}
-
-impl Handler<Stored> for Submitter {
-    type Result = ();
-
-    fn handle(&mut self, stored: Stored, _: &mut Self::Context) {
-        self.0.stored(stored);
+        Box::pin(async move { work.submit(submit).await })
     }
 }
 

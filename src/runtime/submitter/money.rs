@@ -1,11 +1,13 @@
 //! Charging drafts to budgets.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentry_core::rows::{Charge, Draft, HeldDraft, Prepared, day_of};
+use agentry_core::rows::{Charge, Draft, day_of};
+use agentry_core::state::row::Outgoing;
 use agentry_core::{AgentId, OutboxId};
-use agentry_protocol::{Amount, MessageDigest};
+use agentry_protocol::Amount;
 use agentry_store::read::Spending;
 
 use super::budget::{Admission, Budget, Cost, Ledger, Short, first_day};
@@ -21,8 +23,8 @@ const REFUND_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Money {
     registry: AgentRegistry,
     pub(super) ledger: Ledger,
-    /// Charges for transactions that are signed and not known to be stored.
-    reserved: HashMap<MessageDigest, Charge>,
+    /// The number of commits under way whose charges the store may not know yet.
+    pub(super) unstored: usize,
     /// The wallets with drafts that wait for a budget.
     pub(super) holding: HashSet<AgentId>,
     /// From when on a budget may suffice for drafts that wait for one.
@@ -36,14 +38,14 @@ impl Money {
     pub(super) fn new(
         registry: AgentRegistry,
         spending: Spending,
-        holding: Vec<AgentId>,
+        holding: HashSet<AgentId>,
         now_ms: u64,
     ) -> Self {
         Self {
             registry,
             ledger: Ledger::new(first_day(now_ms), spending),
-            reserved: HashMap::new(),
-            holding: holding.into_iter().collect(),
+            unstored: 0,
+            holding,
             release_at: Some(Instant::now()),
             day: day_of(now_ms),
         }
@@ -101,16 +103,6 @@ impl Money {
         }
     }
 
-    /// Remembers the charge of signed bytes until it is known whether they are stored.
-    pub(super) fn reserve(&mut self, prepared: &Prepared, charge: Charge) {
-        self.reserved.insert(prepared.digest, charge);
-    }
-
-    /// It is known whether these signed bytes are stored: returns their charge.
-    pub(super) fn reserved(&mut self, prepared: &Prepared) -> Option<Charge> {
-        self.reserved.remove(&prepared.digest)
-    }
-
     /// A budget may suffice for drafts that wait for one.
     pub(super) fn release(&mut self) {
         self.release_at = Some(Instant::now());
@@ -131,20 +123,23 @@ impl Money {
         self.holding.iter().copied().filter(has_some).collect()
     }
 
-    /// Those of these drafts that can be paid for now. They are charged when they are signed.
-    pub(super) fn affordable(&mut self, held: Vec<HeldDraft>, now_ms: u64) -> Vec<OutboxId> {
+    /// Those of an agent's drafts that can be paid for now. They are charged when they are signed.
+    pub(super) fn affordable(
+        &mut self,
+        agent: AgentId,
+        held: &[Arc<Outgoing>],
+        now_ms: u64,
+    ) -> Vec<OutboxId> {
+        let Some(budget) = self.budget(agent) else {
+            return Vec::new();
+        };
         let (mut ids, mut charges) = (Vec::new(), Vec::new());
         for draft in held {
-            let Some(budget) = self.budget(draft.agent) else {
-                continue;
-            };
             let cost = Cost {
                 amount: draft.amount,
                 fee: draft.fee,
             };
-            let admission = self
-                .ledger
-                .pay(draft.agent, budget, &draft.cause, cost, now_ms);
+            let admission = self.ledger.pay(agent, budget, &draft.cause, cost, now_ms);
             if let Admission::Paid(charge) = admission {
                 charges.push(charge);
                 ids.push(draft.id);
@@ -162,12 +157,9 @@ impl Money {
         if today != self.day {
             self.day = today;
             self.release();
-            // The handler that was to report whether they are stored has ended.
-            self.reserved
-                .retain(|_, charge| charge.day.saturating_add(1) >= today);
         }
         // Charges that are not stored yet are known only here.
-        if self.reserved.is_empty() {
+        if self.unstored == 0 {
             self.ledger.tidy(now_ms);
         }
         metrics.budget_spent(&self.ledger.total(today));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use agentry_chain::SubmitError;
 use agentry_core::commit::PostResult;
 use agentry_core::rows::Charge;
-use agentry_core::{Commit, OutboxId, Receipt};
+use agentry_core::{AgentId, Commit, OutboxId};
 use tokio::time::timeout;
 use tracing::Instrument;
 
@@ -152,7 +152,7 @@ impl Work {
                     self.state().money.refund(&charge);
                     self.may_sign.notify_one();
                 }
-                self.wake(receipt).await;
+                self.wake(receipt.due).await;
             }
             // The row stays as it was: it is incomplete, but not wrong.
             Err(error) => {
@@ -161,11 +161,11 @@ impl Work {
         }
     }
 
-    /// Wakes the agents that have work because of a change.
-    pub(super) async fn wake(&self, receipt: Receipt) {
+    /// Wakes agents that have work because of a change.
+    pub(super) async fn wake(&self, due: Vec<AgentId>) {
         let wake = self.state().wake.clone();
-        if let Some(wake) = wake.filter(|_| !receipt.due.is_empty())
-            && wake.send(WakeAgents(receipt.due)).await.is_err()
+        if let Some(wake) = wake.filter(|_| !due.is_empty())
+            && wake.send(WakeAgents(due)).await.is_err()
         {
             tracing::debug!("the router has ended; it reads the store when it restarts");
         }

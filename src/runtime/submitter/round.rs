@@ -10,7 +10,6 @@ use agentry_core::commit::PostResult;
 use agentry_core::rows::Charge;
 use agentry_core::{AgentId, Commit, OutboxId};
 use agentry_protocol::{Amount, BlockHeight, TransactionHash};
-use agentry_store::read;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
@@ -174,7 +173,10 @@ impl Work {
         let began = Instant::now();
         let (node, limit) = (&self.settings.node, self.state().post_limit() * 2);
         let since = self.state().least_since(&ids).min(head);
-        let gaps = self.shared.store.read(move |db| read::gaps(db, since));
+        let gaps = self
+            .shared
+            .store
+            .query(move |state| state.gaps_above(since));
         let mut lost: BTreeMap<AgentId, Vec<OutboxId>> = BTreeMap::new();
         let gaps = match gaps.await {
             Ok(gaps) => gaps,

@@ -2,16 +2,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentry_core::nonce::Sequential;
-use agentry_core::rows::{Charge, Draft, Prepared, QueuedDraft};
-use agentry_core::{AgentId, Commit, OutboxId};
+use agentry_core::rows::{Charge, Draft, Prepared};
+use agentry_core::state::drafts::QueueTurn;
+use agentry_core::state::row::Outgoing;
+use agentry_core::{AgentId, Commit, OutboxId, State};
 use agentry_protocol::{Address, Nonce};
 use agentry_store::{StoreError, read};
 use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
 
 use super::budget::Admission;
+use super::submit::Paid;
 use super::{MAX_JOBS, Work};
 use crate::runtime::signer::{Sign, SignError};
 
@@ -34,7 +38,7 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 struct Pass {
     /// How far it has come.
-    turn: read::QueueTurn,
+    turn: QueueTurn,
     /// Some drafts that waited for a budget were released in it; there may be more.
     released: bool,
     /// Some drafts were skipped that have expired by the local clock alone, which may be corrected.
@@ -112,7 +116,7 @@ impl Work {
         let page = self
             .shared
             .store
-            .read(move |db| read::queued(db, &turn, one_each, &passed_over, PAGE));
+            .query(move |state| state.queued(&turn, one_each, &passed_over, PAGE));
         let drafts = page.await?;
         if drafts.is_empty() {
             self.state().queue_ended();
@@ -144,10 +148,10 @@ impl Work {
 
     /// Queries the chain for the counters of the wallets of these drafts; wallets
     /// that have a transaction in flight get none.
-    async fn counters(&self, drafts: &[QueuedDraft]) -> HashMap<AgentId, Nonce> {
+    async fn counters(&self, drafts: &[Arc<Outgoing>]) -> HashMap<AgentId, Nonce> {
         let mut busy = self.state().outstanding();
         let mut counters = HashMap::new();
-        for agent in drafts.iter().map(|queued| queued.agent) {
+        for agent in drafts.iter().map(|draft| draft.agent) {
             let hosted = self.registry.get(agent);
             let Some(hosted) = hosted.filter(|_| busy.insert(agent)) else {
                 continue;
@@ -172,8 +176,8 @@ impl Work {
                 return None;
             }
         };
-        let last_mined = move |db: &_| read::last_mined_nonce(db, agent, counter);
-        match self.shared.store.read(last_mined).await {
+        let last_mined = move |state: &State| state.last_mined_nonce(agent, counter);
+        match self.shared.store.query(last_mined).await {
             Ok(last_mined) => Some(Sequential::floor(counter, last_mined)),
             Err(error) => {
                 tracing::error!(%error, "cannot read the last mined nonce");
@@ -186,14 +190,15 @@ impl Work {
     /// `counters`, one for each wallet. Returns also the drafts that are held, each with the reason.
     fn charge(
         &self,
-        drafts: Vec<QueuedDraft>,
+        drafts: Vec<Arc<Outgoing>>,
         mut counters: Option<HashMap<AgentId, Nonce>>,
         pass: &mut Pass,
     ) -> (Rows, Vec<(OutboxId, String)>) {
         let now = self.shared.clock.local_ms();
         let (mut charged, mut held) = (Rows::new(), Vec::new());
         let mut state = self.state();
-        for QueuedDraft { id, agent, draft } in drafts {
+        for row in drafts {
+            let (id, agent, draft) = (row.id, row.agent, row.draft());
             // Drafts past their expiry are expired once that is certain.
             if draft.expires_at.is_some_and(|at| at < now) {
                 pass.doubted = true;
@@ -235,11 +240,7 @@ impl Work {
 
     /// Signs charged drafts of one wallet; all or none. If the wallet cannot sign, the charges are
     /// refunded, and it is tried again later.
-    pub(super) async fn sign(
-        &self,
-        agent: AgentId,
-        drafts: Vec<Charged>,
-    ) -> Vec<(Prepared, Charge)> {
+    pub(super) async fn sign(&self, agent: AgentId, drafts: Vec<Charged>) -> Vec<Paid> {
         let since = self.state().since();
         let hosted = self.registry.get(agent);
         let (mut transactions, mut paid) = (Vec::new(), Vec::new());
@@ -289,66 +290,36 @@ impl Work {
     }
 
     /// Has signed bytes stored, and then posted.
-    async fn prepare(&self, signed: Vec<(OutboxId, (Prepared, Charge))>) -> Result<(), StoreError> {
+    async fn prepare(&self, signed: Vec<(OutboxId, Paid)>) -> Result<(), StoreError> {
         let prepared = signed.iter().map(|(id, (one, _))| (*id, one.clone()));
         let prepare = Commit::Prepare {
             prepared: prepared.collect(),
             at: self.shared.clock.now_ms(),
         };
-        let mut receipt = match self.shared.store.commit(prepare).await {
-            Ok(receipt) => receipt,
-            Err(error) => {
-                let mut state = self.state();
-                for (_, (_, charge)) in signed {
-                    state.money.refund(&charge);
-                }
-                return Err(error);
-            }
-        };
-        {
-            let mut state = self.state();
-            let recharged = std::mem::take(&mut receipt.recharged);
-            state.recognised(recharged, std::mem::take(&mut receipt.reopened));
-            for ((id, (prepared, charge)), row) in signed.into_iter().zip(&receipt.sends) {
-                if !row.fresh {
-                    // An operator dropped it meanwhile, or it expired.
-                    state.money.refund(&charge);
-                } else if !row.standing {
-                    let span = tracing::info_span!("outgoing", transaction.hash = %prepared.hash);
-                    let (agent, cost) = (charge.agent, charge.cost);
-                    state.dispatch((agent, id), prepared, cost, Some(charge), span);
-                }
-                // Otherwise it is charged, and the chain has it.
-            }
-        }
-        self.may_post.notify_one();
-        self.wake(receipt).await;
+        let stored = self.shared.store.commit(prepare).await;
+        let signed = signed.into_iter().map(|(_, one)| Some(one));
+        self.stored(signed.collect(), &stored, None);
+        self.wake(stored?.due).await;
         Ok(())
     }
 
     /// Releases drafts that waited for a budget which suffices by now.
     async fn release(&self, pass: &mut Pass) -> Result<(), StoreError> {
+        let store = &self.shared.store;
         let now = self.shared.clock.local_ms();
         let agents = self.state().money.releasing(now);
-        if agents.is_empty() {
-            return Ok(());
+        let mut ids = Vec::new();
+        for agent in agents {
+            let held = store.query(move |state| state.held(agent)).await?;
+            ids.extend(self.state().money.affordable(agent, &held, now));
         }
-        let read = self.shared.store.read(move |db| {
-            let mut held = Vec::new();
-            for agent in agents {
-                held.extend(read::held(db, agent)?);
-            }
-            Ok(held)
-        });
-        let held = read.await?;
-        let ids = self.state().money.affordable(held, now);
         if ids.is_empty() {
             return Ok(());
         }
-        let receipt = self.shared.store.commit(Commit::Release { ids }).await?;
-        let holding = self.shared.store.read(read::holding).await?;
+        let receipt = store.commit(Commit::Release { ids }).await?;
+        let holding = store.query(State::agents_held).await?;
         let mut state = self.state();
-        state.money.holding = holding.into_iter().collect();
+        state.money.holding = holding;
         if receipt.changed > 0 {
             pass.released = true;
             state.queued();
@@ -360,7 +331,7 @@ impl Work {
     async fn expire_queued(&self) {
         let (store, at) = (&self.shared.store, self.shared.clock.confirmed_ms());
         let expire = async {
-            if store.read(move |db| read::has_lapsed(db, at)).await? {
+            if store.query(move |state| state.has_expired(at)).await? {
                 store.commit(Commit::ExpireQueued { at }).await.map(Some)
             } else {
                 Ok(None)
@@ -373,7 +344,7 @@ impl Work {
                     "queued messages expired before they could be sent"
                 );
                 self.shared.metrics.transactions_expired(receipt.changed);
-                self.wake(receipt).await;
+                self.wake(receipt.due).await;
             }
             Ok(None) => {}
             Err::<_, StoreError>(error) => {

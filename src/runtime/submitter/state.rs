@@ -12,7 +12,7 @@ use agentry_core::absence::Mark;
 use agentry_core::nonce::NonceManager;
 use agentry_core::rows::{Charge, OpenTransaction, Prepared};
 use agentry_core::{AgentId, OutboxId};
-use agentry_protocol::{Amount, BlockHeight};
+use agentry_protocol::{Amount, BlockHeight, TransactionHash};
 
 use super::messages::ChainNews;
 use super::money::Money;
@@ -149,7 +149,7 @@ impl State {
 
     /// Follows a transaction that the node may have.
     pub(super) fn follow(&mut self, row: OpenTransaction) {
-        let span = tracing::info_span!("outgoing", transaction.hash = %row.hash);
+        let span = outgoing(row.hash);
         self.insert(Open {
             // The posting time of a transaction that was recovered from the chain is unknown.
             accepted_through: Some(row.since).filter(|since| since.0 > 0),
@@ -162,24 +162,24 @@ impl State {
     /// Follows a transaction whose signed bytes are stored, and has them posted.
     pub(super) fn dispatch(
         &mut self,
-        (agent, id): (AgentId, OutboxId),
+        id: OutboxId,
         prepared: Prepared,
-        cost: Amount,
-        charge: Option<Charge>,
-        span: tracing::Span,
+        charge: Charge,
+        span: Option<&tracing::Span>,
     ) {
+        let span = span.cloned().unwrap_or_else(|| outgoing(prepared.hash));
         let row = OpenTransaction {
             id,
-            agent,
+            agent: charge.agent,
             hash: prepared.hash,
             nonce: prepared.nonce,
-            cost,
+            cost: charge.cost,
             // Blocks may have been withdrawn since it was signed.
             since: prepared.since.min(self.since()),
-            charge,
+            charge: Some(charge),
         };
         self.insert(Open::new(row, Phase::Posting, span));
-        self.post(id, prepared.body);
+        self.post(id, prepared.body.into());
     }
 
     fn insert(&mut self, open: Open) {
@@ -194,11 +194,11 @@ impl State {
     }
 
     /// Has the signed bytes of a transaction posted.
-    pub(super) fn post(&mut self, id: OutboxId, body: String) {
+    pub(super) fn post(&mut self, id: OutboxId, body: Arc<str>) {
         if let Some(open) = self.open.get(&id) {
             self.jobs.push_back(Job {
                 id,
-                body: body.into(),
+                body,
                 span: open.span.clone(),
             });
         }
@@ -374,7 +374,7 @@ impl State {
     }
 
     /// The wallets of which no more drafts are signed for now.
-    pub(super) fn passed_over(&self) -> Vec<AgentId> {
+    pub(super) fn passed_over(&self) -> HashSet<AgentId> {
         let unsignable = self.unsignable.keys();
         unsignable.chain(&self.unfunded).copied().collect()
     }
@@ -397,4 +397,9 @@ impl State {
     pub(super) fn post_limit(&self) -> Duration {
         self.interval.post_limit()
     }
+}
+
+/// The span of a transaction that does not follow from something that has one.
+fn outgoing(hash: TransactionHash) -> tracing::Span {
+    tracing::info_span!("outgoing", transaction.hash = %hash)
 }

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentry_chain::NodeOptions;
-use agentry_core::rows::{DAY_MS, Draft, ReceiptRequest, Spent};
-use agentry_core::{Cause, Commit, OutboxId};
+use agentry_core::commit::Outcome;
+use agentry_core::rows::{DAY_MS, Draft, EventRef, ReceiptRequest, Spent};
+use agentry_core::{Cause, Commit, InboxId, OutboxId};
 use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{Amount, BlockHeight, Nonce};
 
-use self::stage::{ONE, PATIENCE, Stage, TWO, at_once, on_stage, usual};
+use self::stage::{ONE, PATIENCE, Stage, TWO, on_stage, usual};
 use super::*;
 use crate::runtime::catch_up::CatchUp;
 
@@ -31,7 +32,8 @@ fn drafts_over_budget_wait_for_the_next_day_and_delay_no_others() {
         let reason = stage.rows().await[2].reason.clone().unwrap();
         assert!(reason.contains("20 of 25"), "{reason}");
         // Another wallet's drafts are sent, and immediately: only held drafts wait.
-        at_once(&submitter, TWO, stage.draft(TWO, "two/0", Cause::Own)).await;
+        let other = stage.commit(TWO, stage.draft(TWO, "two/0", Cause::Own));
+        submitter.sign_at_once(TWO, other).await;
         assert_eq!(stage.spent(ONE).await.all, Amount(20));
 
         stage.shift_days(1);
@@ -132,41 +134,24 @@ fn a_charge_that_is_not_stored_or_fails_is_refunded() {
         };
         let stage = Stage::set(&[20], node, NoncePolicy::Timestamp).await;
         let submitter = stage.submitter().await;
-        let agent = ONE;
         let dear = || Draft {
             fee: Amount(20),
             ..stage.draft(ONE, "dear", Cause::Own)
         };
-        let allot = async || {
-            let drafts = vec![dear()];
-            let mut prepared = submitter.send(Allot { agent, drafts }).await.unwrap();
-            prepared.pop().unwrap()
+        // The event was handled meanwhile: the commit is void.
+        let void = Outcome {
+            sends: vec![(dear(), None)],
+            ..Outcome::nothing(EventRef::Inbox(InboxId(7)), 0, 1)
         };
-        // The commit that held it was void.
-        let first = at_once(&submitter, ONE, dear()).await;
-        assert!(allot().await.is_none(), "the money is reserved");
-        let stored = Stored {
-            agent,
-            rows: Vec::new(),
-            bodies: vec![Some(first)],
-            costs: vec![Amount(20)],
-            recharged: Vec::new(),
-            reopened: Vec::new(),
-            span: tracing::Span::none(),
-        };
-        submitter.send(stored).await.unwrap();
-        let again = allot().await;
-        assert!(again.is_some(), "the money is refunded");
-        let stored = Stored {
-            agent,
-            rows: Vec::new(),
-            bodies: vec![again],
-            costs: vec![Amount(20)],
-            recharged: Vec::new(),
-            reopened: Vec::new(),
-            span: tracing::Span::none(),
-        };
-        submitter.send(stored).await.unwrap();
+        let void = submitter.sign_at_once(ONE, Commit::Outcome(void)).await;
+        let next = || stage.commit(ONE, dear());
+        assert!(!submitter.signs_at_once(ONE, next()).await, "it is paid");
+        assert!(submitter.store(void).await.unwrap().stale);
+        // The store refuses the commit.
+        let refused = stage.commit(AgentId(99), dear());
+        let refused = submitter.sign_at_once(ONE, refused).await;
+        assert!(!submitter.signs_at_once(ONE, next()).await, "it is paid");
+        submitter.store(refused).await.unwrap_err();
         // The node refuses these: each is paid for, fails, and its refund pays for the next.
         let asked = Draft {
             receipt: Some(ReceiptRequest {
@@ -193,6 +178,29 @@ fn a_charge_that_is_not_stored_or_fails_is_refunded() {
             stage.woken.lock().unwrap().contains(&ONE),
             "the behaviour is told that its message was not sent"
         );
+    });
+}
+
+#[test]
+fn what_is_stored_is_sent_even_if_its_sender_stops_waiting() {
+    on_stage(async || {
+        let stage = usual(&[20]).await;
+        let submitter = stage.submitter().await;
+        let first = stage.draft(ONE, "first", Cause::Own);
+        stage.send(&submitter, ONE, first).await;
+        stage.until(&["accepted"]).await;
+        let draft = stage.draft(ONE, "second", Cause::Own);
+        let begun = async {
+            while !submitter.is_storing() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            _ = stage.send(&submitter, ONE, draft) => panic!("it was stored too soon"),
+            () = begun => {}
+        }
+        stage.until(&["accepted", "accepted"]).await;
+        assert_eq!(stage.spent(ONE).await.all, Amount(20));
     });
 }
 
@@ -298,15 +306,17 @@ fn a_nonce_that_the_chain_shows_is_not_reused() {
     on_stage(async || {
         let stage = usual(&[1_000]).await;
         let submitter = stage.submitter().await;
-        let first = at_once(&submitter, ONE, stage.draft(ONE, "one", Cause::Own)).await;
-        let ahead = Nonce::new(first.nonce.get() + 40 * DAY_MS);
+        let sign = async |origin: &str| {
+            let commit = stage.commit(ONE, stage.draft(ONE, origin, Cause::Own));
+            submitter.sign_at_once(ONE, commit).await.signed.0
+        };
+        let ahead = Nonce::new(sign("one").await.nonce.get() + 40 * DAY_MS);
         let news = ChainNews {
             nonces: vec![(ONE, ahead)],
             ..ChainNews::default()
         };
         submitter.send(news).await.unwrap();
-        let next = at_once(&submitter, ONE, stage.draft(ONE, "two", Cause::Own)).await;
-        assert_eq!(next.nonce, ahead.next());
+        assert_eq!(sign("two").await.nonce, ahead.next());
     });
 }
 

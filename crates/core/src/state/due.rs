@@ -247,9 +247,8 @@ impl State {
     /// The state of an agent's behaviours.
     pub fn memory_of(&self, agent: AgentId) -> Memory {
         let from = |agent| (agent, String::new(), String::new());
-        let next = AgentId(agent.0.saturating_add(1));
         let mut memory = Memory::new();
-        for row in self.memory.range(from(agent)..from(next)) {
+        for row in self.memory.range(from(agent)..from(after(agent))) {
             let of = memory.entry(row.behaviour.clone()).or_default();
             of.insert(row.key.clone(), row.value.clone());
         }
@@ -266,9 +265,14 @@ impl State {
     }
 }
 
+/// The agent after another.
+pub(super) const fn after(agent: AgentId) -> AgentId {
+    AgentId(agent.0.saturating_add(1))
+}
+
 /// Each agent with an entry in an index of open rows, and the time in its first entry. `from` is
 /// before all entries of an agent, and `read` reads an entry of the index.
-fn of_each_agent<R: Row>(
+pub(super) fn of_each_agent<R: Row>(
     table: &Table<R>,
     from: impl Fn(AgentId) -> R::Index,
     read: impl Fn(R::Index) -> Option<(AgentId, u64)>,
@@ -279,7 +283,7 @@ fn of_each_agent<R: Row>(
     std::iter::from_fn(move || {
         let (entry, _) = table.entries(from(next)..from(LAST)).next()?;
         let (agent, at) = read(entry)?;
-        next = AgentId(agent.0.saturating_add(1));
+        next = after(agent);
         Some((agent, at))
     })
 }

@@ -116,13 +116,16 @@ pub fn stats(db: &Reader, agent: Option<&str>, day: u64) -> Result<Vec<AgentStat
     )?;
     single(
         db,
-        "SELECT agent, min(created_at) FROM outbox WHERE state = 'queued' GROUP BY agent",
+        "SELECT agent, min(created_at) FROM outbox
+         WHERE state = 'queued' AND state IN ('queued', 'prepared', 'accepted') GROUP BY agent",
         &mut by_row,
         |stats, at| stats.oldest_queued = Some(at),
     )?;
     single(
         db,
-        "SELECT agent, count(*) FROM outbox WHERE state = 'queued' AND held = 1 GROUP BY agent",
+        "SELECT agent, count(*) FROM outbox
+         WHERE state = 'queued' AND state IN ('queued', 'prepared', 'accepted') AND held = 1
+         GROUP BY agent",
         &mut by_row,
         |stats, held| stats.waiting_for_budget = held,
     )?;

@@ -25,14 +25,7 @@ pub fn standing(db: &Reader, agent: AgentId) -> Result<(QueueCounts, TaskCounts)
     };
     let queue = QueueCounts {
         inbox: count("inbox WHERE agent = ?1 AND state = 'waiting'")?,
-        // Each condition is that of an index.
-        outbox: count("outbox WHERE agent = ?1 AND state = 'queued' AND held = 0")?
-            .saturating_add(count(
-                "outbox WHERE agent = ?1 AND state = 'queued' AND held = 1",
-            )?)
-            .saturating_add(count(
-                "outbox WHERE agent = ?1 AND state IN ('prepared', 'accepted')",
-            )?),
+        outbox: count("outbox WHERE agent = ?1 AND state IN ('queued', 'prepared', 'accepted')")?,
         dead: count("inbox WHERE agent = ?1 AND state = 'dead'")?
             .saturating_add(count("event WHERE agent = ?1 AND state = 'dead'")?),
     };

@@ -360,10 +360,10 @@ mod tests {
 
     use agentry_core::rows::{EventId, InboxId, OutboxId, TaskId};
     use agentry_core::state::row::{
-        Card, Event, Forged, Message, Outgoing, Sighting, Spending, Task, card, event, inbox,
-        outbox, sighting, task,
+        Card, Event, Forged, Message, Outgoing, Sighting, Spending, Task, Tracking, card, event,
+        inbox, outbox, sighting, task,
     };
-    use agentry_protocol::{Address, BlockHeight, MessageId, TransactionHash};
+    use agentry_protocol::{Address, BlockHeight, MessageId, Nonce, TransactionHash};
 
     use super::*;
     use crate::schema;
@@ -375,21 +375,41 @@ mod tests {
         entry(0, i64::MIN)..=entry(u64::MAX, i64::MAX)
     }
 
+    /// How SQLite finds what a statement selects.
+    fn steps(sql: &str, values: Vec<Cell<'_>>) -> String {
+        let db = schema::in_memory().unwrap();
+        let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let steps = statement
+            .query_map(params_from_iter(values), |row| row.get(3))
+            .unwrap();
+        let steps: Vec<String> = steps.map(Result::unwrap).collect();
+        steps.join("; ")
+    }
+
     /// How SQLite finds the entries of a range.
     fn plan<R: Stored>(range: RangeInclusive<R::Index>) -> String {
-        let db = schema::in_memory().unwrap();
         let (from, to) = range.into_inner();
         let ends = (Bound::Included(from), Bound::Included(to));
         let (condition, values) = condition::<R>(&ends, "ASC", 9).unwrap();
         let key = R::COLUMNS[..R::KEYS].join(", ");
         let table = R::TABLE;
-        let sql = format!("EXPLAIN QUERY PLAN SELECT {key} FROM {table} WHERE {condition}");
-        let mut statement = db.prepare(&sql).unwrap();
-        let steps = statement
-            .query_map(params_from_iter(values), |row| row.get(3))
-            .unwrap();
-        let steps: Vec<String> = steps.map(Result::unwrap).collect();
-        format!("{}: {}", condition, steps.join("; "))
+        let sql = format!("SELECT {key} FROM {table} WHERE {condition}");
+        format!("{condition}: {}", steps(&sql, values))
+    }
+
+    /// A start costs what is open, whatever else the table holds.
+    #[test]
+    fn open_rows_are_found_by_an_index() {
+        for select in [
+            select_where::<Message>(Message::OPEN),
+            select_where::<Event>(Event::OPEN),
+            select_where::<Outgoing>(Outgoing::OPEN),
+            select_where::<Tracking>(Tracking::OPEN),
+            select_where::<Task>(Task::OPEN),
+        ] {
+            let steps = steps(&select, Vec::new());
+            assert!(steps.contains("USING INDEX"), "{steps}: {select}");
+        }
     }
 
     /// Each range that the state asks for costs what is in it, whatever else the table holds.
@@ -417,7 +437,9 @@ mod tests {
             plan::<Event>(all(|_, id| event::Index::Inbox(InboxId(1), EventId(id)))),
             plan::<Event>(all(|_, id| event::Index::Dead(AgentId(id), EventId(id)))),
             plan::<Outgoing>(all(|_, id| outbox::Index::Hash(hash, OutboxId(id)))),
-            plan::<Outgoing>(all(|at, id| outbox::Index::Expiry(at, OutboxId(id)))),
+            plan::<Outgoing>(all(|at, id| {
+                outbox::Index::Nonce(AGENT, Nonce::new(at), OutboxId(id))
+            })),
             plan::<Outgoing>(all(|at, id| {
                 outbox::Index::Mined(BlockHeight(at), OutboxId(id))
             })),
@@ -452,6 +474,9 @@ mod tests {
             plan::<Sighting>(all(|at, id| sighting::Index::Height(BlockHeight(at), id))),
             plan::<Sighting>(all(|_, id| sighting::Index::Hash(AGENT, hash, id))),
             plan::<Sighting>(all(sighting::Index::Seen)),
+            plan::<Sighting>(all(|at, id| {
+                sighting::Index::Nonce(AGENT, Nonce::new(at), id)
+            })),
             plan::<Sighting>(all(|_, id| {
                 let message = MessageId::new(1, [0; 10]);
                 sighting::Index::Message(AGENT, message, id)

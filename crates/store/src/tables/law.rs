@@ -7,11 +7,12 @@
 mod commits;
 mod rows;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use agentry_core::commit::{Commit, HostedAgent, Receipt};
 use agentry_core::rows::{Draft, Prepared};
+use agentry_core::state::drafts::QueueTurn;
 use agentry_core::state::due::Turn;
 use agentry_core::{AgentId, OutboxId, State};
 use agentry_protocol::{Address, Amount, BlockHeight, Json, Nonce, TransactionHash};
@@ -58,13 +59,26 @@ fn due(state: &State) -> Vec<String> {
         let messages: Vec<_> = due.messages.iter().map(|message| message.id).collect();
         let events: Vec<_> = due.events.iter().map(|event| event.row.id).collect();
         format!(
-            "{messages:?} {events:?} {:?} {:?} {:?} {:?}",
+            "{messages:?} {events:?} {:?} {:?} {:?} {:?} {:?} {:?}",
             due.overdue,
             due.next_at,
             state.memory_of(agent),
             state.is_beyond_timeout(agent, None, commits::NOW),
+            state.held(agent),
+            state.last_mined_nonce(agent, Nonce::new(0)),
         )
     };
+    let mut turn = QueueTurn::default();
+    turn.read(&state.queued(&turn, false, &HashSet::new(), 2));
+    let queued = |one_each| state.queued(&turn, one_each, &HashSet::from([AgentId(1)]), 2);
+    let sends = format!(
+        "{:?} {:?} {:?} {:?} {:?}",
+        queued(false),
+        queued(true),
+        state.agents_held().len(),
+        state.has_expired(commits::NOW),
+        state.open_transactions(None, 9),
+    );
     let all = format!(
         "{:?} {:?} {:?} {:?}",
         state.agents_due(commits::NOW),
@@ -72,7 +86,7 @@ fn due(state: &State) -> Vec<String> {
         state.deadlines(commits::NOW, 2),
         state.working_tasks(),
     );
-    (1..4).map(of_agent).chain([all]).collect()
+    (1..4).map(of_agent).chain([sends, all]).collect()
 }
 
 /// Applies a group of commits to the tables.

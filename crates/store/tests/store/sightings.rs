@@ -5,7 +5,7 @@ use agentry_core::rows::Prepared;
 use agentry_core::{AgentId, Commit, OutboxId, Receipt};
 use agentry_protocol::{Amount, BlockHeight, Nonce};
 use agentry_store::list::{self, Filter, OutboxItem};
-use agentry_store::{Reader, Store, read};
+use agentry_store::{Store, read};
 
 use super::{draft, observe, own, prepared, store};
 
@@ -95,7 +95,7 @@ async fn a_transaction_in_a_block_when_it_is_signed_is_mined_and_charged_once() 
         assert_eq!(row.transaction, Some(signed.hash.to_string()));
         assert!(
             store
-                .read(read::open_transactions)
+                .query(|state| state.open_transactions(None, 9))
                 .await
                 .unwrap()
                 .is_empty()
@@ -125,8 +125,8 @@ async fn a_sighting_withdrawn_before_its_claim_is_followed() {
     assert_eq!(receipt.reopened[0].since, BlockHeight(0));
     let row = rows(&store).await.remove(0);
     assert_eq!((row.state.as_str(), row.height), ("accepted", None));
-    let body = store.read(|db| read::body(db, OutboxId(1))).await.unwrap();
-    assert_eq!(body, Some(signed.body));
+    let body = store.query(|state| state.body(OutboxId(1))).await.unwrap();
+    assert_eq!(body.as_deref(), Some(signed.body.as_str()));
 }
 
 #[tokio::test]
@@ -138,8 +138,9 @@ async fn under_sequential_nonces_what_is_mined_is_counted() {
         store.commit(seen).await.unwrap();
     }
     let last = async |counter| {
-        let read = move |db: &Reader| read::last_mined_nonce(db, AGENT, Nonce::new(counter));
-        store.read(read).await.unwrap()
+        let counter = Nonce::new(counter);
+        let last = store.query(move |state| state.last_mined_nonce(AGENT, counter));
+        last.await.unwrap()
     };
     assert_eq!(last(4).await, Some(Nonce::new(5)));
     assert_eq!(

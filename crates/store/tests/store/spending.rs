@@ -1,13 +1,13 @@
 //! What budgets pay for, their refunds, and the drafts that wait for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use agentry_core::commit::{Observation, PostResult, QueueTarget, Step};
 use agentry_core::rows::{DAY_MS, Draft, Prepared, Spent, day_of};
-use agentry_core::{AgentId, Cause, Commit, OutboxId, Standing};
+use agentry_core::state::drafts::QueueTurn;
+use agentry_core::{AgentId, Cause, Commit, OutboxId, Standing, State};
 use agentry_protocol::{Amount, BlockHeight};
 use agentry_store::list::{self, Filter, OutboxItem};
-use agentry_store::read::QueueTurn;
 use agentry_store::{Store, read};
 use proptest::prelude::*;
 
@@ -217,13 +217,14 @@ async fn held_drafts_let_others_pass_and_senders_take_turns() {
     );
     let queued = async || {
         let page = store
-            .read(|db| read::queued(db, &QueueTurn::default(), false, &[], 100))
+            .query(|state| state.queued(&QueueTurn::default(), false, &HashSet::new(), 100))
             .await
             .unwrap();
         page.iter().map(|draft| draft.id).collect::<Vec<_>>()
     };
+    let holding = async || store.query(State::agents_held).await.unwrap();
     assert_eq!(queued().await, [other]);
-    assert_eq!(store.read(read::holding).await.unwrap(), [agent]);
+    assert_eq!(holding().await, HashSet::from([agent]));
     let item = &rows(&store).await[0];
     assert!(item.waits_for_budget);
     assert_eq!(
@@ -234,7 +235,7 @@ async fn held_drafts_let_others_pass_and_senders_take_turns() {
         (item.standing.as_str(), item.brought_about_by.as_deref()),
         ("stranger", Some(address(8).as_str()))
     );
-    let waiting = store.read(move |db| read::held(db, agent)).await.unwrap();
+    let waiting = store.query(move |state| state.held(agent)).await.unwrap();
     // First the oldest draft of each, then the second oldest.
     let order: Vec<_> = waiting.iter().map(|draft| draft.id).collect();
     let turns = [3, 6, 0, 4, 5, 1, 2].map(|index| ids[index]);
@@ -250,7 +251,7 @@ async fn held_drafts_let_others_pass_and_senders_take_turns() {
     assert_eq!(receipt.changed, 2, "only waiting drafts are released");
     assert_eq!(queued().await, some);
     store.commit(release(&ids)).await.unwrap();
-    assert!(store.read(read::holding).await.unwrap().is_empty());
+    assert!(holding().await.is_empty());
     assert!(rows(&store).await.iter().all(|item| item.reason.is_none()));
 }
 
@@ -265,7 +266,7 @@ async fn many_drafts_of_one_sender_hide_no_other_sender() {
         held.push((send(&store, agent, draft, None).await, "waits".to_owned()));
     }
     store.commit(Commit::Hold { held }).await.unwrap();
-    let waiting = store.read(move |db| read::held(db, agent)).await.unwrap();
+    let waiting = store.query(move |state| state.held(agent)).await.unwrap();
     let of = |byte: u8| {
         let cause = sender(Standing::Stranger, byte);
         waiting.iter().filter(|draft| draft.cause == cause).count()
@@ -284,9 +285,9 @@ async fn the_many_drafts_of_one_agent_do_not_delay_the_few_of_another() {
     let mut turn = QueueTurn::default();
     let mut seen = Vec::new();
     loop {
-        let (now, passed_over) = (turn.clone(), [agents[2]]);
+        let (now, passed_over) = (turn.clone(), HashSet::from([agents[2]]));
         let page = store
-            .read(move |db| read::queued(db, &now, false, &passed_over, 4))
+            .query(move |state| state.queued(&now, false, &passed_over, 4))
             .await
             .unwrap();
         if page.is_empty() {
@@ -305,7 +306,7 @@ async fn the_many_drafts_of_one_agent_do_not_delay_the_few_of_another() {
     assert_eq!(seen.len(), 9);
     turn.ended();
     let page = store
-        .read(move |db| read::queued(db, &turn, false, &[], 9))
+        .query(move |state| state.queued(&turn, false, &HashSet::new(), 9))
         .await
         .unwrap();
     assert_eq!(
@@ -335,7 +336,7 @@ async fn under_sequential_nonces_held_drafts_do_not_block_others() {
     let held = vec![(dear, "waits".to_owned())];
     store.commit(Commit::Hold { held }).await.unwrap();
     let page = store
-        .read(|db| read::queued(db, &QueueTurn::default(), true, &[], 100))
+        .query(|state| state.queued(&QueueTurn::default(), true, &HashSet::new(), 100))
         .await
         .unwrap();
     assert_eq!(page.len(), 1);
@@ -355,21 +356,20 @@ async fn an_expired_draft_fails_wherever_it_waits() {
     send(&store, agents[0], until("control/4", None), None).await;
     let held = vec![(held, "waits".to_owned())];
     store.commit(Commit::Hold { held }).await.unwrap();
-    let lapsed = async |at| {
-        store
-            .read(move |db| read::has_lapsed(db, at))
-            .await
-            .unwrap()
+    let expired = async |at| {
+        let expired = store.query(move |state| state.has_expired(at));
+        expired.await.unwrap()
     };
-    assert!(!lapsed(NOW).await);
-    assert!(lapsed(NOW + 1).await);
+    assert!(!expired(NOW).await);
+    assert!(expired(NOW + 1).await);
     let receipt = store
         .commit(Commit::ExpireQueued { at: NOW + 1 })
         .await
         .unwrap();
     assert_eq!(receipt.changed, 2);
-    assert!(!lapsed(NOW + 1).await);
-    assert!(store.read(read::holding).await.unwrap().is_empty());
+    assert!(!expired(NOW + 1).await);
+    let holding = store.query(State::agents_held).await.unwrap();
+    assert!(holding.is_empty());
     let states: Vec<_> = rows(&store)
         .await
         .into_iter()

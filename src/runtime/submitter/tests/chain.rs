@@ -16,9 +16,8 @@ fn nothing_is_signed_before_the_chain_is_read() {
         let submitter = stage.submitter().await;
         let draft = stage.draft(ONE, "one", Cause::Own);
         stage.send(&submitter, ONE, draft).await;
-        let drafts = vec![stage.draft(ONE, "two", Cause::Own)];
-        let allot = Allot { agent: ONE, drafts };
-        assert_eq!(submitter.send(allot).await.unwrap(), [None]);
+        let other = stage.commit(ONE, stage.draft(ONE, "two", Cause::Own));
+        assert!(!submitter.signs_at_once(ONE, other).await);
         stage.until(&["queued"]).await;
         stage
             .shared
@@ -72,14 +71,14 @@ fn a_stop_does_not_wait_for_posts_that_a_halt_holds_back() {
     on_stage(async || {
         let stage = usual(&[1_000]).await;
         let submitter = stage.submitter().await;
-        let draft = stage.draft(ONE, "one", Cause::Own);
-        let signed = at_once(&submitter, ONE, draft.clone()).await;
+        let commit = stage.commit(ONE, stage.draft(ONE, "one", Cause::Own));
+        let signed = submitter.sign_at_once(ONE, commit).await;
         let news = ChainNews {
             halted: Some("a test".to_owned()),
             ..ChainNews::default()
         };
         submitter.send(news).await.unwrap();
-        stage.store(&submitter, ONE, draft, Some(signed)).await;
+        submitter.store(signed).await.unwrap();
         let drained = tokio::time::timeout(PATIENCE, submitter.send(Drain)).await;
         drained.unwrap().unwrap();
         assert_eq!(stage.states().await, ["prepared"]);
@@ -92,7 +91,7 @@ fn a_stop_does_not_wait_for_posts_that_a_halt_holds_back() {
 fn a_withdrawal_starts_the_proof_over_even_while_the_blocks_are_examined() {
     on_stage(async || {
         let stage = usual(&[]).await;
-        let money = Money::new(stage.registry.clone(), Vec::new(), Vec::new(), 0);
+        let money = Money::new(stage.registry.clone(), Vec::new(), HashSet::new(), 0);
         let nonces = stage.policy.manager([]);
         let mut state = State::new(stage.shared, nonces, money);
         let (id, hash) = (OutboxId(1), TransactionHash::from_bytes([1; 32]));

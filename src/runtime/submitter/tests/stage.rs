@@ -1,5 +1,7 @@
 //! A store, a node and hosted wallets for the submitter.
 
+use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -192,19 +194,20 @@ impl Stage {
     }
 
     /// Starts a submitter, as after a restart of the process.
-    pub(super) async fn submitter(&self) -> Addr<Submitter> {
+    pub(super) async fn submitter(&self) -> Running {
         self.submitter_with(self.settings()).await
     }
 
-    pub(super) async fn submitter_with(&self, settings: SubmitterSettings) -> Addr<Submitter> {
+    pub(super) async fn submitter_with(&self, settings: SubmitterSettings) -> Running {
         let (shared, registry) = (self.shared.clone(), self.registry.clone());
         let submitter = Submitter::load(shared, registry, settings, self.pen.clone().recipient())
             .await
-            .unwrap()
-            .start();
+            .unwrap();
+        let work = Rc::clone(&submitter.0);
+        let submitter = submitter.start();
         let wake = Bell(Arc::clone(&self.woken)).start().recipient();
         submitter.send(Connect { wake }).await.unwrap();
-        submitter
+        Running { submitter, work }
     }
 
     /// A draft of an agent's, to itself.
@@ -220,46 +223,29 @@ impl Stage {
         }
     }
 
-    /// Does what an agent does: asks for nonces, stores, and reports what was stored.
-    pub(super) async fn send(
-        &self,
-        submitter: &Addr<Submitter>,
-        agent: AgentId,
-        draft: Draft,
-    ) -> OutboxId {
-        let drafts = vec![draft.clone()];
-        let mut prepared = submitter.send(Allot { agent, drafts }).await.unwrap();
-        let prepared = prepared.pop().unwrap();
-        self.store(submitter, agent, draft, prepared).await
-    }
-
-    pub(super) async fn store(
-        &self,
-        submitter: &Addr<Submitter>,
-        agent: AgentId,
-        draft: Draft,
-        prepared: Option<Prepared>,
-    ) -> OutboxId {
-        let costs = vec![draft.cost()];
-        let commit = Commit::Send {
+    /// A commit that sends a draft.
+    pub(super) fn commit(&self, agent: AgentId, draft: Draft) -> Commit {
+        Commit::Send {
             agent,
             draft,
-            prepared: prepared.clone(),
+            prepared: None,
             at: self.shared.clock.now_ms(),
-        };
-        let rows = self.shared.store.commit(commit).await.unwrap().sends;
-        let id = rows[0].id;
-        let stored = Stored {
+        }
+    }
+
+    /// Sends a draft, as agents do.
+    pub(super) async fn send(&self, submitter: &Running, agent: AgentId, draft: Draft) -> OutboxId {
+        let outbox = Outbox::new(
+            self.shared.store.clone(),
+            submitter.submitter.clone().recipient(),
+        );
+        let submit = Submit {
             agent,
-            rows,
-            bodies: vec![prepared],
-            costs,
-            recharged: Vec::new(),
-            reopened: Vec::new(),
+            commit: self.commit(agent, draft),
+            waits: true,
             span: tracing::Span::none(),
         };
-        submitter.send(stored).await.unwrap();
-        id
+        outbox.commit(submit).await.unwrap().sends[0].id
     }
 
     pub(super) async fn rows(&self) -> Vec<OutboxItem> {
@@ -309,21 +295,61 @@ impl Stage {
     }
 }
 
-/// The signed bytes of a draft that need not be queued, as soon as no queued draft goes first.
-pub(super) async fn at_once(submitter: &Addr<Submitter>, agent: AgentId, draft: Draft) -> Prepared {
-    let began = Instant::now();
-    loop {
-        let drafts = vec![draft.clone()];
-        let mut prepared = submitter.send(Allot { agent, drafts }).await.unwrap();
-        if let Some(prepared) = prepared.pop().unwrap() {
-            return prepared;
-        }
-        assert!(
-            began.elapsed() < PATIENCE,
-            "the draft is not signed immediately"
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
+/// A submitter that was started.
+pub(super) struct Running {
+    submitter: Addr<Submitter>,
+    work: Rc<Work>,
+}
+
+impl Deref for Running {
+    type Target = Addr<Submitter>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.submitter
     }
+}
+
+impl Running {
+    /// Signs the draft of a commit that need not be queued, as soon as no queued draft goes first.
+    pub(super) async fn sign_at_once(&self, agent: AgentId, mut commit: Commit) -> Signed {
+        let began = Instant::now();
+        loop {
+            let mut signed = self.work.sign_at_once(agent, &mut commit).await;
+            if let Some(signed) = signed.pop().unwrap() {
+                return Signed { commit, signed };
+            }
+            assert!(
+                began.elapsed() < PATIENCE,
+                "the draft is not signed immediately"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Whether the draft of a commit need not be queued.
+    pub(super) async fn signs_at_once(&self, agent: AgentId, mut commit: Commit) -> bool {
+        let signed = self.work.sign_at_once(agent, &mut commit).await;
+        signed.into_iter().all(|one| one.is_some())
+    }
+
+    /// Has a signed commit stored, or tries to.
+    pub(super) async fn store(&self, signed: Signed) -> Result<Receipt, StoreError> {
+        let Signed { commit, signed } = signed;
+        let stored = self.work.shared.store.commit(commit).await;
+        self.work.stored(vec![Some(signed)], &stored, None);
+        stored
+    }
+
+    /// Whether the answer to a commit is still awaited.
+    pub(super) fn is_storing(&self) -> bool {
+        self.work.state().money.unstored > 0
+    }
+}
+
+/// A commit whose draft is signed.
+pub(super) struct Signed {
+    commit: Commit,
+    pub(super) signed: submit::Paid,
 }
 
 pub(super) const ONE: AgentId = AgentId(1);

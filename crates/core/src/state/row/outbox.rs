@@ -122,8 +122,16 @@ pub enum Index {
     Hash(TransactionHash, OutboxId),
     /// By its digest.
     Digest(MessageDigest),
+    /// Queued, and not held by a budget.
+    Queued(AgentId, OutboxId),
+    /// Held by a budget, by the words of the cause.
+    Held(AgentId, &'static str, String, OutboxId),
     /// Queued, by the time at which it expires.
     Expiry(u64, OutboxId),
+    /// Signed, and in no block.
+    Open(AgentId, OutboxId),
+    /// Mined, by its nonce.
+    Nonce(AgentId, Nonce, OutboxId),
     /// Mined and not final, by the height of its block.
     Mined(BlockHeight, OutboxId),
     /// Final, by the height of its block.
@@ -162,8 +170,16 @@ impl Row for Outgoing {
         self.id
     }
 
+    fn is_open(entry: &Index) -> bool {
+        matches!(
+            entry,
+            Index::Queued(..) | Index::Held(..) | Index::Expiry(..) | Index::Open(..)
+        )
+    }
+
     fn indexes(&self) -> Vec<Index> {
-        let id = self.id;
+        let (agent, id) = (self.agent, self.id);
+        let (standing, sender) = self.cause.words();
         let mut entries = vec![Index::Origin(self.origin.clone())];
         if let Some(signed) = &self.signed {
             entries.push(Index::Hash(signed.hash, id));
@@ -174,8 +190,20 @@ impl Row for Outgoing {
                 entries.push(Index::Since(since, id));
             }
         }
-        if let (OutboxState::Queued, Some(at)) = (self.state, self.expires_at) {
-            entries.push(Index::Expiry(at, id));
+        match self.state {
+            OutboxState::Queued => {
+                entries.push(match self.held {
+                    true => Index::Held(agent, standing, sender.to_owned(), id),
+                    false => Index::Queued(agent, id),
+                });
+                entries.extend(self.expires_at.map(|at| Index::Expiry(at, id)));
+            }
+            OutboxState::Prepared | OutboxState::Accepted => entries.push(Index::Open(agent, id)),
+            OutboxState::Mined | OutboxState::Final => {
+                let signed = self.signed.as_ref();
+                entries.extend(signed.map(|signed| Index::Nonce(agent, signed.nonce, id)));
+            }
+            OutboxState::Failed => entries.push(Index::Failed(agent, id)),
         }
         match (self.state, self.block) {
             (OutboxState::Mined, Some((height, _))) => entries.push(Index::Mined(height, id)),
@@ -188,14 +216,10 @@ impl Row for Outgoing {
         if let Some(first) = self.resend_of {
             entries.push(Index::Resend(first, id));
         }
-        if self.state == OutboxState::Failed {
-            entries.push(Index::Failed(self.agent, id));
-        }
         if let Some(at) = self.settled_at {
             entries.push(Index::Settled(at, id));
-            let (standing, sender) = self.cause.words();
             entries.push(Index::Prunable(
-                self.agent,
+                agent,
                 standing,
                 sender.to_owned(),
                 self.state.as_str(),

@@ -69,6 +69,8 @@ pub enum Index {
     Hash(AgentId, TransactionHash, i64),
     /// By its block.
     Height(BlockHeight, i64),
+    /// In a block, by its nonce.
+    Nonce(AgentId, Nonce, i64),
     /// By the time at which it was seen.
     Seen(u64, i64),
     /// By the id in its header.
@@ -96,6 +98,7 @@ impl Row for Sighting {
         ];
         if let Some(height) = self.block {
             entries.push(Index::Height(height, id));
+            entries.extend(self.nonce.map(|nonce| Index::Nonce(agent, nonce, id)));
         }
         if let Some(message) = self.message_id {
             entries.push(Index::Message(agent, message, id));

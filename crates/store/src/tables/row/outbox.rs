@@ -11,6 +11,7 @@ use crate::tables::columns::{Cell, Columns};
 
 impl Stored for Outgoing {
     const TABLE: &'static str = "outbox";
+    const OPEN: &'static str = "state IN ('queued', 'prepared', 'accepted')";
     const COLUMNS: &'static [&'static str] = &[
         "id",
         "agent",
@@ -136,10 +137,13 @@ impl Stored for Outgoing {
                 vec![Cell::text(hash), id.0.into()],
             ),
             Index::Digest(digest) => ("digest IS NOT NULL", &["digest"], vec![Cell::text(digest)]),
-            Index::Expiry(at, id) => (
-                "state = 'queued' AND expires_at IS NOT NULL",
-                &["expires_at", "id"],
-                vec![Cell::whole(*at), id.0.into()],
+            Index::Queued(..) | Index::Held(..) | Index::Expiry(..) | Index::Open(..) => {
+                return None;
+            }
+            Index::Nonce(agent, nonce, id) => (
+                "state IN ('mined', 'final')",
+                &["agent", "nonce", "id"],
+                vec![agent.0.into(), (*nonce).into(), id.0.into()],
             ),
             Index::Final(height, id) => (
                 "state = 'final'",

@@ -102,6 +102,11 @@ impl Stored for Sighting {
                 &["height", "id"],
                 vec![Cell::whole(height.0), (*id).into()],
             ),
+            Index::Nonce(agent, nonce, id) => (
+                "height IS NOT NULL AND nonce IS NOT NULL",
+                &["agent", "nonce", "id"],
+                vec![agent.0.into(), (*nonce).into(), (*id).into()],
+            ),
             Index::Seen(at, id) => ("", &["seen_at", "id"], vec![Cell::whole(*at), (*id).into()]),
             Index::Message(agent, message, id) => (
                 "message_id IS NOT NULL",

@@ -1,0 +1,170 @@
+//! Commits of agents: what they send is signed at once where nothing has to wait, stored, and
+//! posted.
+
+use actix::prelude::*;
+use agentry_core::rows::{Charge, Prepared};
+use agentry_core::{AgentId, Commit, Receipt};
+use agentry_protocol::Nonce;
+use agentry_store::{Store, StoreError};
+
+use super::budget::Admission;
+use super::sign::Charged;
+use super::{MAX_JOBS, Work};
+use crate::runtime::kill::{self, Point};
+
+/// Signed bytes, and what a budget has paid for them.
+pub(super) type Paid = (Prepared, Charge);
+
+/// Has a commit of an agent stored, and what it adds to the outbox sent.
+#[derive(Debug)]
+pub struct Submit {
+    /// The row of the sending wallet.
+    pub agent: AgentId,
+    /// The commit. None of its drafts is signed yet.
+    pub commit: Commit,
+    /// Whether the commit waits while the system refuses to write; otherwise that is an error.
+    pub waits: bool,
+    /// The span of what the drafts follow from.
+    pub span: tracing::Span,
+}
+
+impl Message for Submit {
+    type Result = Result<Receipt, StoreError>;
+}
+
+/// The way of agents' commits to the store.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    store: Store,
+    submitter: Recipient<Submit>,
+}
+
+impl Outbox {
+    /// The way through this submitter.
+    pub fn new(store: Store, submitter: Recipient<Submit>) -> Self {
+        Self { store, submitter }
+    }
+
+    /// Has a commit stored. Those of its drafts that can be signed at once are, and are posted once
+    /// they are stored; the others are queued. The submitter does all of this even if its caller
+    /// stops waiting.
+    ///
+    /// # Errors
+    /// Nothing was stored, and nothing is sent. If the runtime is stopping, it may be stored
+    /// nevertheless: then the next start sends it.
+    pub async fn commit(&self, mut submit: Submit) -> Result<Receipt, StoreError> {
+        if submit.commit.sends_mut().is_empty() {
+            return store(&self.store, submit.commit, submit.waits).await;
+        }
+        let stored = self.submitter.send(submit).await;
+        stored.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+async fn store(store: &Store, commit: Commit, waits: bool) -> Result<Receipt, StoreError> {
+    kill::pass(Point::BeforeCommit);
+    let stored = match waits {
+        true => store.commit(commit).await,
+        false => store.commit_now(commit).await,
+    };
+    kill::pass(Point::AfterCommit);
+    stored
+}
+
+impl Work {
+    /// Signs what can be signed at once, and stores it.
+    pub(super) async fn submit(&self, submit: Submit) -> Result<Receipt, StoreError> {
+        let Submit {
+            agent,
+            mut commit,
+            waits,
+            span,
+        } = submit;
+        self.state().money.unstored += 1;
+        let signed = self.sign_at_once(agent, &mut commit).await;
+        let stored = store(&self.shared.store, commit, waits).await;
+        self.stored(signed, &stored, Some(&span));
+        self.state().money.unstored -= 1;
+        stored
+    }
+
+    /// Signs those of a commit's drafts that need not be queued.
+    pub(super) async fn sign_at_once(
+        &self,
+        agent: AgentId,
+        commit: &mut Commit,
+    ) -> Vec<Option<Paid>> {
+        let mut sends = commit.sends_mut();
+        let mut signed = vec![None; sends.len()];
+        if !self.may_sign_at_once(agent) {
+            return signed;
+        }
+        let now = self.shared.clock.local_ms();
+        let (mut places, mut charged) = (Vec::new(), Vec::new());
+        for (place, (draft, _)) in sends.iter().enumerate() {
+            let mut state = self.state();
+            // An expired draft is queued, and expired from there.
+            let is_over = draft.expires_at.is_some_and(|at| at < now);
+            if !is_over && let Admission::Paid(charge) = state.money.pay(agent, draft, now) {
+                let (draft, nonce) = ((*draft).clone(), state.nonces.next(agent, Nonce::new(now)));
+                places.push(place);
+                charged.push(Charged {
+                    draft,
+                    charge,
+                    nonce,
+                });
+            }
+        }
+        if !charged.is_empty() {
+            for (place, one) in places.into_iter().zip(self.sign(agent, charged).await) {
+                *sends[place].1 = Some(one.0.clone());
+                signed[place] = Some(one);
+            }
+        }
+        signed
+    }
+
+    /// Whether a wallet's drafts can be signed at once. Drafts that were queued earlier go first; a
+    /// counter has to be queried.
+    fn may_sign_at_once(&self, agent: AgentId) -> bool {
+        let state = self.state();
+        !state.nonces.follows_counter()
+            && state.has_room(MAX_JOBS)
+            && !state.is_queued
+            && !state.unsignable.contains_key(&agent)
+            && !state.unfunded.contains(&agent)
+    }
+
+    /// A commit is stored, or it is not: posts what was signed, or refunds it. The commit's drafts
+    /// are given in order, `None` for those that were not signed.
+    pub(super) fn stored(
+        &self,
+        signed: Vec<Option<Paid>>,
+        stored: &Result<Receipt, StoreError>,
+        span: Option<&tracing::Span>,
+    ) {
+        let mut state = self.state();
+        let mut rows = None;
+        if let Ok(receipt) = stored {
+            state.recognised(receipt.recharged.clone(), receipt.reopened.clone());
+            rows = Some(receipt.sends.iter());
+        }
+        let mut rows = rows.into_iter().flatten();
+        for one in signed {
+            match (one, rows.next()) {
+                // The chain has it. It is paid for, if it was signed.
+                (_, Some(row)) if row.standing => {}
+                (Some((prepared, charge)), Some(row)) if row.fresh => {
+                    state.dispatch(row.id, prepared, charge, span);
+                }
+                // It is stored with other bytes, or was dropped or expired meanwhile, or nothing is
+                // stored.
+                (Some((_, charge)), _) => state.money.refund(&charge),
+                (None, Some(_)) => state.queued(),
+                (None, None) => {}
+            }
+        }
+        self.may_post.notify_one();
+        self.may_sign.notify_one();
+    }
+}
