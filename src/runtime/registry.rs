@@ -41,8 +41,6 @@ struct Tables {
     by_id: HashMap<AgentId, Arc<Hosted>>,
     by_address: HashSet<ByAddress>,
     by_name: HashSet<ByName>,
-    /// The addresses of the wallets that were hosted earlier in this run of the runtime.
-    removed: HashMap<AgentId, Address>,
 }
 
 /// A wallet that is found by a text of its own, which is not stored a second time.
@@ -104,15 +102,8 @@ impl AgentRegistry {
 
     /// Hosts these wallets instead, for all clones of this registry.
     pub fn replace(&self, hosted: impl IntoIterator<Item = Arc<Hosted>>) {
-        let mut tables = Tables::new(hosted);
-        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        tables.removed.clone_from(&held.removed);
-        for (id, before) in &held.by_id {
-            tables.removed.insert(*id, before.address.clone());
-        }
-        let by_id = &tables.by_id;
-        tables.removed.retain(|id, _| !by_id.contains_key(id));
-        *held = Arc::new(tables);
+        let tables = Arc::new(Tables::new(hosted));
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = tables;
     }
 
     fn tables(&self) -> Arc<Tables> {
@@ -122,14 +113,6 @@ impl AgentRegistry {
     /// The wallet of a row.
     pub fn get(&self, id: AgentId) -> Option<Arc<Hosted>> {
         self.tables().by_id.get(&id).cloned()
-    }
-
-    /// The address of a wallet that is hosted, or was hosted earlier in this run: its signed
-    /// transactions are still brought onto the chain.
-    pub fn address_of(&self, id: AgentId) -> Option<Address> {
-        let tables = self.tables();
-        let hosted = tables.by_id.get(&id).map(|hosted| &hosted.address);
-        hosted.or_else(|| tables.removed.get(&id)).cloned()
     }
 
     /// The wallet at an address.
@@ -242,21 +225,5 @@ mod tests {
         registry.replace([Arc::clone(&two)]);
         assert!(!wants(&one.address) && wants(&two.address));
         assert!(shared.get(one.id).is_none() && shared.at(one.address.as_str()).is_none());
-    }
-
-    #[test]
-    fn the_address_of_a_removed_wallet_is_kept() {
-        let (one, two) = (hosted(1), hosted(2));
-        let registry = AgentRegistry::default();
-        registry.replace([Arc::clone(&one), Arc::clone(&two)]);
-        for _ in 0..2 {
-            registry.replace([Arc::clone(&two)]);
-            assert_eq!(registry.address_of(one.id), Some(one.address.clone()));
-            assert!(registry.get(one.id).is_none());
-        }
-        registry.replace([Arc::clone(&one)]);
-        assert_eq!(registry.address_of(two.id), Some(two.address.clone()));
-        assert_eq!(registry.address_of(AgentId(7)), None);
-        assert_eq!(registry.len(), 1);
     }
 }

@@ -37,7 +37,7 @@ use crate::runtime::registry::{AgentRegistry, Hosted};
 use crate::runtime::reload::{ReloadLinks, Reloader};
 use crate::runtime::router::{ChainRules, InboxRouter};
 use crate::runtime::signer::{Keyring, Signer, Slot};
-use crate::runtime::submitter::{Connect, Drain, Outbox, Submitter, SubmitterSettings};
+use crate::runtime::submitter::{Drain, Outbox, Submitter, SubmitterSettings};
 use crate::runtime::tasks::{self, Pool};
 use crate::runtime::watcher::ChainWatcher;
 use crate::runtime::{Confirmed, Shared};
@@ -315,9 +315,10 @@ async fn host(
         },
         signer.clone().recipient(),
     )
-    .await?
-    .start();
-    let outbox = Outbox::new(store.clone(), submitter.clone().recipient());
+    .await?;
+    // The submitter and the router know each other.
+    let mailbox = Context::<Submitter>::new();
+    let outbox = Outbox::new(store.clone(), mailbox.address().recipient());
     // The rest is quick, and starts threads that only a stop ends.
     beyond_recall.set(true);
     let arbiters: Vec<Arbiter> = (0..cores().min(MAX_ARBITERS))
@@ -334,7 +335,7 @@ async fn host(
             },
             outbox: outbox.clone(),
         },
-        submitter.clone().recipient(),
+        mailbox.address().recipient(),
         ChainRules {
             id: config.chain.id.clone(),
             confirmations: config.chain.confirmations,
@@ -343,12 +344,7 @@ async fn host(
         arbiters.iter().map(Arbiter::handle).collect(),
     )
     .start();
-    let connect = Connect {
-        wake: router.clone().recipient(),
-    };
-    if submitter.send(connect).await.is_err() {
-        tracing::error!("the submitter has ended");
-    }
+    let submitter = mailbox.run(submitter.waking(router.clone().recipient()));
     let serving = tasks::serve(
         shared.clone(),
         registry.clone(),

@@ -42,6 +42,11 @@ pub struct Cost {
 }
 
 impl Cost {
+    /// The cost of a transaction that transfers this amount and pays this fee.
+    pub const fn new(amount: Amount, fee: Amount) -> Self {
+        Self { amount, fee }
+    }
+
     /// The amount and the fee together.
     pub const fn all(self) -> Amount {
         self.amount.saturating_add(self.fee)
@@ -94,7 +99,7 @@ impl Budget {
     /// Whether the budget suffices for a transaction that somebody caused, given the spending in
     /// all and the spending because of this sender.
     ///
-    /// The budget does not suffice; the error names the limit that leaves least.
+    /// # Errors
     /// It does not: the limit that leaves least.
     pub fn check(
         self,

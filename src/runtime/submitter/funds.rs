@@ -70,7 +70,7 @@ impl Work {
 
     /// Queries the node for the account of a wallet; none, if there is no valid answer in time.
     pub(super) async fn ask_account(&self, agent: AgentId) -> Option<Account> {
-        let address = self.address(agent)?;
+        let address = self.address(agent).await?;
         let limit = self.state().post_limit();
         match tokio::time::timeout(limit, self.settings.node.account(&address)).await {
             Ok(Ok(account)) => Some(account),
@@ -85,9 +85,20 @@ impl Work {
         }
     }
 
-    fn address(&self, agent: AgentId) -> Option<Address> {
-        let hosted = self.registry.address_of(agent);
-        hosted.or_else(|| self.removed.get(&agent).cloned())
+    /// The address of a wallet, also of one that is no longer hosted: its signed transactions are
+    /// still brought onto the chain.
+    async fn address(&self, agent: AgentId) -> Option<Address> {
+        let row = self
+            .shared
+            .store
+            .query(move |state| state.agents().get(&agent));
+        match row.await {
+            Ok(row) => Some(row?.address.clone()),
+            Err(error) => {
+                tracing::error!(%error, "cannot read a wallet's address");
+                None
+            }
+        }
     }
 }
 

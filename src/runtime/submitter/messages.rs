@@ -5,8 +5,6 @@ use agentry_core::rows::{Charge, OpenTransaction};
 use agentry_core::{AgentId, OutboxId};
 use agentry_protocol::{BlockHeight, Nonce, TransactionHash};
 
-use crate::runtime::router::WakeAgents;
-
 /// New blocks of the chain.
 #[derive(Debug, Default)]
 pub struct ChainNews {
@@ -28,17 +26,6 @@ pub struct ChainNews {
 }
 
 impl Message for ChainNews {
-    type Result = ();
-}
-
-/// Which agents to wake when the state of a sent transaction changes.
-#[derive(Debug)]
-pub struct Connect {
-    /// Wakes agents.
-    pub wake: Recipient<WakeAgents>,
-}
-
-impl Message for Connect {
     type Result = ();
 }
 

@@ -49,18 +49,16 @@ mod submit;
 #[cfg(test)]
 mod tests;
 
-use std::cell::{RefCell, RefMut};
-use std::collections::HashMap;
+use std::cell::{OnceCell, RefCell, RefMut};
 use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
 use agentry_chain::{MempoolDb, NodeClient};
-use agentry_core::AgentId;
 use agentry_core::Receipt;
 use agentry_core::nonce::NoncePolicy;
 use agentry_core::rows::AgentRow;
-use agentry_protocol::{Address, BlockHash, ChainId};
+use agentry_protocol::{BlockHash, ChainId};
 use agentry_store::{StoreError, read};
 use tokio::sync::Notify;
 
@@ -70,9 +68,10 @@ use self::sign::PAGE;
 use self::state::State;
 use super::Shared;
 use super::registry::AgentRegistry;
+use super::router::WakeAgents;
 use super::signer::Sign;
 
-pub use messages::{ChainNews, Connect, Drain, LookAtQueue, Resume};
+pub use messages::{ChainNews, Drain, LookAtQueue, Resume};
 pub use submit::{Outbox, Submit};
 
 /// The most signed transactions that wait in memory for their POST.
@@ -113,13 +112,12 @@ pub struct Submitter(Rc<Work>);
 struct Work {
     shared: Shared,
     registry: AgentRegistry,
-    /// Wallets that are no longer hosted: their signed transactions are still brought onto the
-    /// chain.
-    removed: HashMap<AgentId, Address>,
     settings: SubmitterSettings,
     signer: Recipient<Sign>,
     mempool: Mempool,
     state: RefCell<State>,
+    /// Wakes agents when the state of a sent transaction changes.
+    wake: OnceCell<Recipient<WakeAgents>>,
     /// Queued drafts may be signed now.
     may_sign: Notify,
     /// A POST may begin now.
@@ -177,20 +175,15 @@ impl Submitter {
             last = Some((one.agent, one.id));
             open.into_iter().for_each(|one| state.follow(one));
         }
-        let removed = agents
-            .into_iter()
-            .filter(|row| registry.get(row.id).is_none())
-            .map(|row| (row.id, row.address))
-            .collect();
         let (node, db) = (settings.node.clone(), settings.mempool.clone());
         Ok(Self(Rc::new(Work {
             mempool: Mempool::new(shared.clone(), node, db, facts.mempool.as_deref()),
             shared,
             registry,
-            removed,
             settings,
             signer,
             state: RefCell::new(state),
+            wake: OnceCell::new(),
             may_sign: Notify::new(),
             may_post: Notify::new(),
             round_is_due: Notify::new(),
@@ -198,6 +191,14 @@ impl Submitter {
             node_failed: Notify::new(),
             posts_changed: Notify::new(),
         })))
+    }
+
+    /// Has this router wake agents when the state of a sent transaction changes.
+    #[must_use]
+    pub fn waking(self, wake: Recipient<WakeAgents>) -> Self {
+        // It is set once: before the submitter starts.
+        let _ = self.0.wake.set(wake);
+        self
     }
 }
 
@@ -279,14 +280,6 @@ impl Handler<LookAtQueue> for Submitter {
         state.queued();
         state.money.release();
         self.0.may_sign.notify_one();
-    }
-}
-
-impl Handler<Connect> for Submitter {
-    type Result = ();
-
-    fn handle(&mut self, connect: Connect, _: &mut Self::Context) {
-        self.0.state().wake = Some(connect.wake);
     }
 }
 

@@ -64,9 +64,8 @@ impl Money {
         let Some(budget) = self.budget(agent) else {
             return Admission::Unknown;
         };
-        let admission = self
-            .ledger
-            .pay(agent, budget, &draft.cause, cost_of(draft), now_ms);
+        let cost = Cost::new(draft.amount, draft.fee);
+        let admission = self.ledger.pay(agent, budget, &draft.cause, cost, now_ms);
         if let Admission::Short(short) = admission
             && self.ledger.tell(agent, short.limit, now_ms)
         {
@@ -90,7 +89,8 @@ impl Money {
         now_ms: u64,
     ) -> String {
         let budget = self.budget(agent).unwrap_or(Budget { all: Amount::ZERO });
-        budget.reason(short, &draft.cause, cost_of(draft), day_of(now_ms))
+        let cost = Cost::new(draft.amount, draft.fee);
+        budget.reason(short, &draft.cause, cost, day_of(now_ms))
     }
 
     /// Refunds a charge whose transaction is not sent. Drafts that wait for that budget may be
@@ -135,10 +135,7 @@ impl Money {
         };
         let (mut ids, mut charges) = (Vec::new(), Vec::new());
         for draft in held {
-            let cost = Cost {
-                amount: draft.amount,
-                fee: draft.fee,
-            };
+            let cost = Cost::new(draft.amount, draft.fee);
             let admission = self.ledger.pay(agent, budget, &draft.cause, cost, now_ms);
             if let Admission::Paid(charge) = admission {
                 charges.push(charge);
@@ -164,13 +161,5 @@ impl Money {
         }
         metrics.budget_spent(&self.ledger.total(today));
         metrics.agents_out_of_budget(self.holding.len());
-    }
-}
-
-/// The cost of a draft.
-const fn cost_of(draft: &Draft) -> Cost {
-    Cost {
-        amount: draft.amount,
-        fee: draft.fee,
     }
 }

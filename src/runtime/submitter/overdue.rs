@@ -40,9 +40,9 @@ pub(super) enum Delay {
     Unproven,
 }
 
-/// The reports made about overdue transactions.
+/// What the log was told about overdue transactions.
 #[derive(Debug, Default)]
-pub(super) struct Overdue {
+pub(super) struct Delays {
     /// The causes that the log has reported.
     told: BTreeSet<Delay>,
     /// Why the latest attempts to read the mempool failed, and how many they were.
@@ -50,7 +50,7 @@ pub(super) struct Overdue {
     told_unreadable: bool,
 }
 
-impl Overdue {
+impl Delays {
     /// Why the mempool cannot be read, unless only one call failed.
     fn unreadable(&self) -> Option<&str> {
         (self.failures.0 >= FAILURES).then_some(self.failures.1.as_str())
@@ -122,10 +122,10 @@ impl Overdue {
 impl Work {
     /// Finds overdue transactions and stores the reason in their rows. `pending` are those that the
     /// node's mempool shows.
-    pub(super) async fn review(&self, overdue: &mut Overdue, pending: &HashSet<OutboxId>) {
-        let news = self.state().review(overdue, pending, &self.shared.metrics);
+    pub(super) async fn review(&self, delays: &mut Delays, pending: &HashSet<OutboxId>) {
+        let news = self.state().review(delays, pending, &self.shared.metrics);
         for (delay, ids) in news {
-            let reason = overdue.reason(delay);
+            let reason = delays.reason(delay);
             let explain = Commit::Explain { ids, reason };
             if let Err(error) = self.shared.store.commit(explain).await {
                 tracing::error!(%error, "cannot store why transactions are overdue");
@@ -138,7 +138,7 @@ impl State {
     /// Finds overdue transactions, and reports the reasons. Returns the rows whose reason is new.
     fn review(
         &mut self,
-        overdue: &mut Overdue,
+        delays: &mut Delays,
         pending: &HashSet<OutboxId>,
         metrics: &Metrics,
     ) -> BTreeMap<Delay, Vec<OutboxId>> {
@@ -146,7 +146,7 @@ impl State {
         let Some(through) = self.read_through else {
             return news;
         };
-        let unreadable = overdue.unreadable().is_some();
+        let unreadable = delays.unreadable().is_some();
         let mut counts: BTreeMap<Delay, usize> = BTreeMap::new();
         let mut left = ROWS_A_LOOK;
         for (id, open) in &mut self.open {
@@ -176,7 +176,7 @@ impl State {
             }
         }
         metrics.transactions_overdue(counts.values().sum());
-        overdue.tell(counts);
+        delays.tell(counts);
         news
     }
 }

@@ -163,8 +163,7 @@ impl Work {
 
     /// Wakes agents that have work because of a change.
     pub(super) async fn wake(&self, due: Vec<AgentId>) {
-        let wake = self.state().wake.clone();
-        if let Some(wake) = wake.filter(|_| !due.is_empty())
+        if let Some(wake) = self.wake.get().filter(|_| !due.is_empty())
             && wake.send(WakeAgents(due)).await.is_err()
         {
             tracing::debug!("the router has ended; it reads the store when it restarts");

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::Work;
 use super::blocks::{Blocks, Known};
 use super::funds::can_pay;
-use super::overdue::{Overdue, rest_until};
+use super::overdue::{Delays, rest_until};
 use super::state::{Open, Phase, State};
 
 /// The pause after a round, as a multiple of how long the node worked for it: a mempool is fetched whole, and
@@ -33,7 +33,7 @@ const REPOSTS_A_ROUND: usize = 512;
 /// What one round leaves to the next.
 #[derive(Debug, Default)]
 struct Rounds {
-    overdue: Overdue,
+    delays: Delays,
     /// What the next look into the blocks need not ask for.
     known_blocks: Known,
     /// The node is not queried again before then.
@@ -93,7 +93,7 @@ impl Work {
         let began = self.state().posts_ended;
         let asked = self.state().posted();
         if asked.is_empty() {
-            return self.review(&mut rounds.overdue, &HashSet::new()).await;
+            return self.review(&mut rounds.delays, &HashSet::new()).await;
         }
         let may_post = self.state().may_post() && self.shared.catch_up.is_done();
         // The next block starts the next round.
@@ -115,7 +115,7 @@ impl Work {
             };
             absent = self.state().absent(&look, began, &asked);
         }
-        self.review(&mut rounds.overdue, &pending).await;
+        self.review(&mut rounds.delays, &pending).await;
         if absent.is_empty() {
             return;
         }
@@ -150,13 +150,13 @@ impl Work {
             Ok((mempool, head, shown_at)) => {
                 rounds.round_trip = shown_at.elapsed();
                 rounds.rest(node, shown_at - began, 1);
-                rounds.overdue.mempool_read(None, node, metrics);
+                rounds.delays.mempool_read(None, node, metrics);
                 (mempool, head.map(|head| head.height))
             }
             Err(failure) => {
                 rounds.rest(node, began.elapsed(), 1);
                 tracing::debug!(failure, "cannot read the node's mempool");
-                rounds.overdue.mempool_read(Some(failure), node, metrics);
+                rounds.delays.mempool_read(Some(failure), node, metrics);
                 (HashSet::new(), None)
             }
         }

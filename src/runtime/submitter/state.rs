@@ -7,7 +7,6 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::prelude::Recipient;
 use agentry_core::absence::Mark;
 use agentry_core::nonce::NonceManager;
 use agentry_core::rows::{Charge, OpenTransaction, Prepared};
@@ -20,7 +19,6 @@ use super::node::{BlockInterval, Breaker};
 use super::overdue::Delay;
 use super::{CONCURRENT_POSTS, MAX_OPEN};
 use crate::runtime::Shared;
-use crate::runtime::router::WakeAgents;
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -49,7 +47,6 @@ pub(super) struct State {
     /// that they take no room from others.
     pub(super) unfunded: HashSet<AgentId>,
     pub(super) money: Money,
-    pub(super) wake: Option<Recipient<WakeAgents>>,
 }
 
 /// A transaction that is signed and not mined.
@@ -143,7 +140,6 @@ impl State {
             unsignable: HashMap::new(),
             unfunded: HashSet::new(),
             money,
-            wake: None,
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use agentry_chain::NodeOptions;
 use agentry_core::commit::Outcome;
 use agentry_core::rows::{DAY_MS, Draft, EventRef, ReceiptRequest, Spent};
-use agentry_core::{Cause, Commit, InboxId, OutboxId};
+use agentry_core::{AgentId, Cause, Commit, InboxId, OutboxId};
 use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{Amount, BlockHeight, Nonce};
 

@@ -1,12 +1,17 @@
 //! What is sent: nonces, budgets, receipts, and what the chain already shows.
 
-use agentry_core::commit::{Observation, Outcome, PostResult, Step};
+use std::collections::HashSet;
+
+use agentry_core::commit::{HostedAgent, Observation, Outcome, PostResult, Step};
 use agentry_core::rows::{Draft, EventRef, OutboxState, Prepared, ReceiptRequest, ReceiptState};
 use agentry_core::state::Refusal;
+use agentry_core::state::drafts::QueueTurn;
 use agentry_core::{Cause, Commit, InboxId, OutboxId};
 use agentry_protocol::{BlockHeight, Header, Nonce, Payload, TransactionHash, compose};
 
-use super::{AGENT, FIRST, Stage, draft, observation, observe, outcome, own, prepared, tasks};
+use super::{
+    AGENT, FIRST, Stage, address, draft, observation, observe, outcome, own, prepared, tasks,
+};
 
 fn send(draft: Draft, prepared: Option<Prepared>) -> Commit {
     Commit::Send {
@@ -84,6 +89,37 @@ fn what_is_paid_for_is_not_paid_again_when_the_chain_shows_its_bytes() {
     assert!(receipt.sends[0].standing);
     let all: u64 = stage.state.spending().iter().map(|row| row.spent.0).sum();
     assert_eq!(all, 10);
+}
+
+#[test]
+fn a_wallet_that_waits_for_a_block_takes_no_turn_from_others() {
+    let mut stage = Stage::new();
+    let other = HostedAgent {
+        address: address(3),
+        name: "other".to_owned(),
+        start_height: BlockHeight(0),
+    };
+    let other = stage
+        .apply(Commit::Host {
+            agents: vec![other],
+        })
+        .agents[0];
+    let one = draft("send/1", "hello");
+    stage.apply(send(one.clone(), Some(prepared(&one, 100))));
+    stage.apply(send(draft("send/2", "again"), None));
+    stage.apply(Commit::Send {
+        agent: other,
+        draft: draft("send/3", "hello"),
+        prepared: None,
+        at: 1_000,
+    });
+    let queued = |one_each| {
+        let turn = QueueTurn::default();
+        let drafts = stage.state.queued(&turn, one_each, &HashSet::new(), 1);
+        drafts.iter().map(|draft| draft.id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(queued(true), [3]);
+    assert_eq!(queued(false), [2]);
 }
 
 #[test]

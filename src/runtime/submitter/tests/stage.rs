@@ -9,7 +9,7 @@ use actix::prelude::*;
 use agentry_chain::{NodeClient, NodeOptions};
 use agentry_core::commit::HostedAgent;
 use agentry_core::rows::{DAY_MS, Draft, Spent, day_of};
-use agentry_core::{Cause, Commit, OutboxId};
+use agentry_core::{AgentId, Cause, Commit, OutboxId};
 use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{
     Address, Amount, BlockHeight, ChainId, Json, Seed, SigningKey, genesis_hash,
@@ -204,9 +204,8 @@ impl Stage {
             .await
             .unwrap();
         let work = Rc::clone(&submitter.0);
-        let submitter = submitter.start();
         let wake = Bell(Arc::clone(&self.woken)).start().recipient();
-        submitter.send(Connect { wake }).await.unwrap();
+        let submitter = submitter.waking(wake).start();
         Running { submitter, work }
     }
 
