@@ -217,9 +217,9 @@ impl Operations {
             card: card.to_value(),
             due_at: self.shared.clock.now_ms(),
         };
-        let receipt = store.commit_now(register).await?;
+        let changes = store.commit_now(register).await?;
         let renewal = store.read(move |db| read::renewal(db, agent)).await?;
-        self.wake(receipt.due).await;
+        self.wake(changes.due).await;
         let renewal = renewal.ok_or_else(|| {
             OperationError::Later(format!("{who} was withdrawn while it was registered"))
         })?;

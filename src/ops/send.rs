@@ -203,10 +203,10 @@ pub(super) async fn send(
         waits: false,
         span: tracing::info_span!("outgoing", agent.name = hosted.config.name),
     };
-    let receipt = links.outbox.commit(submit).await?;
-    let sent = receipt.sends.into_iter().next();
+    let changes = links.outbox.commit(submit).await?;
+    let sent = changes.sends.into_iter().next();
     let sent = sent.ok_or_else(|| StoreError::Refused("the store recorded no message".to_owned()));
-    let outbox = sent?.id;
+    let outbox = sent?.id();
     // If the request was sent twice, what was stored the first time counts.
     let row = move |state: &State| state.outbox().get(&outbox);
     let row = shared.store.query(row).await?;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use agentry_core::commit::TaskEnd;
 use agentry_core::rows::TaskId;
-use agentry_core::{Commit, OutboxId};
+use agentry_core::{Commit, CommitResult, OutboxId};
 use agentry_protocol::command::ExecuteAiJob;
 use agentry_protocol::{AckRequest, Address, KnownCommand};
 use agentry_store::list::task::ExecutingItem;
@@ -288,7 +288,7 @@ impl Operations {
             let Some(row) = row.filter(|row| row.state.is_open()) else {
                 return Ok(false);
             };
-            let receipt = shared
+            let changes = shared
                 .store
                 .commit_now(Commit::TaskEnd {
                     task,
@@ -299,11 +299,11 @@ impl Operations {
                 })
                 .await?;
             // Another attempt began meanwhile, or the task has ended.
-            if receipt.stale {
+            if changes.result == CommitResult::Stale {
                 continue;
             }
             shared.pool.cancel(&[task]);
-            self.wake(receipt.due).await;
+            self.wake(changes.due).await;
             return Ok(true);
         }
     }

@@ -79,7 +79,7 @@ impl Directory {
         *held = Arc::new(Contacts::new(contacts));
     }
 
-    /// Reads the cards of these addresses again: after a commit whose receipt names them.
+    /// Reads the cards of these addresses again: after a commit whose changes name them.
     ///
     /// # Errors
     /// The store cannot be read; the directory is unchanged, and the next refresh reads these

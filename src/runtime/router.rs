@@ -316,7 +316,7 @@ impl Handler<Route> for InboxRouter {
                 kill::pass(Point::BeforeMined);
             }
             let arrivals = steps.iter().any(|step| matches!(step, Step::Arrival(_)));
-            let receipt = shared
+            let changes = shared
                 .store
                 .commit(Commit::Observe(Observation {
                     steps,
@@ -329,31 +329,31 @@ impl Handler<Route> for InboxRouter {
             if arrivals {
                 kill::pass(Point::AfterInbox);
             }
-            if receipt.refused > 0 {
-                shared.metrics.refused(receipt.refused);
+            if changes.refused > 0 {
+                shared.metrics.refused(changes.refused);
                 tracing::warn!(
-                    messages = receipt.refused,
+                    messages = changes.refused,
                     "messages were moved to the dead-letter queue without their contents: \
                      their senders have no more room (agentry queue list dead)"
                 );
             }
-            if !receipt.cards.is_empty() {
+            if !changes.cards.is_empty() {
                 // Before agents are woken: their answers may need a key from one of these cards.
                 shared
                     .directory
-                    .refresh(&shared.store, &receipt.cards)
+                    .refresh(&shared.store, &changes.cards)
                     .await?;
                 shared.metrics.directory(shared.directory.len());
             }
-            news.mined = receipt.mined;
-            news.reopened = receipt.reopened;
-            news.recharged = receipt.recharged;
-            news.nonces = receipt.nonces;
+            news.mined = changes.mined;
+            news.reopened = changes.reopened;
+            news.recharged = changes.recharged;
+            news.nonces = changes.nonces;
             // Before the next reading: notifications must not overtake each other.
             tell(&submitter, news).await;
-            routed.due = receipt.due;
-            routed.arrived = receipt.arrived;
-            routed.repeated = receipt.repeated;
+            routed.due = changes.due;
+            routed.arrived = changes.arrived;
+            routed.repeated = changes.repeated;
             Ok(routed)
         };
         Box::pin(

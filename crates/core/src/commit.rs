@@ -802,29 +802,50 @@ pub struct Reverified {
     pub urgent: bool,
 }
 
-/// The row of a requested transaction.
+/// How a commit went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommitResult {
+    /// It was applied.
+    #[default]
+    Applied,
+    /// There was nothing to change: all that it says is known, or nothing is left that it is about.
+    Unchanged,
+    /// It came too late, and nothing was changed: its event, message or task was withdrawn,
+    /// settled, retried or begun in the meantime.
+    Stale,
+}
+
+/// What became of a requested transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sent {
-    /// The row.
-    pub id: OutboxId,
-    /// Whether the request created the row; otherwise it existed before, with other signed bytes.
-    pub fresh: bool,
-    /// Whether the chain already shows it: then nothing that was signed for it is posted.
-    pub standing: bool,
+pub enum SendResult {
+    /// It is stored, with the bytes that were signed for it now, if any were.
+    Stored(OutboxId),
+    /// The same request was stored before. What was signed for it now is discarded.
+    Known(OutboxId),
+    /// The chain already shows it. What was signed for it now is paid for, and never posted.
+    OnChain(OutboxId),
+}
+
+impl SendResult {
+    /// The row of the transaction.
+    pub const fn id(self) -> OutboxId {
+        match self {
+            Self::Stored(id) | Self::Known(id) | Self::OnChain(id) => id,
+        }
+    }
 }
 
 /// What a commit changed, for the parts of the runtime that must act on it.
 #[derive(Clone, Debug, Default)]
-pub struct Receipt {
-    /// The commit came too late: the message was withdrawn, settled or retried in the meantime.
-    /// Nothing was changed.
-    pub stale: bool,
-    /// How many of the rows that the commit targets were changed.
-    pub changed: usize,
+pub struct Changes {
+    /// How it went.
+    pub result: CommitResult,
+    /// How many of the rows that the commit selects were changed.
+    pub rows: usize,
     /// The agents that have something to do now.
     pub due: Vec<AgentId>,
-    /// The rows of the requested transactions, in the order of the request.
-    pub sends: Vec<Sent>,
+    /// What became of the requested transactions, in the order of the request.
+    pub sends: Vec<SendResult>,
     /// The transactions that were mined.
     pub mined: Vec<(OutboxId, TransactionHash)>,
     /// The transactions that must be followed, possibly again: signed, and in no block.

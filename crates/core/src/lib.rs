@@ -2,7 +2,7 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`commit`] | [`Commit`]: every durable change as one serialisable value, and its [`Receipt`] |
+//! | [`commit`] | [`Commit`]: every durable change as one serialisable value, and its [`Changes`] |
 //! | [`state`] | [`State`]: everything durable in memory, and what each commit changes of it |
 //! | [`rows`] | the rows that commits change, as the runtime sees them |
 //! | [`cause`] | who caused something |
@@ -34,7 +34,7 @@ pub mod task;
 pub use agentry_protocol::Authenticity;
 pub use card::Card;
 pub use cause::Cause;
-pub use commit::{Commit, Receipt};
+pub use commit::{Changes, Commit, CommitResult, SendResult};
 pub use delivery::{DeliveryUpdate, SentMessage, Settlement};
 pub use rows::{AgentId, EventId, InboxId, OutboxId, TaskId};
 pub use standing::Standing;

@@ -42,7 +42,7 @@ use agentry_protocol::{Amount, BlockHash, BlockHeight, ChainId, MessageId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::commit::{Commit, Receipt};
+use crate::commit::{Changes, Commit, CommitResult};
 use crate::rows::{AgentId, EventId, InboxId, OutboxId, ReceiptState, TaskId};
 use table::{Archive, ArchiveError, Table};
 
@@ -257,23 +257,39 @@ impl State {
     ///
     /// # Errors
     /// Why the commit was not applied.
-    pub fn apply(&mut self, commit: &Commit) -> Result<Receipt, Failure> {
-        let mut receipt = Receipt::default();
-        let facts = self.facts.clone();
-        let changed = self.change(commit, &mut receipt);
+    pub fn apply(&mut self, commit: &Commit) -> Result<Changes, Failure> {
+        let mut changes = Changes::default();
+        let before = self.facts.clone();
+        let changed = self.change(commit, &mut changes);
+        if changes.result == CommitResult::Applied && !self.is_changed(&before) {
+            changes.result = CommitResult::Unchanged;
+        }
         // After an error of an archive, what the commit saw and decided means nothing.
         let read = self.fault().map_err(Failure::Archive);
         match read.and(changed.map_err(Failure::Refused)) {
             Ok(()) => {
                 each_table!(self, table => table.keep());
-                Ok(receipt)
+                Ok(changes)
             }
             Err(failure) => {
                 each_table!(self, table => table.undo());
-                self.facts = facts;
+                self.facts = before;
                 Err(failure)
             }
         }
+    }
+
+    /// Whether a commit has changed anything so far, apart from the time and the ids that it noted.
+    fn is_changed(&self, before: &Facts) -> bool {
+        let mut is_changed = false;
+        each_table!(self, table => is_changed = is_changed || table.is_changed());
+        is_changed
+            || self.facts
+                != Facts {
+                    time: self.facts.time,
+                    ids: self.facts.ids,
+                    ..before.clone()
+                }
     }
 
     fn fault(&self) -> Result<(), ArchiveError> {
@@ -326,7 +342,7 @@ impl State {
         Ok(unreadable)
     }
 
-    fn change(&mut self, commit: &Commit, receipt: &mut Receipt) -> Result<(), Refusal> {
+    fn change(&mut self, commit: &Commit, changes: &mut Changes) -> Result<(), Refusal> {
         if let Some(at) = commit.runtime_time() {
             let is_newer = |time: u64| time.saturating_add(NOTE_EVERY_MS) <= at;
             if self.facts.time.is_none_or(is_newer) {
@@ -337,10 +353,10 @@ impl State {
             Commit::Identify { chain_id, genesis } => {
                 self.facts.chain = Some((chain_id.clone(), *genesis));
             }
-            Commit::Host { agents } => self.host(agents, receipt),
-            Commit::Observe(observation) => self.observe(observation, receipt)?,
-            Commit::Backfill(backfill) => self.backfill(backfill, receipt),
-            Commit::Outcome(outcome) => self.settle(outcome, receipt)?,
+            Commit::Host { agents } => self.host(agents, changes),
+            Commit::Observe(observation) => self.observe(observation, changes)?,
+            Commit::Backfill(backfill) => self.backfill(backfill, changes),
+            Commit::Outcome(outcome) => self.settle(outcome, changes)?,
             Commit::Failure {
                 event,
                 attempts,
@@ -351,23 +367,18 @@ impl State {
                 at,
             } => {
                 let why = (reason.as_str(), public.as_str());
-                receipt.changed =
-                    self.fail(*event, *attempts, why, *retry_at, watchers, *at, receipt);
-                receipt.stale = receipt.changed == 0;
+                self.fail(*event, *attempts, why, *retry_at, watchers, *at, changes);
             }
             Commit::Expire {
                 message,
                 watchers,
                 at,
-            } => {
-                receipt.changed = self.expire(*message, watchers, *at, receipt);
-                receipt.stale = receipt.changed == 0;
-            }
+            } => self.expire(*message, watchers, *at, changes),
             Commit::Postpone {
                 event,
                 until,
                 reason,
-            } => receipt.changed = self.postpone(*event, *until, reason),
+            } => self.postpone(*event, *until, reason),
             Commit::RateLimitTimeout {
                 agent,
                 sender,
@@ -375,7 +386,7 @@ impl State {
                 reason,
                 at,
             } => {
-                receipt.changed =
+                changes.rows =
                     self.rate_limit_timeout(*agent, sender.as_ref(), *before, reason, *at);
             }
             Commit::Acknowledge {
@@ -383,7 +394,7 @@ impl State {
                 state,
                 detail,
                 at,
-            } => self.acknowledge(*outbox, *state, detail.as_deref(), *at, receipt),
+            } => self.acknowledge(*outbox, *state, detail.as_deref(), *at, changes),
             Commit::Resend {
                 outbox,
                 resends_left,
@@ -392,14 +403,13 @@ impl State {
                 at,
             } => {
                 let prepared = prepared.as_ref();
-                self.resend(*outbox, *resends_left, draft, prepared, *at, receipt)?;
+                self.resend(*outbox, *resends_left, draft, prepared, *at, changes)?;
             }
             Commit::Unacknowledged { outbox, at } => {
-                self.acknowledge(*outbox, ReceiptState::Unacknowledged, None, *at, receipt);
+                self.acknowledge(*outbox, ReceiptState::Unacknowledged, None, *at, changes);
             }
             Commit::TaskBegin { task, attempts, at } => {
-                receipt.changed = self.begin_task(*task, *attempts, *at);
-                receipt.stale = receipt.changed == 0;
+                self.begin_task(*task, *attempts, *at, changes);
             }
             Commit::TaskProgress {
                 task,
@@ -410,20 +420,16 @@ impl State {
                 at,
             } => {
                 let report = (*progress, note.as_deref());
-                self.task_progress((*task, *attempts), report, *tell, *at, receipt);
+                self.task_progress((*task, *attempts), report, *tell, *at, changes);
             }
             Commit::TaskRetry {
                 task,
                 attempts,
                 error,
                 due_at,
-            } => {
-                receipt.changed = self.retry_task(*task, *attempts, error, *due_at);
-                receipt.stale = receipt.changed == 0;
-            }
+            } => self.retry_task(*task, *attempts, error, *due_at, changes),
             Commit::TaskInterrupt { task, attempts } => {
-                receipt.changed = self.interrupt_task(*task, *attempts);
-                receipt.stale = receipt.changed == 0;
+                self.interrupt_task(*task, *attempts, changes);
             }
             Commit::TaskEnd {
                 task,
@@ -431,16 +437,16 @@ impl State {
                 end,
                 duration_ms,
                 at,
-            } => self.end_task(*task, *attempts, end, *duration_ms, *at, receipt),
+            } => self.end_task(*task, *attempts, end, *duration_ms, *at, changes),
             Commit::Register {
                 agent,
                 card,
                 due_at,
             } => {
                 self.register(*agent, card, *due_at)?;
-                receipt.due.push(*agent);
+                changes.due.push(*agent);
             }
-            Commit::Unregister { agent } => receipt.changed = self.unregister(*agent),
+            Commit::Unregister { agent } => self.unregister(*agent),
             Commit::Send {
                 agent,
                 draft,
@@ -448,36 +454,33 @@ impl State {
                 at,
             } => {
                 let prepared = prepared.as_ref();
-                let sent = self.enqueue((*agent, None), draft, prepared, *at, receipt)?;
-                receipt.sends.push(sent);
+                let sent = self.enqueue((*agent, None), draft, prepared, *at, changes)?;
+                changes.sends.push(sent);
             }
             Commit::Prepare { prepared, at } => {
                 for (id, prepared) in prepared {
-                    let sent = self.prepare(*id, prepared, *at, receipt)?;
-                    receipt.changed += usize::from(sent.fresh);
-                    receipt.sends.push(sent);
+                    let sent = self.prepare(*id, prepared, *at, changes)?;
+                    changes.sends.push(sent);
                 }
             }
-            Commit::Hold { held } => receipt.changed = self.hold(held),
-            Commit::Release { ids } => receipt.changed = self.release(ids),
-            Commit::ExpireQueued { at } => self.expire_queued(*at, receipt),
-            Commit::Post { id, result, at } => {
-                receipt.changed = self.post(*id, result, *at, receipt);
-            }
-            Commit::Explain { ids, reason } => receipt.changed = self.explain(ids, reason),
+            Commit::Hold { held } => changes.rows = self.hold(held),
+            Commit::Release { ids } => changes.rows = self.release(ids),
+            Commit::ExpireQueued { at } => self.expire_queued(*at, changes),
+            Commit::Post { id, result, at } => self.post(*id, result, *at, changes),
+            Commit::Explain { ids, reason } => self.explain(ids, reason),
             Commit::MempoolShown { key } => self.facts.mempool = Some(key.clone()),
-            Commit::Requeue { id, reason } => receipt.changed = self.requeue(*id, reason),
-            Commit::Retry { target, at } => self.retry(target, *at, receipt),
-            Commit::Reverify { verified, at } => receipt.changed = self.reverify(verified, *at),
-            Commit::Drop { target, at } => self.discard(target, *at, receipt),
+            Commit::Requeue { id, reason } => self.requeue(*id, reason),
+            Commit::Retry { target, at } => self.retry(target, *at, changes),
+            Commit::Reverify { verified, at } => changes.rows = self.reverify(verified, *at),
+            Commit::Drop { target, at } => self.discard(target, *at, changes),
             Commit::Halt { reason } => self.facts.halted = Some(reason.clone()),
-            Commit::Resume => receipt.changed = usize::from(self.facts.halted.take().is_some()),
-            Commit::Prune { before, at } => self.prune(*before, *at, receipt),
+            Commit::Resume => changes.rows = usize::from(self.facts.halted.take().is_some()),
+            Commit::Prune { before, at } => self.prune(*before, *at, changes),
         }
         Ok(())
     }
 
-    fn host(&mut self, agents: &[crate::commit::HostedAgent], receipt: &mut Receipt) {
+    fn host(&mut self, agents: &[crate::commit::HostedAgent], changes: &mut Changes) {
         for agent in agents {
             let known = self
                 .agents
@@ -501,7 +504,7 @@ impl State {
                     id
                 }
             };
-            receipt.agents.push(id);
+            changes.agents.push(id);
         }
     }
 

@@ -46,7 +46,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentry_core::{Commit, Receipt, State};
+use agentry_core::{Changes, Commit, State};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
@@ -165,7 +165,7 @@ impl Store {
     ///
     /// # Errors
     /// The change was not made: it is impossible, the store is damaged, or the writer has ended.
-    pub async fn commit(&self, commit: Commit) -> Result<Receipt, StoreError> {
+    pub async fn commit(&self, commit: Commit) -> Result<Changes, StoreError> {
         self.0.writer.submit(commit, Haste::None).await
     }
 
@@ -174,7 +174,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`commit`](Self::commit), and [`StoreError::Refused`].
-    pub async fn commit_now(&self, commit: Commit) -> Result<Receipt, StoreError> {
+    pub async fn commit_now(&self, commit: Commit) -> Result<Changes, StoreError> {
         self.0.writer.submit(commit, Haste::AtOnce).await
     }
 

@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentry_core::state::table::ArchiveError;
 use agentry_core::state::{Archives, Facts, Failure, Refusal, Unwritten};
-use agentry_core::{Commit, Receipt, State};
+use agentry_core::{Changes, Commit, State};
 use rusqlite::Connection;
 
 use super::error::Trouble;
@@ -164,7 +164,7 @@ impl Tables {
     pub(super) fn apply(
         &mut self,
         commits: &[&Commit],
-    ) -> (Vec<Result<Receipt, StoreError>>, Option<Trouble>) {
+    ) -> (Vec<Result<Changes, StoreError>>, Option<Trouble>) {
         match (self.apply_together(commits), commits) {
             (Ok(answers), _) => (answers, None),
             (Err(error), _) if is_whole(&error) => (Vec::new(), error.trouble()),
@@ -189,16 +189,16 @@ impl Tables {
     fn apply_together(
         &mut self,
         commits: &[&Commit],
-    ) -> Result<Vec<Result<Receipt, StoreError>>, StoreError> {
+    ) -> Result<Vec<Result<Changes, StoreError>>, StoreError> {
         self.transaction(|tables| {
             tables.refresh()?;
             let mut answers = Vec::with_capacity(commits.len());
             let mut group = Vec::with_capacity(commits.len());
             for commit in commits {
                 answers.push(match tables.state.apply(commit) {
-                    Ok(receipt) => {
+                    Ok(changes) => {
                         group.push(*commit);
-                        Ok(receipt)
+                        Ok(changes)
                     }
                     Err(Failure::Refused(refusal)) => Err(refused(refusal)),
                     Err(Failure::Archive(error)) => return Err(unboxed(error)),

@@ -25,7 +25,7 @@ use super::error::Trouble;
 use super::health::Health;
 use super::log::Local;
 use super::tables::{Database, Tables};
-use super::{Commit, Condition, Receipt, StoreError, sums};
+use super::{Changes, Commit, Condition, StoreError, sums};
 
 /// The most commits in one SQLite transaction, which share one fsync. Larger groups gain little and
 /// delay the first of their commits.
@@ -72,7 +72,7 @@ pub(super) enum Haste {
 struct Job {
     commit: Commit,
     haste: Haste,
-    answer: oneshot::Sender<Result<Receipt, StoreError>>,
+    answer: oneshot::Sender<Result<Changes, StoreError>>,
 }
 
 impl Job {
@@ -145,7 +145,7 @@ impl Writer {
         })
     }
 
-    pub(super) async fn submit(&self, commit: Commit, haste: Haste) -> Result<Receipt, StoreError> {
+    pub(super) async fn submit(&self, commit: Commit, haste: Haste) -> Result<Changes, StoreError> {
         let _room = self.room.acquire().await.map_err(|_| StoreError::Closed)?;
         let (answer, answered) = oneshot::channel();
         let job = Job {

@@ -46,11 +46,11 @@ impl Operations {
             self.reverify(target).await?;
         }
         let commit = change.commit(self.shared.clock.now_ms());
-        let receipt = self.shared.store.commit_now(commit).await?;
+        let changes = self.shared.store.commit_now(commit).await?;
         // A submitter that has ended reads the store when it restarts.
         match change {
             QueueChange::Retry(_) => {
-                let reopened = receipt.reopened;
+                let reopened = changes.reopened;
                 let _ = self.links.look.send(LookAtQueue { reopened }).await;
             }
             QueueChange::Resume => {
@@ -59,8 +59,8 @@ impl Operations {
             QueueChange::Drop(_) => {}
         }
         // The senders of dropped rows are notified.
-        self.wake(receipt.due).await;
-        Ok(receipt.changed)
+        self.wake(changes.due).await;
+        Ok(changes.rows)
     }
 }
 
@@ -88,7 +88,7 @@ pub async fn change(store: &Path, change: QueueChange) -> Result<usize, ChangeEr
     match Client::new(store).change(change.clone()).await {
         Err(ControlError::NotRunning { .. }) => {
             let commit = change.commit(Clock::default().now_ms());
-            Ok(Store::open(store)?.commit_now(commit).await?.changed)
+            Ok(Store::open(store)?.commit_now(commit).await?.rows)
         }
         changed => Ok(changed?),
     }

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use agentry_core::Commit;
 use agentry_core::commit::Outcome;
 use agentry_core::delivery::DeliveryData;
 use agentry_core::rows::{EventKind, EventRef, Overdue};
 use agentry_core::state::due::DueEvent;
 use agentry_core::state::row;
+use agentry_core::{Commit, CommitResult};
 use agentry_protocol::KnownCommand;
 use agentry_sdk::{BehaviourError, Event, Message, Settlement, Task, TaskNews, TaskReport, Timer};
 use agentry_store::{StoreError, read};
@@ -221,7 +221,7 @@ impl Work {
             waits: true,
             span: span.clone(),
         };
-        if !self.links.outbox.commit(resend).await?.stale {
+        if self.links.outbox.commit(resend).await?.result != CommitResult::Stale {
             self.shared.metrics.resent();
             span.in_scope(|| {
                 tracing::info!("the message was not acknowledged in time; resending it");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use agentry_core::commit::{Handled, Outcome};
 use agentry_core::rows::{DueMessage, EventRef};
-use agentry_core::{Commit, OutboxId};
+use agentry_core::{Commit, CommitResult, OutboxId};
 use agentry_protocol::{Address, Authenticity, KnownCommand, Payload};
 use agentry_sdk::{Answered, BehaviourError, Event, Message};
 use agentry_store::StoreError;
@@ -181,7 +181,7 @@ impl Work {
             ),
             at: now,
         };
-        let given_up = self.shared.store.commit(timeout).await?.changed;
+        let given_up = self.shared.store.commit(timeout).await?.rows;
         if given_up > 0 {
             self.shared.metrics.dead_letters(given_up);
             tracing::warn!(
@@ -257,8 +257,8 @@ impl Work {
                 detail: ack.detail.as_ref().map(|detail| detail.as_str().to_owned()),
                 at: self.shared.clock.now_ms(),
             };
-            let receipt = self.shared.store.commit(acknowledge).await?;
-            if receipt.changed > 0 {
+            let changes = self.shared.store.commit(acknowledge).await?;
+            if changes.result == CommitResult::Applied {
                 tracing::info!(
                     ack.status = ack.status.as_str(),
                     "an acknowledgment of a sent message arrived"

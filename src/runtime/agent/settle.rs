@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentry_core::commit::{Handled, Outcome, Receipt};
+use agentry_core::commit::{Changes, CommitResult, Handled, Outcome};
 use agentry_core::rows::{Draft, DueMessage, EventKind, EventRef};
 use agentry_core::state::row;
 use agentry_core::{Cause, Commit};
@@ -112,8 +112,8 @@ impl Work {
         }
         outcome.sends = drafts.into_iter().map(|draft| (draft, None)).collect();
         let state = outcome.state.clone();
-        let receipt = match self.commit(outcome, span).await {
-            Ok(Some(receipt)) => receipt,
+        let changes = match self.commit(outcome, span).await {
+            Ok(Some(changes)) => changes,
             Ok(None) => return Ok(Ok(false)),
             // None of it was stored.
             Err(StoreError::Full { reason }) => {
@@ -125,11 +125,11 @@ impl Work {
             }
             Err(error) => return Err(error),
         };
-        if receipt.tasks {
+        if changes.tasks {
             self.shared.pool.wake();
         }
-        if !receipt.canceled.is_empty() {
-            self.shared.pool.cancel(&receipt.canceled);
+        if !changes.canceled.is_empty() {
+            self.shared.pool.cancel(&changes.canceled);
         }
         let memory = self.memory.get_or_insert_default();
         let memory = memory.entry(instance.name.clone()).or_default();
@@ -214,21 +214,21 @@ impl Work {
         &self,
         outcome: Outcome,
         span: &tracing::Span,
-    ) -> Result<Option<Receipt>, StoreError> {
+    ) -> Result<Option<Changes>, StoreError> {
         let submit = Submit {
             agent: self.id,
             commit: Commit::Outcome(outcome),
             waits: true,
             span: span.clone(),
         };
-        let receipt = self.links.outbox.commit(submit).await?;
-        if receipt.stale {
+        let changes = self.links.outbox.commit(submit).await?;
+        if changes.result == CommitResult::Stale {
             tracing::info!(
                 "the event was withdrawn or completed meanwhile; this outcome is discarded"
             );
             return Ok(None);
         }
-        Ok(Some(receipt))
+        Ok(Some(changes))
     }
 
     /// There is no room for the outcome of a run: the event waits until there is, and so do the

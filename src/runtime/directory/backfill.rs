@@ -327,10 +327,10 @@ impl Run {
                 final_through: read.and_then(|read| read.checked_sub(self.final_depth)),
                 at: self.shared.clock.now_ms(),
             };
-            let receipt = self.shared.store.commit(Commit::Backfill(note)).await?;
+            let changes = self.shared.store.commit(Commit::Backfill(note)).await?;
             self.shared
                 .directory
-                .refresh(&self.shared.store, &receipt.cards)
+                .refresh(&self.shared.store, &changes.cards)
                 .await?;
             self.shared.metrics.directory(self.shared.directory.len());
             self.cards += found;

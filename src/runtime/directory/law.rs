@@ -113,8 +113,8 @@ impl Stage {
     }
 
     async fn commit(&self, commit: Commit) {
-        let receipt = self.store.commit(commit).await.unwrap();
-        let refreshed = self.directory.refresh(&self.store, &receipt.cards).await;
+        let changes = self.store.commit(commit).await.unwrap();
+        let refreshed = self.directory.refresh(&self.store, &changes.cards).await;
         refreshed.unwrap();
     }
 

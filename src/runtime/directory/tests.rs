@@ -122,9 +122,9 @@ impl Stage {
     }
 
     async fn commit(&self, commit: Commit) {
-        let receipt = self.store.commit(commit).await.unwrap();
+        let changes = self.store.commit(commit).await.unwrap();
         self.directory
-            .refresh(&self.store, &receipt.cards)
+            .refresh(&self.store, &changes.cards)
             .await
             .unwrap();
         // The refreshed directory equals a newly loaded one.
@@ -282,16 +282,16 @@ async fn expired_cards_are_pruned_once_nothing_older_can_count() {
         .observe(vec![announced(1, "gone", 5), withdrawn(2, 5)])
         .await;
     let prune = |at| Commit::Prune { before: 0, at };
-    let receipt = stage.store.commit(prune(NOW + 2 * DAY)).await.unwrap();
-    assert_eq!(receipt.cards, []);
+    let changes = stage.store.commit(prune(NOW + 2 * DAY)).await.unwrap();
+    assert_eq!(changes.cards, []);
     let over = NOW + CARD_MAX_AHEAD_MS + 1;
-    let receipt = stage.store.commit(prune(over)).await.unwrap();
-    assert_eq!(receipt.cards, [address(2)]);
-    let receipt = stage.store.commit(prune(over + DAY)).await.unwrap();
-    assert_eq!(receipt.cards, [address(1)]);
+    let changes = stage.store.commit(prune(over)).await.unwrap();
+    assert_eq!(changes.cards, [address(2)]);
+    let changes = stage.store.commit(prune(over + DAY)).await.unwrap();
+    assert_eq!(changes.cards, [address(1)]);
     stage
         .directory
-        .refresh(&stage.store, &receipt.cards)
+        .refresh(&stage.store, &changes.cards)
         .await
         .unwrap();
     assert!(stage.directory.is_empty());
@@ -324,10 +324,10 @@ async fn the_directory_holds_a_hundred_thousand_cards_and_drops_the_oldest() {
     };
     for part in 0..10_u64 {
         let steps = (0..10_000).map(|index| other(part * 10_000 + index, 10 + part));
-        let receipt = stage.store.commit(observe(steps.collect())).await.unwrap();
+        let changes = stage.store.commit(observe(steps.collect())).await.unwrap();
         stage
             .directory
-            .refresh(&stage.store, &receipt.cards)
+            .refresh(&stage.store, &changes.cards)
             .await
             .unwrap();
     }

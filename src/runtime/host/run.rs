@@ -531,10 +531,10 @@ pub(in crate::runtime) async fn enrol(
             start_height: first_height,
         })
         .collect();
-    let receipt = store.commit_now(Commit::Host { agents }).await?;
+    let changes = store.commit_now(Commit::Host { agents }).await?;
     let hosted = candidates
         .into_iter()
-        .zip(receipt.agents)
+        .zip(changes.agents)
         .map(|(candidate, id)| {
             let hosted = Hosted {
                 id,
@@ -595,9 +595,9 @@ async fn prune(shared: Shared, retention: Duration) {
         let at = shared.clock.confirmed_ms();
         let before = at.saturating_sub(retention);
         let pruned = async {
-            let receipt = shared.store.commit(Commit::Prune { before, at }).await?;
-            let cards = shared.directory.refresh(&shared.store, &receipt.cards);
-            cards.await.map(|()| receipt.changed)
+            let changes = shared.store.commit(Commit::Prune { before, at }).await?;
+            let cards = shared.directory.refresh(&shared.store, &changes.cards);
+            cards.await.map(|()| changes.rows)
         };
         match pruned.await {
             Ok(0) => {}

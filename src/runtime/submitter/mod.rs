@@ -55,7 +55,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use agentry_chain::{MempoolDb, NodeClient};
-use agentry_core::Receipt;
+use agentry_core::Changes;
 use agentry_core::nonce::NoncePolicy;
 use agentry_core::rows::AgentRow;
 use agentry_protocol::{BlockHash, ChainId};
@@ -261,7 +261,7 @@ impl Handler<ChainNews> for Submitter {
 }
 
 impl Handler<Submit> for Submitter {
-    type Result = ResponseFuture<Result<Receipt, StoreError>>;
+    type Result = ResponseFuture<Result<Changes, StoreError>>;
 
     fn handle(&mut self, submit: Submit, _: &mut Self::Context) -> Self::Result {
         let work = Rc::clone(&self.0);

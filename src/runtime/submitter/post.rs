@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use agentry_chain::SubmitError;
 use agentry_core::commit::PostResult;
 use agentry_core::rows::Charge;
-use agentry_core::{AgentId, Commit, OutboxId};
+use agentry_core::{AgentId, Commit, CommitResult, OutboxId};
 use tokio::time::timeout;
 use tracing::Instrument;
 
@@ -146,13 +146,13 @@ impl Work {
             .commit(Commit::Post { id, result, at })
             .await
         {
-            Ok(receipt) => {
+            Ok(changes) => {
                 // As the store does: if nothing was changed, it was mined meanwhile.
-                if let Some(charge) = refund.filter(|_| receipt.changed > 0) {
+                if let Some(charge) = refund.filter(|_| changes.result == CommitResult::Applied) {
                     self.state().money.refund(&charge);
                     self.may_sign.notify_one();
                 }
-                self.wake(receipt.due).await;
+                self.wake(changes.due).await;
             }
             // The row stays as it was: it is incomplete, but not wrong.
             Err(error) => {

@@ -8,7 +8,7 @@ use agentry_chain::{Account, NodeClient};
 use agentry_core::absence::Look;
 use agentry_core::commit::PostResult;
 use agentry_core::rows::Charge;
-use agentry_core::{AgentId, Commit, OutboxId};
+use agentry_core::{AgentId, Commit, CommitResult, OutboxId};
 use agentry_protocol::{Amount, BlockHeight, TransactionHash};
 use futures_util::future::join_all;
 use tokio::time::timeout;
@@ -242,10 +242,10 @@ impl Work {
 
     async fn sign_again(&self, id: OutboxId, reason: String, charge: Option<Charge>) {
         let commit = Commit::Requeue { id, reason };
-        let receipt = self.shared.store.commit(commit).await;
+        let changes = self.shared.store.commit(commit).await;
         let mut state = self.state();
-        match (receipt, charge) {
-            (Ok(receipt), Some(charge)) if receipt.changed > 0 => state.money.refund(&charge),
+        match (changes.map(|changes| changes.result), charge) {
+            (Ok(CommitResult::Applied), Some(charge)) => state.money.refund(&charge),
             (Ok(_), _) => {}
             (Err(error), _) => tracing::error!(%error, "cannot store that a nonce was spent"),
         }

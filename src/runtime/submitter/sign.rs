@@ -9,7 +9,7 @@ use agentry_core::nonce::Sequential;
 use agentry_core::rows::{Charge, Draft, Prepared};
 use agentry_core::state::drafts::QueueTurn;
 use agentry_core::state::row::Outgoing;
-use agentry_core::{AgentId, Commit, OutboxId, State};
+use agentry_core::{AgentId, Commit, CommitResult, OutboxId, State};
 use agentry_protocol::{Address, Nonce};
 use agentry_store::{StoreError, read};
 use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
@@ -316,11 +316,11 @@ impl Work {
         if ids.is_empty() {
             return Ok(());
         }
-        let receipt = store.commit(Commit::Release { ids }).await?;
+        let changes = store.commit(Commit::Release { ids }).await?;
         let holding = store.query(State::agents_held).await?;
         let mut state = self.state();
         state.money.holding = holding;
-        if receipt.changed > 0 {
+        if changes.result == CommitResult::Applied {
             pass.released = true;
             state.queued();
         }
@@ -338,13 +338,13 @@ impl Work {
             }
         };
         match expire.await {
-            Ok(Some(receipt)) => {
+            Ok(Some(changes)) => {
                 tracing::info!(
-                    transactions = receipt.changed,
+                    transactions = changes.rows,
                     "queued messages expired before they could be sent"
                 );
-                self.shared.metrics.transactions_expired(receipt.changed);
-                self.wake(receipt.due).await;
+                self.shared.metrics.transactions_expired(changes.rows);
+                self.wake(changes.due).await;
             }
             Ok(None) => {}
             Err::<_, StoreError>(error) => {

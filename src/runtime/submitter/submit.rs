@@ -3,7 +3,7 @@
 
 use actix::prelude::*;
 use agentry_core::rows::{Charge, Prepared};
-use agentry_core::{AgentId, Commit, Receipt};
+use agentry_core::{AgentId, Changes, Commit, SendResult};
 use agentry_protocol::Nonce;
 use agentry_store::{Store, StoreError};
 
@@ -29,7 +29,7 @@ pub struct Submit {
 }
 
 impl Message for Submit {
-    type Result = Result<Receipt, StoreError>;
+    type Result = Result<Changes, StoreError>;
 }
 
 /// The way of agents' commits to the store.
@@ -52,7 +52,7 @@ impl Outbox {
     /// # Errors
     /// Nothing was stored, and nothing is sent. If the runtime is stopping, it may be stored
     /// nevertheless: then the next start sends it.
-    pub async fn commit(&self, mut submit: Submit) -> Result<Receipt, StoreError> {
+    pub async fn commit(&self, mut submit: Submit) -> Result<Changes, StoreError> {
         if submit.commit.sends_mut().is_empty() {
             return store(&self.store, submit.commit, submit.waits).await;
         }
@@ -61,7 +61,7 @@ impl Outbox {
     }
 }
 
-async fn store(store: &Store, commit: Commit, waits: bool) -> Result<Receipt, StoreError> {
+async fn store(store: &Store, commit: Commit, waits: bool) -> Result<Changes, StoreError> {
     kill::pass(Point::BeforeCommit);
     let stored = match waits {
         true => store.commit(commit).await,
@@ -73,7 +73,7 @@ async fn store(store: &Store, commit: Commit, waits: bool) -> Result<Receipt, St
 
 impl Work {
     /// Signs what can be signed at once, and stores it.
-    pub(super) async fn submit(&self, submit: Submit) -> Result<Receipt, StoreError> {
+    pub(super) async fn submit(&self, submit: Submit) -> Result<Changes, StoreError> {
         let Submit {
             agent,
             mut commit,
@@ -140,26 +140,27 @@ impl Work {
     pub(super) fn stored(
         &self,
         signed: Vec<Option<Paid>>,
-        stored: &Result<Receipt, StoreError>,
+        stored: &Result<Changes, StoreError>,
         span: Option<&tracing::Span>,
     ) {
         let mut state = self.state();
-        let mut rows = None;
-        if let Ok(receipt) = stored {
-            state.recognised(receipt.recharged.clone(), receipt.reopened.clone());
-            rows = Some(receipt.sends.iter());
+        let mut sends = [].iter();
+        if let Ok(changes) = stored {
+            state.recognised(changes.recharged.clone(), changes.reopened.clone());
+            sends = changes.sends.iter();
         }
-        let mut rows = rows.into_iter().flatten();
         for one in signed {
-            match (one, rows.next()) {
-                // The chain has it. It is paid for, if it was signed.
-                (_, Some(row)) if row.standing => {}
-                (Some((prepared, charge)), Some(row)) if row.fresh => {
-                    state.dispatch(row.id, prepared, charge, span);
+            match (one, sends.next()) {
+                // It is paid for, if it was signed.
+                (_, Some(SendResult::OnChain(_))) => {}
+                (Some((prepared, charge)), Some(SendResult::Stored(id))) => {
+                    state.dispatch(*id, prepared, charge, span);
                 }
                 // It is stored with other bytes, or was dropped or expired meanwhile, or nothing is
                 // stored.
-                (Some((_, charge)), _) => state.money.refund(&charge),
+                (Some((_, charge)), Some(SendResult::Known(_)) | None) => {
+                    state.money.refund(&charge);
+                }
                 (None, Some(_)) => state.queued(),
                 (None, None) => {}
             }

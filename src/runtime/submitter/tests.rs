@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use agentry_chain::NodeOptions;
 use agentry_core::commit::Outcome;
 use agentry_core::rows::{DAY_MS, Draft, EventRef, ReceiptRequest, Spent};
-use agentry_core::{AgentId, Cause, Commit, InboxId, OutboxId};
+use agentry_core::{AgentId, Cause, Commit, CommitResult, InboxId, OutboxId};
 use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{Amount, BlockHeight, Nonce};
 
@@ -146,7 +146,8 @@ fn a_charge_that_is_not_stored_or_fails_is_refunded() {
         let void = submitter.sign_at_once(ONE, Commit::Outcome(void)).await;
         let next = || stage.commit(ONE, dear());
         assert!(!submitter.signs_at_once(ONE, next()).await, "it is paid");
-        assert!(submitter.store(void).await.unwrap().stale);
+        let void = submitter.store(void).await.unwrap();
+        assert_eq!(void.result, CommitResult::Stale);
         // The store refuses the commit.
         let refused = stage.commit(AgentId(99), dear());
         let refused = submitter.sign_at_once(ONE, refused).await;

@@ -8,7 +8,7 @@ use actix::prelude::Recipient;
 use agentry_core::commit::TaskEnd;
 use agentry_core::rows::TaskState;
 use agentry_core::state::row;
-use agentry_core::{AgentId, Commit, Receipt};
+use agentry_core::{AgentId, Changes, Commit, CommitResult};
 use agentry_protocol::command::Detail;
 use agentry_sdk::{AnyBehaviour, Desk, Task, TaskError, TaskLimits, TaskOutput};
 use agentry_store::StoreError;
@@ -49,7 +49,7 @@ impl Links {
     ///
     /// # Errors
     /// The store refuses it.
-    pub(super) async fn commit(&self, commit: Commit) -> Result<Receipt, StoreError> {
+    pub(super) async fn commit(&self, commit: Commit) -> Result<Changes, StoreError> {
         let ends = match &commit {
             Commit::TaskEnd { end, .. } => Some(match end {
                 TaskEnd::Completed(_) => TaskState::Completed,
@@ -58,15 +58,15 @@ impl Links {
             }),
             _ => None,
         };
-        let receipt = self.shared.store.commit(commit).await?;
+        let changes = self.shared.store.commit(commit).await?;
         if let Some(state) = ends {
             kill::pass(Point::AfterTaskEnd);
-            if !receipt.stale {
+            if changes.result != CommitResult::Stale {
                 self.shared.metrics.task_ended(state);
             }
         }
-        self.wake(receipt.due.clone()).await;
-        Ok(receipt)
+        self.wake(changes.due.clone()).await;
+        Ok(changes)
     }
 
     async fn wake(&self, agents: Vec<AgentId>) {
@@ -78,10 +78,10 @@ impl Links {
     }
 
     /// As [`commit`](Self::commit), until the store takes it or the process is asked to stop.
-    async fn insist(&self, commit: Commit) -> Option<Receipt> {
+    async fn insist(&self, commit: Commit) -> Option<Changes> {
         loop {
             match self.commit(commit.clone()).await {
-                Ok(receipt) => return Some(receipt),
+                Ok(changes) => return Some(changes),
                 Err(error) => {
                     tracing::error!(%error, "cannot store the result of a task");
                     tokio::time::sleep(STORE_PAUSE).await;
@@ -135,8 +135,8 @@ impl Attempt {
         let now = self.links.shared.clock.now_ms();
         let commit = verdict(&self.row, &self.limits, ended, began.elapsed(), now);
         let said = say(&commit);
-        if let Some(receipt) = self.links.insist(commit).await {
-            if receipt.stale {
+        if let Some(changes) = self.links.insist(commit).await {
+            if changes.result == CommitResult::Stale {
                 tracing::info!(
                     "the task has ended meanwhile; the result of this attempt is discarded"
                 );

@@ -9,7 +9,7 @@ use agentry_core::rows::TaskId;
 use agentry_core::state::lanes::{Deadlines, WaitingTasks};
 use agentry_core::state::row::Task;
 use agentry_core::state::row::task::Lane;
-use agentry_core::{Commit, State};
+use agentry_core::{Commit, CommitResult, State};
 use agentry_sdk::{AnyBehaviour, TaskLimits};
 use agentry_store::StoreError;
 use tokio::task::JoinSet;
@@ -349,8 +349,8 @@ impl Schedule {
             attempts: row.attempts,
             at: self.links.shared.clock.now_ms(),
         };
-        let receipt = self.links.commit(commit).await?;
+        let changes = self.links.commit(commit).await?;
         row.attempts = row.attempts.saturating_add(1);
-        Ok((!receipt.stale).then_some(row))
+        Ok((changes.result != CommitResult::Stale).then_some(row))
     }
 }

@@ -15,14 +15,14 @@ use agentry_protocol::{Address, BlockHeight};
 
 use super::row::{Card, card};
 use super::{State, next};
-use crate::commit::{CardSeen, Receipt};
+use crate::commit::{CardSeen, Changes};
 
 /// The maximum number of addresses in the directory.
 const MAX_ADDRESSES: u64 = 100_000;
 
 impl State {
     /// Stores the announcement or withdrawal of a card.
-    pub(super) fn card_seen(&mut self, seen: &CardSeen, receipt: &mut Receipt) {
+    pub(super) fn card_seen(&mut self, seen: &CardSeen, changes: &mut Changes) {
         let by_hash = card::Index::Hash(seen.address.clone(), seen.hash);
         match self
             .cards
@@ -60,15 +60,15 @@ impl State {
         for id in others {
             self.remove_card(id);
         }
-        receipt.cards.push(seen.address.clone());
+        changes.cards.push(seen.address.clone());
     }
 
     /// Deletes the announcements in withdrawn blocks.
-    pub(super) fn withdraw_cards(&mut self, above: Option<BlockHeight>, receipt: &mut Receipt) {
+    pub(super) fn withdraw_cards(&mut self, above: Option<BlockHeight>, changes: &mut Changes) {
         if self.facts.cards_final > above {
             self.facts.cards_final = above;
         }
-        self.delete_cards(above, BlockHeight(u64::MAX), receipt);
+        self.delete_cards(above, BlockHeight(u64::MAX), changes);
     }
 
     /// Deletes the announcements above one block, in blocks up to another.
@@ -76,11 +76,11 @@ impl State {
         &mut self,
         above: Option<BlockHeight>,
         through: BlockHeight,
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) {
         for id in self.cards_between(above, through) {
             let removed = self.remove_card(id);
-            receipt.cards.extend(removed.map(|row| row.address.clone()));
+            changes.cards.extend(removed.map(|row| row.address.clone()));
         }
     }
 
@@ -104,7 +104,7 @@ impl State {
     /// read may be stored after the head has moved on, and may come from a fork that no longer
     /// exists. The backfill notices that only when it reads on, and until then nothing that it read
     /// counts as final.
-    pub(super) fn tidy_cards(&mut self, through: Option<BlockHeight>, receipt: &mut Receipt) {
+    pub(super) fn tidy_cards(&mut self, through: Option<BlockHeight>, changes: &mut Changes) {
         let known_final = self.facts.cards_final;
         // The backfill knows of fewer final blocks than the watcher of the head.
         let through = through.max(known_final);
@@ -116,14 +116,14 @@ impl State {
             let became_final = became_final.iter().filter_map(|id| self.cards.get(id));
             let addresses: BTreeSet<Address> = became_final
                 .map(|row| row.address.clone())
-                .chain(receipt.cards.iter().cloned())
+                .chain(changes.cards.iter().cloned())
                 .collect();
             for address in addresses {
                 self.delete_superseded(&address, through);
             }
         }
-        if !receipt.cards.is_empty() {
-            self.bound_cards(MAX_ADDRESSES, receipt);
+        if !changes.cards.is_empty() {
+            self.bound_cards(MAX_ADDRESSES, changes);
         }
     }
 
@@ -140,7 +140,7 @@ impl State {
 
     /// Deletes the addresses whose latest announcements are the oldest, so that at most `most`
     /// stay.
-    fn bound_cards(&mut self, most: u64, receipt: &mut Receipt) {
+    fn bound_cards(&mut self, most: u64, changes: &mut Changes) {
         let excess = self.facts.addresses.saturating_sub(most);
         if excess == 0 {
             return;
@@ -159,7 +159,7 @@ impl State {
             for id in all {
                 self.remove_card(id);
             }
-            receipt.cards.push(address);
+            changes.cards.push(address);
         }
     }
 
@@ -191,7 +191,7 @@ impl State {
     }
 
     /// Deletes rows that expired so long ago that no earlier announcement can still count.
-    pub(super) fn prune_cards(&mut self, at: u64, receipt: &mut Receipt) {
+    pub(super) fn prune_cards(&mut self, at: u64, changes: &mut Changes) {
         let before = at.saturating_sub(CARD_MAX_AHEAD_MS);
         let from = card::Index::Expires(0, i64::MIN);
         let to = card::Index::Expires(before, i64::MIN);
@@ -201,10 +201,10 @@ impl State {
             .filter(|row| row.announced_at < before)
             .map(|row| row.id)
             .collect();
-        receipt.changed += expired.len();
+        changes.rows += expired.len();
         for id in expired {
             let removed = self.remove_card(id);
-            receipt.cards.extend(removed.map(|row| row.address.clone()));
+            changes.cards.extend(removed.map(|row| row.address.clone()));
         }
     }
 }

@@ -28,7 +28,7 @@ use agentry_protocol::{
 use super::row::{Sighting, sighting};
 use super::{Refusal, State};
 use crate::TaskOutput;
-use crate::commit::{Receipt, TaskEnd};
+use crate::commit::{Changes, TaskEnd};
 use crate::delivery::DeliveryData;
 use crate::fingerprint::{Fingerprint, JOB_END};
 use crate::rows::{AgentId, Draft, EventKind, EventRef, InboxId, OutboxId, OutboxState, Prepared};
@@ -139,7 +139,7 @@ impl State {
         anchor: Option<Anchor>,
         drafts: &[Stored<'_>],
         at: u64,
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) -> Result<Vec<OutboxId>, Refusal> {
         let mut claimed = Vec::new();
         let Some(anchor) = anchor else {
@@ -169,7 +169,7 @@ impl State {
                     .min_by_key(|row| row.place())
                     .map(|row| row.id);
                 if let Some(found) = found {
-                    self.take(stored.id, stored.prepared, found, at, receipt)?;
+                    self.take(stored.id, stored.prepared, found, at, changes)?;
                     claimed.push(stored.id);
                 }
             }
@@ -195,7 +195,7 @@ impl State {
         id: OutboxId,
         prepared: &Prepared,
         at: u64,
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) -> Result<bool, Refusal> {
         let Some(row) = self.outbox.get(&id) else {
             return Ok(false);
@@ -226,7 +226,7 @@ impl State {
         };
         match found.map(|found| found.id) {
             Some(found) => self
-                .take(id, Some(prepared), found, at, receipt)
+                .take(id, Some(prepared), found, at, changes)
                 .map(|()| true),
             None => Ok(false),
         }
@@ -249,12 +249,12 @@ impl State {
         prepared: Option<&Prepared>,
         found: i64,
         at: u64,
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) -> Result<(), Refusal> {
         if let Some(prepared) = prepared {
             self.charge(id, prepared.day);
         }
-        self.take_over(id, found, at, receipt)
+        self.take_over(id, found, at, changes)
     }
 
     /// How a job ended, if the chain shows that it has, and how long it took, in milliseconds. The

@@ -10,7 +10,7 @@ use super::row::{Event, event, outbox};
 use super::{Refusal, State, next};
 use crate::Settlement;
 use crate::cause::Cause;
-use crate::commit::{Receipt, TimerSetting};
+use crate::commit::{Changes, TimerSetting};
 use crate::rows::{
     AgentId, EventId, EventKind, EventRef, EventState, InboxId, OutboxState, TaskState,
 };
@@ -91,7 +91,7 @@ impl State {
         watchers: &[String],
         settlement: &Settlement,
         at: u64,
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) {
         if watchers.is_empty() {
             return;
@@ -116,7 +116,7 @@ impl State {
             self.hold_outcomes(inbox, &data);
             self.release_outcomes(inbox, at);
         }
-        receipt.due.push(agent);
+        changes.due.push(agent);
     }
 
     /// The outcome events of a message in a state.
@@ -213,12 +213,12 @@ impl State {
         Ok(())
     }
 
-    /// Stops renewing an agent's card. Returns how many renewals were deleted. An announcement that
-    /// is not signed yet is deleted, too: otherwise it would be sent after the withdrawal.
-    pub(super) fn unregister(&mut self, agent: AgentId) -> usize {
+    /// Stops renewing an agent's card. An announcement that is not signed yet is deleted, too:
+    /// otherwise it would be sent after the withdrawal.
+    pub(super) fn unregister(&mut self, agent: AgentId) {
         let renewal = self.events.find(&event::Index::Renewal(agent));
         let Some(id) = renewal.map(|renewal| renewal.id) else {
-            return 0;
+            return;
         };
         self.events.remove(&id);
         // `0` follows `/`, so these are all origins that begin with the event's.
@@ -236,6 +236,5 @@ impl State {
         for id in queued {
             self.delete_transaction(id);
         }
-        1
     }
 }

@@ -12,19 +12,19 @@ use super::usage::Kind;
 use super::{Refusal, State, next, row};
 use crate::Authenticity;
 use crate::cause::Cause;
-use crate::commit::{Arrival, Backfill, Observation, OwnTransaction, Receipt, Step};
+use crate::commit::{Arrival, Backfill, Changes, Observation, OwnTransaction, Step};
 use crate::rows::{AgentId, InboxId, InboxState, OutboxId, OutboxState, day_of};
 
 impl State {
     pub(super) fn observe(
         &mut self,
         observation: &Observation,
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) -> Result<(), Refusal> {
         let at = observation.at;
         for step in &observation.steps {
             match step {
-                Step::Arrival(arrival) => self.arrive(arrival, at, receipt)?,
+                Step::Arrival(arrival) => self.arrive(arrival, at, changes)?,
                 Step::Sighting {
                     agent,
                     hash,
@@ -39,7 +39,7 @@ impl State {
                         at,
                         latest: at,
                     };
-                    self.sighted(*agent, *hash, own.as_deref(), (block, seen), receipt)?;
+                    self.sighted(*agent, *hash, own.as_deref(), (block, seen), changes)?;
                 }
                 Step::Pending {
                     agent,
@@ -53,17 +53,17 @@ impl State {
                         at,
                         latest: *latest,
                     };
-                    self.pending(*agent, *hash, own.as_deref(), seen, receipt)?;
+                    self.pending(*agent, *hash, own.as_deref(), seen, changes)?;
                 }
-                Step::Card(card) => self.card_seen(card, receipt),
-                Step::Withdrawn { above } => self.withdraw(*above, receipt),
+                Step::Card(card) => self.card_seen(card, changes),
+                Step::Withdrawn { above } => self.withdraw(*above, changes),
                 Step::Gap { height, reason } => self.gap(*height, reason, at),
                 Step::GapFilled { height } => {
                     self.gaps.remove(height);
                 }
             }
         }
-        self.tidy_cards(observation.final_through, receipt);
+        self.tidy_cards(observation.final_through, changes);
         if let Some(through) = observation.final_through {
             self.finalise(through, at);
         }
@@ -72,15 +72,15 @@ impl State {
     }
 
     /// Applies a step of the directory backfill: cards in blocks below the watched ones.
-    pub(super) fn backfill(&mut self, backfill: &Backfill, receipt: &mut Receipt) {
+    pub(super) fn backfill(&mut self, backfill: &Backfill, changes: &mut Changes) {
         for step in &backfill.steps {
             match step {
-                Step::Card(card) => self.card_seen(card, receipt),
+                Step::Card(card) => self.card_seen(card, changes),
                 // Cards above the backfill's position were seen by the watcher of the head, perhaps
                 // after the reorganisation. The watcher withdraws them itself.
                 Step::Withdrawn { above } => {
                     if let Some(read) = backfill.read_before {
-                        self.delete_cards(*above, read, receipt);
+                        self.delete_cards(*above, read, changes);
                         self.delete_gaps(*above, read);
                     }
                 }
@@ -96,7 +96,7 @@ impl State {
             self.facts.directory_from = Some(from);
         }
         self.facts.directory_progress = backfill.progress.clone().map(Arc::new);
-        self.tidy_cards(backfill.final_through, receipt);
+        self.tidy_cards(backfill.final_through, changes);
     }
 
     /// Mined transactions in blocks up to `through` are final.
@@ -146,7 +146,7 @@ impl State {
         hash: TransactionHash,
         own: Option<&OwnTransaction>,
         (block, seen): ((BlockHeight, Option<BlockHash>), Seen),
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) -> Result<(), Refusal> {
         let at = seen.at;
         let (by_hash, by_digest) = self.matching(agent, hash, own.map(|own| own.digest));
@@ -156,7 +156,7 @@ impl State {
             by_hash
         };
         if let (true, Some(own)) = (ids.is_empty(), own) {
-            return self.keep_sighting(agent, hash, own, seen, receipt);
+            return self.keep_sighting(agent, hash, own, seen, changes);
         }
         for id in ids {
             let mut was_failed = false;
@@ -177,10 +177,10 @@ impl State {
             });
             if was_failed {
                 let paid = self.charge_again(id, day_of(at));
-                receipt.recharged.extend(paid);
+                changes.recharged.extend(paid);
             }
-            self.receipt_mined(id, block.0, at, receipt);
-            receipt.mined.push((id, hash));
+            self.receipt_mined(id, block.0, at, changes);
+            changes.mined.push((id, hash));
         }
         Ok(())
     }
@@ -193,7 +193,7 @@ impl State {
         hash: TransactionHash,
         own: Option<&OwnTransaction>,
         seen: Seen,
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) -> Result<(), Refusal> {
         let (by_hash, by_digest) = self.matching(agent, hash, own.map(|own| own.digest));
         let known: BTreeSet<_> = by_hash.into_iter().chain(by_digest).collect();
@@ -206,7 +206,7 @@ impl State {
             });
         }
         match own {
-            Some(own) if known.is_empty() => self.keep_sighting(agent, hash, own, seen, receipt),
+            Some(own) if known.is_empty() => self.keep_sighting(agent, hash, own, seen, changes),
             _ => Ok(()),
         }
     }
@@ -230,7 +230,7 @@ impl State {
         }
     }
 
-    fn arrive(&mut self, arrival: &Arrival, at: u64, receipt: &mut Receipt) -> Result<(), Refusal> {
+    fn arrive(&mut self, arrival: &Arrival, at: u64, changes: &mut Changes) -> Result<(), Refusal> {
         let agent = arrival.agent;
         self.check_agent(agent)?;
         let hosted = self.agents.get(&agent);
@@ -248,7 +248,7 @@ impl State {
                     seen_at: at,
                     order: next(&mut self.facts.ids.forged),
                 });
-                receipt.arrived += 1;
+                changes.arrived += 1;
             }
             self.bound_forged(agent);
             return Ok(());
@@ -263,7 +263,7 @@ impl State {
             .or_else(|| self.inbox.find(&by_digest))
             .map(|known| (known.id, known.state));
         match known {
-            None => self.add_message(arrival, at, receipt),
+            None => self.add_message(arrival, at, changes),
             Some((id, state)) => {
                 // The same message again: after a reorganisation, respelled, or replayed. Its new
                 // place matters only if it is in no other block.
@@ -278,11 +278,11 @@ impl State {
                         }
                     }
                 });
-                receipt.repeated += 1;
+                changes.repeated += 1;
                 // A waiting one counts, too: when the chain is read again, no agent may have been
                 // woken for it.
                 if matches!(state, InboxState::Withdrawn | InboxState::Waiting) {
-                    receipt.due.push(agent);
+                    changes.due.push(agent);
                 }
             }
         }
@@ -298,7 +298,7 @@ impl State {
         returned.map_or(last, |row| row.seq) + 1
     }
 
-    fn add_message(&mut self, arrival: &Arrival, at: u64, receipt: &mut Receipt) {
+    fn add_message(&mut self, arrival: &Arrival, at: u64, changes: &mut Changes) {
         let agent = arrival.agent;
         let cause = Cause::of(arrival.standing, &arrival.sender);
         let bytes = arrival.stored.len() as u64;
@@ -306,7 +306,7 @@ impl State {
             .make_room(agent, Kind::Message, &cause, bytes)
             .map(|reason| format!("refused, and its content was not stored: {reason}"));
         let stored = if full.is_some() { "" } else { &arrival.stored };
-        receipt.refused += usize::from(full.is_some());
+        changes.refused += usize::from(full.is_some());
         let refused = full
             .or_else(|| arrival.refused.clone())
             .or_else(|| self.pruned_id_refusal(arrival));
@@ -341,9 +341,9 @@ impl State {
             rejected: None,
             done: BTreeSet::new(),
         });
-        receipt.arrived += 1;
+        changes.arrived += 1;
         if !is_refused {
-            receipt.due.push(agent);
+            changes.due.push(agent);
         }
     }
 
@@ -357,7 +357,7 @@ impl State {
         })
     }
 
-    fn withdraw(&mut self, above: Option<BlockHeight>, receipt: &mut Receipt) {
+    fn withdraw(&mut self, above: Option<BlockHeight>, changes: &mut Changes) {
         let first = above.map_or(0, |above| above.0.saturating_add(1));
         let first = BlockHeight(first);
         let highest = BlockHeight(u64::MAX);
@@ -372,7 +372,7 @@ impl State {
                 }
             });
         }
-        self.withdraw_cards(above, receipt);
+        self.withdraw_cards(above, changes);
         self.withdraw_sightings(first);
         self.delete_gaps(above, highest);
         // What the following blocks hold is new, also for an agent that started above them.
@@ -407,7 +407,7 @@ impl State {
                 row.reason = Some("withdrawn by a reorganisation".to_owned());
             });
             self.receipt_withdrawn(id);
-            receipt.reopened.extend(self.open_transaction(id));
+            changes.reopened.extend(self.open_transaction(id));
         }
     }
 }

@@ -8,7 +8,7 @@ use agentry_protocol::header::MAX_ID_AGE_MS;
 use super::row::inbox::ForgedIndex;
 use super::row::{Event, Forged, Message, Outgoing, event, inbox, outbox, task};
 use super::{State, next};
-use crate::commit::{QueueKind, QueueTarget, Receipt, Reverified, Selection};
+use crate::commit::{Changes, QueueKind, QueueTarget, Reverified, Selection};
 use crate::rows::{
     AgentId, EventId, EventKind, EventState, InboxId, InboxState, OutboxId, OutboxState,
     ReceiptState, TaskId, day_of,
@@ -123,10 +123,10 @@ impl State {
         failed.map(|row| row.id).collect()
     }
 
-    pub(super) fn retry(&mut self, target: &QueueTarget, at: u64, receipt: &mut Receipt) {
+    pub(super) fn retry(&mut self, target: &QueueTarget, at: u64, changes: &mut Changes) {
         // The attempts are not reset, so that no outcome of an older attempt counts for a new one.
         for id in self.target_messages(target) {
-            let due = &mut receipt.due;
+            let due = &mut changes.due;
             self.inbox.change(&id, |row| {
                 if row.state == InboxState::Dead && !row.stored.is_empty() {
                     row.due_at = 0;
@@ -141,7 +141,7 @@ impl State {
             });
         }
         for id in self.target_events(target) {
-            let due = &mut receipt.due;
+            let due = &mut changes.due;
             self.events.change(&id, |row| {
                 if row.state == EventState::Dead {
                     row.state = EventState::Waiting;
@@ -151,9 +151,9 @@ impl State {
                 }
             });
         }
-        receipt.changed += receipt.due.len();
-        receipt.due.sort_unstable();
-        receipt.due.dedup();
+        changes.rows += changes.due.len();
+        changes.due.sort_unstable();
+        changes.due.dedup();
         for id in self.target_transactions(target) {
             let mut is_signed = None;
             self.outbox.change(&id, |row| {
@@ -169,12 +169,12 @@ impl State {
             let Some(is_signed) = is_signed else {
                 continue;
             };
-            receipt.changed += 1;
+            changes.rows += 1;
             self.reopen_receipt(id);
             if is_signed {
                 // The operator decides to send it: today's budget pays, whatever is left of it.
                 self.charge(id, day_of(at));
-                receipt.reopened.extend(self.open_transaction(id));
+                changes.reopened.extend(self.open_transaction(id));
             }
         }
     }
@@ -229,7 +229,7 @@ impl State {
         changed
     }
 
-    pub(super) fn discard(&mut self, target: &QueueTarget, at: u64, receipt: &mut Receipt) {
+    pub(super) fn discard(&mut self, target: &QueueTarget, at: u64, changes: &mut Changes) {
         // A row that is named may still be waiting; a selection means dead letters and failed rows
         // only.
         let named = selection(target).is_none();
@@ -240,7 +240,7 @@ impl State {
                     row.state = InboxState::Handled;
                     row.reason = Some(DROPPED.to_owned());
                     row.settled_at = Some(at);
-                    receipt.changed += 1;
+                    changes.rows += 1;
                 }
             });
         }
@@ -253,7 +253,7 @@ impl State {
             });
             if dropped {
                 self.events.remove(&id);
-                receipt.changed += 1;
+                changes.rows += 1;
             }
         }
         for id in self.target_transactions(target) {
@@ -268,20 +268,17 @@ impl State {
                     row.settled_at = Some(at);
                     row.held = false;
                 });
-                receipt.changed += 1;
-                // The receipt does not count as another changed row.
-                let changed = receipt.changed;
-                self.acknowledge(id, ReceiptState::Unsent, Some(DROPPED), at, receipt);
-                receipt.changed = changed;
+                changes.rows += 1;
+                self.acknowledge(id, ReceiptState::Unsent, Some(DROPPED), at, changes);
             } else if row.state == OutboxState::Failed && row.reason.as_deref() != Some(DROPPED) {
                 self.delete_transaction(id);
-                receipt.changed += 1;
+                changes.rows += 1;
             }
         }
     }
 
     /// Prunes what was settled before `before`, and ids that are certainly refused at `at`.
-    pub(super) fn prune(&mut self, before: u64, at: u64, receipt: &mut Receipt) {
+    pub(super) fn prune(&mut self, before: u64, at: u64, changes: &mut Changes) {
         // An id is kept for as long as it would be accepted, whatever the retention. Ids begin with
         // the time at which they were made, so they sort by time, also as texts.
         let ids_from = MessageId::new(at.saturating_sub(MAX_ID_AGE_MS), [0; 10]);
@@ -297,7 +294,7 @@ impl State {
             .filter(|row| !self.is_needed(row.id) && !self.has_open_replies(row.id))
             .map(|row| row.id)
             .collect();
-        receipt.changed += messages.len();
+        changes.rows += messages.len();
         for id in messages {
             self.delete_message(id);
         }
@@ -311,15 +308,15 @@ impl State {
             .filter(|row| self.updates(row).next().is_none())
             .map(|row| row.id)
             .collect();
-        receipt.changed += tasks.len();
+        changes.rows += tasks.len();
         for id in tasks {
             self.tasks.remove(&id);
         }
-        receipt.changed += self.prune_spending();
+        changes.rows += self.prune_spending();
         let from = outbox::Index::Settled(0, OutboxId(i64::MIN));
         let to = outbox::Index::Settled(before, OutboxId(i64::MIN));
         let outgoing: Vec<_> = self.outbox.range(from..to).map(|row| row.id).collect();
-        receipt.changed += outgoing.len();
+        changes.rows += outgoing.len();
         for id in outgoing {
             self.delete_transaction(id);
         }
@@ -328,12 +325,12 @@ impl State {
             .range(ForgedIndex::Seen(0, i64::MIN)..ForgedIndex::Seen(before, i64::MIN))
             .map(|row| (row.agent, row.hash))
             .collect();
-        receipt.changed += forged.len();
+        changes.rows += forged.len();
         for key in forged {
             self.forged.remove(&key);
         }
-        receipt.changed += self.prune_sightings(before);
-        self.prune_cards(at, receipt);
+        changes.rows += self.prune_sightings(before);
+        self.prune_cards(at, changes);
     }
 
     /// Whether a transaction that follows from this message is not settled.

@@ -7,7 +7,7 @@ use super::claims::Anchor;
 use super::row::Memory;
 use super::{Refusal, State};
 use crate::Settlement;
-use crate::commit::{Handled, Outcome, Receipt};
+use crate::commit::{Changes, CommitResult, Handled, Outcome};
 use crate::rows::{AgentId, EventId, EventRef, EventState, InboxId, InboxState};
 
 /// How many messages beyond the rate-limit timeout are moved to the dead-letter queue in one
@@ -19,10 +19,10 @@ impl State {
     pub(super) fn settle(
         &mut self,
         outcome: &Outcome,
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) -> Result<(), Refusal> {
         let Some((agent, inbox)) = self.current(outcome.event, outcome.attempts) else {
-            receipt.stale = true;
+            changes.result = CommitResult::Stale;
             return Ok(());
         };
         let anchor = self.anchor(outcome.event);
@@ -32,7 +32,7 @@ impl State {
                 self.inbox
                     .change(&id, |row| is_new = row.done.insert(behaviour.clone()));
                 if !is_new {
-                    receipt.stale = true;
+                    changes.result = CommitResult::Stale;
                     return Ok(());
                 }
             }
@@ -47,20 +47,20 @@ impl State {
                 self.set_timer((agent, behaviour), timer, from, outcome.at);
             }
             if !outcome.timers.is_empty() {
-                receipt.due.push(agent);
+                changes.due.push(agent);
             }
             for task in &outcome.tasks {
                 let times = (outcome.at, outcome.tasks_from);
                 let owner = (agent, behaviour.as_str());
-                self.submit_task(owner, task, inbox, &outcome.cause, times, receipt);
+                self.submit_task(owner, task, inbox, &outcome.cause, times, changes);
             }
             for key in &outcome.cancels {
-                self.cancel_task(agent, behaviour, key, outcome.at, receipt);
+                self.cancel_task(agent, behaviour, key, outcome.at, changes);
             }
         }
         let from = (agent, inbox);
-        let sends = self.send_all(from, anchor, &outcome.sends, outcome.at, receipt)?;
-        receipt.sends.extend(sends);
+        let sends = self.send_all(from, anchor, &outcome.sends, outcome.at, changes)?;
+        changes.sends.extend(sends);
         self.check_shares(agent, outcome)?;
         if let EventRef::Inbox(id) = outcome.event {
             if let Some(reason) = &outcome.rejected {
@@ -69,10 +69,9 @@ impl State {
                 });
             }
             if let Some(handled) = &outcome.handled {
-                self.handled((agent, id), handled, outcome.at, receipt);
+                self.handled((agent, id), handled, outcome.at, changes);
             }
         }
-        receipt.changed = 1;
         Ok(())
     }
 
@@ -133,7 +132,7 @@ impl State {
         (agent, id): (AgentId, InboxId),
         handled: &Handled,
         at: u64,
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) {
         let mut reason = None;
         self.inbox.change(&id, |row| {
@@ -144,10 +143,10 @@ impl State {
             row.done.clear();
         });
         let settlement = reason.map_or(Settlement::Done, |reason| Settlement::Rejected { reason });
-        self.tell_watchers((agent, id), &handled.watchers, &settlement, at, receipt);
+        self.tell_watchers((agent, id), &handled.watchers, &settlement, at, changes);
     }
 
-    /// A run failed: the event is retried or becomes a dead letter. Returns how many rows changed.
+    /// A run failed: the event is retried or becomes a dead letter.
     #[expect(
         clippy::too_many_arguments,
         reason = "they are the fields of one commit"
@@ -160,10 +159,11 @@ impl State {
         retry_at: Option<u64>,
         watchers: &[String],
         at: u64,
-        receipt: &mut Receipt,
-    ) -> usize {
+        changes: &mut Changes,
+    ) {
         let Some((agent, _)) = self.current(event, attempts) else {
-            return 0;
+            changes.result = CommitResult::Stale;
+            return;
         };
         let reason = Some(reason.to_owned());
         let due_at = retry_at.unwrap_or(0);
@@ -192,48 +192,45 @@ impl State {
                     let settlement = Settlement::Failed {
                         reason: public.to_owned(),
                     };
-                    self.tell_watchers((agent, id), watchers, &settlement, at, receipt);
+                    self.tell_watchers((agent, id), watchers, &settlement, at, changes);
                 }
             }
         }
-        1
     }
 
-    /// A message expired before its turn came. Returns how many rows changed.
+    /// A message expired before its turn came.
     pub(super) fn expire(
         &mut self,
         id: InboxId,
         watchers: &[String],
         at: u64,
-        receipt: &mut Receipt,
-    ) -> usize {
-        let Some(row) = self.inbox.get(&id) else {
-            return 0;
+        changes: &mut Changes,
+    ) {
+        let waiting = self
+            .inbox
+            .get(&id)
+            .filter(|row| row.state == InboxState::Waiting);
+        let Some(agent) = waiting.map(|row| row.agent) else {
+            changes.result = CommitResult::Stale;
+            return;
         };
-        if row.state != InboxState::Waiting {
-            return 0;
-        }
-        let agent = row.agent;
         self.inbox.change(&id, |row| {
             row.state = InboxState::Expired;
             row.settled_at = Some(at);
             row.reason = Some("it expired before its turn came".to_owned());
             row.done.clear();
         });
-        self.tell_watchers((agent, id), watchers, &Settlement::Expired, at, receipt);
-        1
+        self.tell_watchers((agent, id), watchers, &Settlement::Expired, at, changes);
     }
 
-    /// An event is postponed. This does not count as an attempt. Returns how many rows changed.
-    pub(super) fn postpone(&mut self, event: EventRef, until: u64, reason: &str) -> usize {
-        let mut changed = 0;
+    /// An event is postponed. This does not count as an attempt.
+    pub(super) fn postpone(&mut self, event: EventRef, until: u64, reason: &str) {
         match event {
             EventRef::Inbox(id) => {
                 self.inbox.change(&id, |row| {
                     if row.state == InboxState::Waiting {
                         row.due_at = until;
                         row.reason = Some(reason.to_owned());
-                        changed = 1;
                     }
                 });
             }
@@ -242,12 +239,10 @@ impl State {
                     if row.state == EventState::Waiting {
                         row.due_at = until;
                         row.reason = Some(reason.to_owned());
-                        changed = 1;
                     }
                 });
             }
         }
-        changed
     }
 
     /// Moves messages beyond the rate-limit timeout to the dead-letter queue: the first of them

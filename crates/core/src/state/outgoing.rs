@@ -7,7 +7,7 @@ use agentry_protocol::{Amount, MessageDigest};
 use super::claims::{Anchor, Stored};
 use super::row::{Outgoing, outbox};
 use super::{Refusal, State, next};
-use crate::commit::{PostResult, Receipt, Sent};
+use crate::commit::{Changes, PostResult, SendResult};
 use crate::rows::{
     AgentId, Charge, Draft, InboxId, OpenTransaction, OutboxId, OutboxState, Prepared, ReceiptState,
 };
@@ -24,12 +24,11 @@ impl State {
         draft: &Draft,
         prepared: Option<&Prepared>,
         at: u64,
-        receipt: &mut Receipt,
-    ) -> Result<Sent, Refusal> {
-        let sent = self.add_draft(from, draft, at)?;
-        match prepared {
-            Some(prepared) if sent.fresh => self.prepare(sent.id, prepared, at, receipt),
-            _ => Ok(sent),
+        changes: &mut Changes,
+    ) -> Result<SendResult, Refusal> {
+        match (self.add_draft(from, draft, at)?, prepared) {
+            (SendResult::Stored(id), Some(prepared)) => self.prepare(id, prepared, at, changes),
+            (sent, _) => Ok(sent),
         }
     }
 
@@ -40,30 +39,34 @@ impl State {
         anchor: Option<Anchor>,
         sends: &[(Draft, Option<Prepared>)],
         at: u64,
-        receipt: &mut Receipt,
-    ) -> Result<Vec<Sent>, Refusal> {
-        let mut rows = Vec::with_capacity(sends.len());
-        let mut fresh = Vec::with_capacity(sends.len());
+        changes: &mut Changes,
+    ) -> Result<Vec<SendResult>, Refusal> {
+        let mut results = Vec::with_capacity(sends.len());
+        let mut stored = Vec::with_capacity(sends.len());
         for (draft, prepared) in sends {
-            let sent = self.add_draft(from, draft, at)?;
-            if sent.fresh {
-                fresh.push(Stored {
-                    id: sent.id,
+            let result = self.add_draft(from, draft, at)?;
+            if let SendResult::Stored(id) = result {
+                stored.push(Stored {
+                    id,
                     draft,
                     prepared: prepared.as_ref(),
                 });
             }
-            rows.push(sent);
+            results.push(result);
         }
-        let claimed = self.claim(from.0, anchor, &fresh, at, receipt)?;
-        for (row, (_, prepared)) in rows.iter_mut().zip(sends) {
-            if claimed.contains(&row.id) {
-                row.standing = true;
-            } else if let Some(prepared) = prepared.as_ref().filter(|_| row.fresh) {
-                *row = self.prepare(row.id, prepared, at, receipt)?;
+        let claimed = self.claim(from.0, anchor, &stored, at, changes)?;
+        for (result, (_, prepared)) in results.iter_mut().zip(sends) {
+            match (*result, prepared) {
+                (SendResult::Stored(id), _) if claimed.contains(&id) => {
+                    *result = SendResult::OnChain(id);
+                }
+                (SendResult::Stored(id), Some(prepared)) => {
+                    *result = self.prepare(id, prepared, at, changes)?;
+                }
+                _ => {}
             }
         }
-        Ok(rows)
+        Ok(results)
     }
 
     fn add_draft(
@@ -71,7 +74,7 @@ impl State {
         (agent, inbox): (AgentId, Option<InboxId>),
         draft: &Draft,
         at: u64,
-    ) -> Result<Sent, Refusal> {
+    ) -> Result<SendResult, Refusal> {
         if let Some(amount) = [draft.amount, draft.fee]
             .into_iter()
             .find(|amount| *amount > Amount::MAX)
@@ -82,11 +85,7 @@ impl State {
             .outbox
             .find(&outbox::Index::Origin(draft.origin.clone()));
         if let Some(known) = known {
-            return Ok(Sent {
-                id: known.id,
-                fresh: false,
-                standing: false,
-            });
+            return Ok(SendResult::Known(known.id));
         }
         self.check_agent(agent)?;
         let id = OutboxId(next(&mut self.facts.ids.outbox));
@@ -121,11 +120,7 @@ impl State {
         if let Some(request) = &draft.receipt {
             self.track(id, agent, request, at);
         }
-        Ok(Sent {
-            id,
-            fresh: true,
-            standing: false,
-        })
+        Ok(SendResult::Stored(id))
     }
 
     /// Stores a draft's nonce and signed bytes; the day's budget pays for it.
@@ -134,24 +129,17 @@ impl State {
         id: OutboxId,
         prepared: &Prepared,
         at: u64,
-        receipt: &mut Receipt,
-    ) -> Result<Sent, Refusal> {
-        let sent = |fresh, standing| {
-            Ok(Sent {
-                id,
-                fresh,
-                standing,
-            })
-        };
-        if self.claim_queued(id, prepared, at, receipt)? {
-            return sent(true, true);
+        changes: &mut Changes,
+    ) -> Result<SendResult, Refusal> {
+        if self.claim_queued(id, prepared, at, changes)? {
+            return Ok(SendResult::OnChain(id));
         }
         let queued = self
             .outbox
             .get(&id)
             .filter(|row| row.state == OutboxState::Queued);
         let Some(agent) = queued.map(|row| row.agent) else {
-            return sent(false, false);
+            return Ok(SendResult::Known(id));
         };
         self.check_digest(id, prepared.digest)?;
         self.outbox.change(&id, |row| {
@@ -168,7 +156,10 @@ impl State {
         });
         self.spend_nonce(agent, prepared.nonce);
         self.charge(id, prepared.day);
-        sent(true, self.claim_same_bytes(id, at, receipt)?)
+        Ok(match self.claim_same_bytes(id, at, changes)? {
+            true => SendResult::OnChain(id),
+            false => SendResult::Stored(id),
+        })
     }
 
     /// Checks that no other transaction has these signed bytes.
@@ -180,7 +171,7 @@ impl State {
     }
 
     /// Queued drafts that have expired are no longer sent.
-    pub(super) fn expire_queued(&mut self, at: u64, receipt: &mut Receipt) {
+    pub(super) fn expire_queued(&mut self, at: u64, changes: &mut Changes) {
         let from = outbox::Index::Expiry(0, OutboxId(i64::MIN));
         let to = outbox::Index::Expiry(at, OutboxId(i64::MIN));
         let expired: Vec<_> = self
@@ -188,7 +179,7 @@ impl State {
             .range(from..to)
             .map(|row| (row.id, row.agent, row.cause.clone()))
             .collect();
-        receipt.changed = expired.len();
+        changes.rows = expired.len();
         let mut settled = BTreeSet::new();
         for (id, ..) in &expired {
             self.outbox.change(id, |row| {
@@ -199,22 +190,22 @@ impl State {
             });
         }
         for (id, agent, cause) in expired {
-            self.acknowledge(id, ReceiptState::Expired, None, at, receipt);
+            self.acknowledge(id, ReceiptState::Expired, None, at, changes);
             settled.insert((agent, cause));
         }
         self.bound_settled(&settled);
     }
 
-    /// Applies the result of a POST. Returns how many rows changed.
+    /// Applies the result of a POST.
     pub(super) fn post(
         &mut self,
         id: OutboxId,
         result: &PostResult,
         at: u64,
-        receipt: &mut Receipt,
-    ) -> usize {
+        changes: &mut Changes,
+    ) {
         let Some(row) = self.outbox.get(&id).filter(|row| row.is_open()) else {
-            return 0;
+            return;
         };
         let settled = (row.agent, row.cause.clone());
         match result {
@@ -236,7 +227,7 @@ impl State {
                     row.settled_at = Some(at);
                 });
                 self.refund(id);
-                self.acknowledge(id, ReceiptState::Unsent, Some(reason), at, receipt);
+                self.acknowledge(id, ReceiptState::Unsent, Some(reason), at, changes);
                 self.bound_settled(&BTreeSet::from([settled]));
             }
             PostResult::Standing { height, block_hash } => {
@@ -247,35 +238,31 @@ impl State {
                     row.accepted_at.get_or_insert(at);
                     row.mined_at = Some(at);
                 });
-                self.receipt_mined(id, *height, at, receipt);
+                self.receipt_mined(id, *height, at, changes);
             }
             PostResult::Waiting { reason } => {
                 self.outbox
                     .change(&id, |row| row.reason = Some(reason.clone()));
             }
         }
-        1
     }
 
-    /// Stores why transactions wait for a block. Returns how many wait.
-    pub(super) fn explain(&mut self, ids: &[OutboxId], reason: &str) -> usize {
-        let mut changed = 0;
+    /// Stores why transactions wait for a block.
+    pub(super) fn explain(&mut self, ids: &[OutboxId], reason: &str) {
         for id in ids {
             self.outbox.change(id, |row| {
                 if row.is_open() {
                     row.reason = Some(reason.to_owned());
-                    changed += 1;
                 }
             });
         }
-        changed
     }
 
     /// Another transaction has spent a signed transaction's nonce: it will be re-signed and paid
-    /// for again. Returns how many rows changed.
-    pub(super) fn requeue(&mut self, id: OutboxId, reason: &str) -> usize {
+    /// for again.
+    pub(super) fn requeue(&mut self, id: OutboxId, reason: &str) {
         if !self.outbox.get(&id).is_some_and(|row| row.is_open()) {
-            return 0;
+            return;
         }
         self.outbox.change(&id, |row| {
             row.state = OutboxState::Queued;
@@ -286,7 +273,6 @@ impl State {
             row.posted_at = None;
         });
         self.refund(id);
-        1
     }
 
     /// A transaction that must be followed: signed, and in no block.

@@ -8,7 +8,7 @@ use super::events::New;
 use super::row::Tracking;
 use super::{Refusal, State};
 use crate::cause::Cause;
-use crate::commit::Receipt;
+use crate::commit::{Changes, CommitResult};
 use crate::delivery::{DeliveryData, DeliveryUpdate};
 use crate::rows::{AgentId, Draft, EventKind, OutboxId, Prepared, ReceiptRequest, ReceiptState};
 
@@ -51,7 +51,7 @@ impl State {
         (row, cause): &(Arc<Tracking>, Cause),
         update: &DeliveryUpdate,
         at: u64,
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) {
         let (Some(behaviour), Some(label)) = (&row.behaviour, &row.label) else {
             return;
@@ -69,7 +69,7 @@ impl State {
             anchor: None,
         };
         self.add_event(new, at);
-        receipt.due.push(row.agent);
+        changes.due.push(row.agent);
     }
 
     /// A transaction is mined: the time limit for an acknowledgment starts.
@@ -78,7 +78,7 @@ impl State {
         outbox: OutboxId,
         height: BlockHeight,
         at: u64,
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) {
         let Some(found) = self.receipt_of(outbox) else {
             return;
@@ -93,10 +93,10 @@ impl State {
         });
         if awaited {
             // The agent reads the due time.
-            receipt.due.push(row.agent);
+            changes.due.push(row.agent);
         }
         if !row.mined {
-            self.tell_sender(&found, &DeliveryUpdate::Mined { height }, at, receipt);
+            self.tell_sender(&found, &DeliveryUpdate::Mined { height }, at, changes);
         }
     }
 
@@ -107,7 +107,7 @@ impl State {
         state: ReceiptState,
         detail: Option<&str>,
         at: u64,
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) {
         let Some(found) = self.receipt_of(outbox) else {
             return;
@@ -117,7 +117,7 @@ impl State {
             return;
         }
         if state == ReceiptState::Unsent && row.outbox != outbox {
-            self.resend_failed(row, at, receipt);
+            self.resend_failed(row, at, changes);
             return;
         }
         let over = state.rank() >= ReceiptState::Unacknowledged.rank()
@@ -131,9 +131,8 @@ impl State {
                 row.due_at = None;
             }
         });
-        receipt.changed += 1;
         if let Some(update) = state.update(detail) {
-            self.tell_sender(&found, &update, at, receipt);
+            self.tell_sender(&found, &update, at, changes);
         }
     }
 
@@ -145,7 +144,7 @@ impl State {
         draft: &Draft,
         prepared: Option<&Prepared>,
         at: u64,
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) -> Result<(), Refusal> {
         let overdue = self
             .receipts
@@ -153,7 +152,7 @@ impl State {
             .filter(|row| row.resends_left == resends_left && row.due_at.is_some());
         let (Some(agent), Some(left)) = (overdue.map(|row| row.agent), resends_left.checked_sub(1))
         else {
-            receipt.stale = true;
+            changes.result = CommitResult::Stale;
             return Ok(());
         };
         self.receipts.change(&outbox, |row| {
@@ -161,24 +160,23 @@ impl State {
             row.due_at = None;
             row.changed_at = at;
         });
-        let sent = self.enqueue((agent, None), draft, prepared, at, receipt)?;
+        let sent = self.enqueue((agent, None), draft, prepared, at, changes)?;
         self.outbox
-            .change(&sent.id, |row| row.resend_of = Some(outbox));
-        receipt.sends.push(sent);
-        receipt.changed = 1;
+            .change(&sent.id(), |row| row.resend_of = Some(outbox));
+        changes.sends.push(sent);
         Ok(())
     }
 
     /// A message was not sent again. That says nothing about the transactions that carried it before,
     /// but no other one will bring the acknowledgment: it is overdue.
-    fn resend_failed(&mut self, row: &Tracking, at: u64, receipt: &mut Receipt) {
+    fn resend_failed(&mut self, row: &Tracking, at: u64, changes: &mut Changes) {
         let first = self.outbox.get(&row.outbox);
         let is_mined = first.is_some_and(|first| first.block.is_some());
         if is_mined && row.state.awaits(row.wanted.as_deref()) {
             self.receipts.change(&row.outbox, |row| {
                 row.due_at.get_or_insert(at);
             });
-            receipt.due.push(row.agent);
+            changes.due.push(row.agent);
         }
     }
 

@@ -11,7 +11,7 @@ use agentry_protocol::{BlockHash, BlockHeight, Limits, Nonce, SignedTransaction,
 
 use super::row::{Sighting, outbox, sighting, task};
 use super::{Refusal, State, claims, next};
-use crate::commit::{OwnTransaction, Receipt};
+use crate::commit::{Changes, OwnTransaction};
 use crate::fingerprint::JOB_END;
 use crate::rows::{AgentId, OutboxId, OutboxState, TaskId, day_of};
 
@@ -35,7 +35,7 @@ impl State {
         hash: TransactionHash,
         own: &OwnTransaction,
         seen: Seen,
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) -> Result<(), Refusal> {
         self.check_agent(agent)?;
         let block = seen.block.map(|(height, _)| height);
@@ -76,10 +76,10 @@ impl State {
         }
         if let Some(nonce) = own.nonce {
             self.spend_nonce(agent, nonce);
-            receipt.nonces.push((agent, nonce));
+            changes.nonces.push((agent, nonce));
         }
         if let (Some(_), Some(re), JOB_END) = (seen.mark, own.says.re, own.says.kind.as_str()) {
-            self.end_job(agent, re, own, seen.at, receipt);
+            self.end_job(agent, re, own, seen.at, changes);
         }
         Ok(())
     }
@@ -91,7 +91,7 @@ impl State {
         job: TransactionHash,
         own: &OwnTransaction,
         at: u64,
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) {
         let Some((end, duration_ms)) = claims::reported_end(&own.body) else {
             return;
@@ -109,7 +109,7 @@ impl State {
             .map(|task| (task.id, task.attempts))
             .collect();
         for (task, attempts) in open {
-            self.end_task(task, attempts, &end, duration_ms, at, receipt);
+            self.end_task(task, attempts, &end, duration_ms, at, changes);
         }
     }
 
@@ -126,7 +126,7 @@ impl State {
         &mut self,
         id: OutboxId,
         at: u64,
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) -> Result<bool, Refusal> {
         let found = self.outbox.get(&id).and_then(|row| {
             let digest = row.signed.as_ref()?.digest;
@@ -136,7 +136,7 @@ impl State {
             found.nonce.map(|_| found.id)
         });
         match found {
-            Some(found) => self.take_over(id, found, at, receipt).map(|()| true),
+            Some(found) => self.take_over(id, found, at, changes).map(|()| true),
             None => Ok(false),
         }
     }
@@ -147,7 +147,7 @@ impl State {
         id: OutboxId,
         sighting: i64,
         at: u64,
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) -> Result<(), Refusal> {
         let Some(found) = self.sightings.get(&sighting) else {
             return Ok(());
@@ -188,10 +188,10 @@ impl State {
         self.sightings.remove(&sighting);
         // The money was spent, whatever the budget says.
         let paid = self.charge_again(id, day_of(at));
-        receipt.recharged.extend(paid);
+        changes.recharged.extend(paid);
         match height {
-            Some(height) => self.receipt_mined(id, height, at, receipt),
-            None => receipt.reopened.extend(self.open_transaction(id)),
+            Some(height) => self.receipt_mined(id, height, at, changes),
+            None => changes.reopened.extend(self.open_transaction(id)),
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 
 mod archived;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub trait Row: Clone + PartialEq {
 }
 
 /// Rows that changed: each key, and the row before the change.
-type Changes<R> = Vec<(<R as Row>::Key, Option<Arc<R>>)>;
+type Changed<R> = Vec<(<R as Row>::Key, Option<Arc<R>>)>;
 
 /// Rows by key.
 ///
@@ -60,7 +60,7 @@ type Changes<R> = Vec<(<R as Row>::Key, Option<Arc<R>>)>;
 pub struct Table<R: Row> {
     place: Place<R>,
     /// Each change of the current commit: the key, and the row before the change.
-    changes: Changes<R>,
+    changes: Changed<R>,
 }
 
 enum Place<R: Row> {
@@ -236,6 +236,14 @@ impl<R: Row> Table<R> {
             Place::Memory(_) => Ok(()),
             Place::Archive(archived) => archived.fault(),
         }
+    }
+
+    /// Whether the current commit has made a row other than it was before.
+    pub(super) fn is_changed(&self) -> bool {
+        let mut seen = BTreeSet::new();
+        self.changes
+            .iter()
+            .any(|(key, before)| seen.insert(key) && self.get(key) != *before)
     }
 
     /// Ends a commit that succeeded.

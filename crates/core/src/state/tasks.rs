@@ -10,7 +10,7 @@ use super::usage::Kind;
 use super::{State, next};
 use crate::TaskStart;
 use crate::cause::Cause;
-use crate::commit::{Receipt, TaskEnd};
+use crate::commit::{Changes, CommitResult, TaskEnd};
 use crate::rows::{AgentId, EventKind, InboxId, TaskId, TaskState};
 
 impl State {
@@ -23,7 +23,7 @@ impl State {
         inbox: Option<InboxId>,
         cause: &Cause,
         (at, from): (u64, u64),
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) {
         let key = task::Index::Key(agent, behaviour.to_owned(), start.key.clone());
         if self.tasks.find(&key).is_some() {
@@ -56,11 +56,11 @@ impl State {
             ended_at: None,
             cause: cause.clone(),
         });
-        receipt.tasks = true;
+        changes.tasks = true;
         // The chain shows that it has ended: the work is not done again.
         let done = inbox.and_then(|inbox| self.job_end(agent, inbox, &start.key));
         if let Some((end, duration_ms)) = done {
-            self.end_task(id, 0, &end, duration_ms, at, receipt);
+            self.end_task(id, 0, &end, duration_ms, at, changes);
         }
     }
 
@@ -77,10 +77,11 @@ impl State {
             .filter(|row| row.state == TaskState::Working)
     }
 
-    /// An attempt starts. Returns how many rows changed.
-    pub(super) fn begin_task(&mut self, id: TaskId, attempts: u32, at: u64) -> usize {
+    /// An attempt starts.
+    pub(super) fn begin_task(&mut self, id: TaskId, attempts: u32, at: u64, changes: &mut Changes) {
         if self.attempt(id, attempts).is_none() {
-            return 0;
+            changes.result = CommitResult::Stale;
+            return;
         }
         self.tasks.change(&id, |row| {
             row.state = TaskState::Working;
@@ -89,19 +90,20 @@ impl State {
             row.progress = None;
             row.note = None;
         });
-        1
     }
 
-    /// An attempt failed and will be retried. Returns how many rows changed.
+    /// An attempt failed and will be retried.
     pub(super) fn retry_task(
         &mut self,
         id: TaskId,
         attempts: u32,
         (code, message): &(String, String),
         due_at: u64,
-    ) -> usize {
+        changes: &mut Changes,
+    ) {
         if self.working(id, attempts).is_none() {
-            return 0;
+            changes.result = CommitResult::Stale;
+            return;
         }
         self.tasks.change(&id, |row| {
             row.state = TaskState::Submitted;
@@ -109,14 +111,13 @@ impl State {
             row.error = Some(message.clone());
             row.due_at = due_at;
         });
-        1
     }
 
-    /// An attempt ended with the process: the task waits again as before the attempt. Returns how
-    /// many rows changed.
-    pub(super) fn interrupt_task(&mut self, id: TaskId, attempts: u32) -> usize {
+    /// An attempt ended with the process: the task waits again as before the attempt.
+    pub(super) fn interrupt_task(&mut self, id: TaskId, attempts: u32, changes: &mut Changes) {
         if self.working(id, attempts).is_none() {
-            return 0;
+            changes.result = CommitResult::Stale;
+            return;
         }
         self.tasks.change(&id, |row| {
             row.state = TaskState::Submitted;
@@ -124,11 +125,10 @@ impl State {
             row.error_code = Some("interrupted".to_owned());
             row.error = Some("the runtime ended while it ran".to_owned());
         });
-        1
     }
 
     /// Sends a behaviour an update on its task. What the task itself holds is not repeated.
-    fn tell_owner(&mut self, task: &Task, news: &Value, at: u64, receipt: &mut Receipt) {
+    fn tell_owner(&mut self, task: &Task, news: &Value, at: u64, changes: &mut Changes) {
         let data = json!({ "task": task.id, "news": news });
         // A task that ends before its start is reported no sooner than it could have started.
         let begins_at = if task.attempts == 0 { task.due_at } else { 0 };
@@ -144,7 +144,7 @@ impl State {
             anchor: None,
         };
         self.add_event(new, at);
-        receipt.due.push(task.agent);
+        changes.due.push(task.agent);
     }
 
     /// Whether this update already waits for its behaviour.
@@ -173,10 +173,10 @@ impl State {
         (progress, note): (f64, Option<&str>),
         tell: bool,
         at: u64,
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) {
         let Some(task) = self.working(id, attempts) else {
-            receipt.stale = true;
+            changes.result = CommitResult::Stale;
             return;
         };
         self.tasks.change(&id, |row| {
@@ -186,7 +186,7 @@ impl State {
         let news = json!({ "news": "progress", "progress": progress, "note": note });
         if tell && !self.was_told(&task, &news, at) {
             self.supersede_progress(&task);
-            self.tell_owner(&task, &news, at, receipt);
+            self.tell_owner(&task, &news, at, changes);
         }
     }
 
@@ -211,10 +211,10 @@ impl State {
         end: &TaskEnd,
         duration_ms: u64,
         at: u64,
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) {
         let Some(task) = self.attempt(id, attempts) else {
-            receipt.stale = true;
+            changes.result = CommitResult::Stale;
             return;
         };
         let no_room = self.room_for_end(&task, end);
@@ -253,16 +253,15 @@ impl State {
             }
             news["news"] = row.state.as_str().into();
         });
-        self.task_ended(&task, &news, at, receipt);
+        self.task_ended(&task, &news, at, changes);
     }
 
-    fn task_ended(&mut self, task: &Task, news: &Value, at: u64, receipt: &mut Receipt) {
+    fn task_ended(&mut self, task: &Task, news: &Value, at: u64, changes: &mut Changes) {
         self.supersede_progress(task);
-        self.tell_owner(task, news, at, receipt);
+        self.tell_owner(task, news, at, changes);
         if let Some(inbox) = task.inbox {
             self.release_outcomes(inbox, at);
         }
-        receipt.changed += 1;
     }
 
     /// A behaviour cancels a task. An ended task stays unchanged.
@@ -272,7 +271,7 @@ impl State {
         behaviour: &str,
         key: &str,
         at: u64,
-        receipt: &mut Receipt,
+        changes: &mut Changes,
     ) {
         let key = task::Index::Key(agent, behaviour.to_owned(), key.to_owned());
         let Some(task) = self.tasks.find(&key).filter(|task| task.state.is_open()) else {
@@ -284,7 +283,7 @@ impl State {
             row.error_code = None;
             row.error = None;
         });
-        receipt.canceled.push(task.id);
-        self.task_ended(&task, &json!({ "news": "canceled" }), at, receipt);
+        changes.canceled.push(task.id);
+        self.task_ended(&task, &json!({ "news": "canceled" }), at, changes);
     }
 }

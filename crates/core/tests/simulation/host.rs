@@ -19,12 +19,12 @@ use std::sync::Arc;
 use agentry_core::absence::Mark;
 use agentry_core::catch_up::Goal;
 use agentry_core::commit::{
-    Arrival, HostedAgent, Now, Observation, Outcome, OwnTransaction, Receipt, Step,
+    Arrival, Changes, HostedAgent, Now, Observation, Outcome, OwnTransaction, Step,
 };
 use agentry_core::nonce::{NonceManager, Timestamps};
 use agentry_core::rows::{EventState, InboxState, OutboxState, TaskState, day_of};
 use agentry_core::state::row::{Outgoing, outbox};
-use agentry_core::{AgentId, Authenticity, Commit, OutboxId, State, TaskId};
+use agentry_core::{AgentId, Authenticity, Commit, OutboxId, SendResult, State, TaskId};
 use agentry_protocol::{BlockHeight, MessageDigest, MessageId, TransactionHash};
 use serde::Deserialize as _;
 use serde_json::json;
@@ -197,31 +197,33 @@ impl Host {
     }
 
     /// Applies a commit, and appends it to the log.
-    fn commit(&mut self, commit: Commit, clocks: Clocks) -> Result<Receipt, Broken> {
-        let receipt = match self.state.apply(&commit) {
-            Ok(receipt) => receipt,
+    fn commit(&mut self, commit: Commit, clocks: Clocks) -> Result<Changes, Broken> {
+        let changes = match self.state.apply(&commit) {
+            Ok(changes) => changes,
             Err(failure) => broken!("{commit:?} is refused: {failure:?}"),
         };
         self.log.push(commit);
-        for sent in &receipt.sends {
-            let row = self.state.outbox().get(&sent.id);
-            let is_signed = row.is_some_and(|row| row.state == OutboxState::Prepared);
-            if sent.fresh && !sent.standing && is_signed {
-                self.open.insert(sent.id, Phase::Ready(self.log.len()));
+        for sent in &changes.sends {
+            let SendResult::Stored(id) = *sent else {
+                continue;
+            };
+            let row = self.state.outbox().get(&id);
+            if row.is_some_and(|row| row.state == OutboxState::Prepared) {
+                self.open.insert(id, Phase::Ready(self.log.len()));
             }
         }
-        for (id, _) in &receipt.mined {
+        for (id, _) in &changes.mined {
             self.forget(*id);
         }
-        for reopened in &receipt.reopened {
+        for reopened in &changes.reopened {
             self.open.insert(reopened.id, Phase::Posted);
         }
-        for (agent, nonce) in &receipt.nonces {
+        for (agent, nonce) in &changes.nonces {
             self.nonces.spent(*agent, *nonce);
         }
-        self.overdrawn |= !receipt.recharged.is_empty();
+        self.overdrawn |= !changes.recharged.is_empty();
         self.check_budgets(clocks)?;
-        Ok(receipt)
+        Ok(changes)
     }
 
     fn forget(&mut self, id: OutboxId) {

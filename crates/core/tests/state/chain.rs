@@ -22,8 +22,8 @@ fn a_repeated_message_is_the_same_one_whatever_identifies_it_now() {
         identity: "01a1ee56-5e00-7000-8000-000000000000".to_owned(),
         ..arrival(1, 6)
     };
-    let receipt = stage.see(vec![Step::Arrival(again)]);
-    assert_eq!((receipt.arrived, receipt.repeated), (0, 1));
+    let changes = stage.see(vec![Step::Arrival(again)]);
+    assert_eq!((changes.arrived, changes.repeated), (0, 1));
 }
 
 #[test]
@@ -33,8 +33,8 @@ fn a_refused_message_is_a_dead_letter_and_wakes_nobody() {
         refused: Some("too old".to_owned()),
         ..arrival(1, 5)
     };
-    let receipt = stage.see(vec![Step::Arrival(refused)]);
-    assert!(receipt.due.is_empty());
+    let changes = stage.see(vec![Step::Arrival(refused)]);
+    assert!(changes.due.is_empty());
     assert_eq!(stage.message(1).state, InboxState::Dead);
     assert_eq!(stage.hear(2, 5).due, [AGENT]);
 }
@@ -94,10 +94,10 @@ fn a_mined_transaction_is_final_with_its_block() {
         assert_eq!(stage.outgoing(1).state, state, "{through}");
     }
     // However deep: the chain decides.
-    let receipt = stage.see(vec![Step::Withdrawn {
+    let changes = stage.see(vec![Step::Withdrawn {
         above: Some(BlockHeight(2)),
     }]);
-    assert_eq!(receipt.reopened.len(), 1);
+    assert_eq!(changes.reopened.len(), 1);
     let row = stage.outgoing(1);
     assert_eq!((row.state, row.block), (OutboxState::Accepted, None));
     assert_eq!(row.since, Some(BlockHeight(2)));
@@ -107,12 +107,12 @@ fn a_mined_transaction_is_final_with_its_block() {
 fn a_withdrawn_transaction_is_followed_again() {
     let (mut stage, hash) = sent();
     stage.see(vec![mined(hash, 9)]);
-    let receipt = stage.see(vec![Step::Withdrawn {
+    let changes = stage.see(vec![Step::Withdrawn {
         above: Some(BlockHeight(8)),
     }]);
     let row = stage.outgoing(1);
     assert_eq!((row.state, row.block), (OutboxState::Accepted, None));
-    let reopened: Vec<_> = receipt.reopened.iter().map(|open| open.id).collect();
+    let reopened: Vec<_> = changes.reopened.iter().map(|open| open.id).collect();
     assert_eq!(reopened, [OutboxId(1)]);
 }
 

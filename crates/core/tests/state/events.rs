@@ -3,7 +3,7 @@
 use agentry_core::commit::{Handled, Outcome, Step, TimerSetting};
 use agentry_core::rows::{EventId, EventKind, EventRef, EventState, InboxState};
 use agentry_core::state::usage::{Kind, Share, Volume};
-use agentry_core::{Authenticity, Commit, Standing};
+use agentry_core::{Authenticity, Commit, CommitResult, Standing};
 use serde_json::json;
 
 use super::{AGENT, FIRST, Stage, address, arrival, job, outcome};
@@ -16,12 +16,24 @@ fn a_behaviour_handles_a_message_once() {
         handled: None,
         ..outcome(FIRST, "one")
     };
-    assert!(!stage.apply(Commit::Outcome(one.clone())).stale);
-    assert!(stage.apply(Commit::Outcome(one)).stale);
+    assert_ne!(
+        stage.apply(Commit::Outcome(one.clone())).result,
+        CommitResult::Stale
+    );
+    assert_eq!(
+        stage.apply(Commit::Outcome(one)).result,
+        CommitResult::Stale
+    );
     assert_eq!(stage.message(1).state, InboxState::Waiting);
-    assert!(!stage.apply(Commit::Outcome(outcome(FIRST, "two"))).stale);
+    assert_ne!(
+        stage.apply(Commit::Outcome(outcome(FIRST, "two"))).result,
+        CommitResult::Stale
+    );
     assert_eq!(stage.message(1).state, InboxState::Handled);
-    assert!(stage.apply(Commit::Outcome(outcome(FIRST, "two"))).stale);
+    assert_eq!(
+        stage.apply(Commit::Outcome(outcome(FIRST, "two"))).result,
+        CommitResult::Stale
+    );
 }
 
 #[test]
@@ -37,10 +49,13 @@ fn the_outcome_of_an_older_attempt_is_stale() {
         watchers: Vec::new(),
         at: 2_000,
     };
-    assert_eq!(stage.apply(failure.clone()).changed, 1);
+    assert_eq!(stage.apply(failure.clone()).result, CommitResult::Applied);
     assert_eq!(stage.message(1).attempts, 1);
-    assert_eq!(stage.apply(failure).changed, 0);
-    assert!(stage.apply(Commit::Outcome(outcome(FIRST, "one"))).stale);
+    assert_eq!(stage.apply(failure).result, CommitResult::Stale);
+    assert_eq!(
+        stage.apply(Commit::Outcome(outcome(FIRST, "one"))).result,
+        CommitResult::Stale
+    );
 }
 
 #[test]
@@ -81,10 +96,16 @@ fn a_renewal_is_due_again_and_an_old_run_of_it_counts_for_nothing() {
         again_at: Some(9_000),
         ..Outcome::nothing(EventRef::Event(EventId(1)), 0, 2_000)
     };
-    assert!(!stage.apply(Commit::Outcome(renewed.clone())).stale);
+    assert_ne!(
+        stage.apply(Commit::Outcome(renewed.clone())).result,
+        CommitResult::Stale
+    );
     let event = stage.state.events().get(&EventId(1)).unwrap();
     assert_eq!((event.due_at, event.attempts), (9_000, 1));
-    assert!(stage.apply(Commit::Outcome(renewed)).stale);
+    assert_eq!(
+        stage.apply(Commit::Outcome(renewed)).result,
+        CommitResult::Stale
+    );
 }
 
 #[test]
@@ -131,8 +152,8 @@ fn messages_beyond_the_rate_limit_timeout_are_moved_a_page_at_a_time() {
             arrival.standing = Standing::unknown(authenticity);
             Step::Arrival(arrival)
         });
-        let receipt = stage.see(steps.collect());
-        assert_eq!(receipt.arrived, 600);
+        let changes = stage.see(steps.collect());
+        assert_eq!(changes.arrived, 600);
         let seen_at = stage.message(1).seen_at;
         let mut moved = |before| {
             let verified = authenticity == Authenticity::Verified;
@@ -147,8 +168,8 @@ fn messages_beyond_the_rate_limit_timeout_are_moved_a_page_at_a_time() {
                 reason: "too long".to_owned(),
                 at: seen_at + 5,
             });
-            assert_eq!(waits, moved.changed > 0);
-            moved.changed
+            assert_eq!(waits, moved.rows > 0);
+            moved.rows
         };
         assert_eq!(moved(seen_at), 0);
         let pages: Vec<_> = (0..4).map(|_| moved(seen_at + 1)).collect();

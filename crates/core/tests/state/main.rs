@@ -11,7 +11,7 @@ mod tasks;
 use std::borrow::Borrow;
 
 use agentry_core::commit::{
-    Arrival, Handled, HostedAgent, Observation, Outcome, OwnTransaction, Receipt, Step,
+    Arrival, Changes, Handled, HostedAgent, Observation, Outcome, OwnTransaction, Step,
 };
 use agentry_core::rows::{Draft, EventRef, Prepared};
 use agentry_core::state::{Failure, Refusal, row};
@@ -51,7 +51,7 @@ impl Stage {
         stage
     }
 
-    fn apply(&mut self, commit: impl Borrow<Commit>) -> Receipt {
+    fn apply(&mut self, commit: impl Borrow<Commit>) -> Changes {
         self.state.apply(commit.borrow()).unwrap()
     }
 
@@ -62,12 +62,12 @@ impl Stage {
         }
     }
 
-    fn see(&mut self, steps: Vec<Step>) -> Receipt {
+    fn see(&mut self, steps: Vec<Step>) -> Changes {
         self.apply(observe(steps))
     }
 
     /// The message number `number`, from the wallet 2, arrives in a block.
-    fn hear(&mut self, number: u8, height: u64) -> Receipt {
+    fn hear(&mut self, number: u8, height: u64) -> Changes {
         self.see(vec![Step::Arrival(arrival(number, height))])
     }
 

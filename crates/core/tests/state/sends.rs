@@ -6,7 +6,7 @@ use agentry_core::commit::{HostedAgent, Observation, Outcome, PostResult, Step};
 use agentry_core::rows::{Draft, EventRef, OutboxState, Prepared, ReceiptRequest, ReceiptState};
 use agentry_core::state::Refusal;
 use agentry_core::state::drafts::QueueTurn;
-use agentry_core::{Cause, Commit, InboxId, OutboxId};
+use agentry_core::{Cause, Commit, CommitResult, InboxId, OutboxId, SendResult};
 use agentry_protocol::{BlockHeight, Header, Nonce, Payload, TransactionHash, compose};
 
 use super::{
@@ -48,7 +48,7 @@ fn a_nonce_is_spent_and_paid_for_when_it_is_signed() {
     assert_eq!(spent(&stage), 10);
     // The same request is the same row.
     let again = stage.apply(send(one.clone(), Some(prepared(&one, 101))));
-    assert!(!again.sends[0].fresh);
+    assert!(matches!(again.sends[..], [SendResult::Known(_)]));
     assert_eq!(spent(&stage), 10);
 }
 
@@ -67,14 +67,14 @@ fn a_refused_transaction_is_refunded_and_charged_again_if_it_is_mined() {
     });
     assert_eq!(spent(&stage), 0);
     assert_eq!(stage.outgoing(1).state, OutboxState::Failed);
-    let receipt = stage.see(vec![mined(&signed, 9)]);
-    assert_eq!(receipt.recharged.len(), 1);
+    let changes = stage.see(vec![mined(&signed, 9)]);
+    assert_eq!(changes.recharged.len(), 1);
     assert_eq!(stage.outgoing(1).state, OutboxState::Mined);
     let all: u64 = stage.state.spending().iter().map(|row| row.spent.0).sum();
     assert_eq!(all, 10);
     // Seen again, it costs nothing more.
-    let receipt = stage.see(vec![mined(&signed, 9)]);
-    assert!(receipt.recharged.is_empty());
+    let changes = stage.see(vec![mined(&signed, 9)]);
+    assert!(changes.recharged.is_empty());
     let all: u64 = stage.state.spending().iter().map(|row| row.spent.0).sum();
     assert_eq!(all, 10);
 }
@@ -85,8 +85,8 @@ fn what_is_paid_for_is_not_paid_again_when_the_chain_shows_its_bytes() {
     let one = draft("send/1", "hello");
     let signed = prepared(&one, 100);
     known_to_the_chain(&mut stage, &signed, 6);
-    let receipt = stage.apply(send(one, Some(signed)));
-    assert!(receipt.sends[0].standing);
+    let changes = stage.apply(send(one, Some(signed)));
+    assert!(matches!(changes.sends[..], [SendResult::OnChain(_)]));
     let all: u64 = stage.state.spending().iter().map(|row| row.spent.0).sum();
     assert_eq!(all, 10);
 }
@@ -179,10 +179,10 @@ fn an_acknowledgment_is_overdue_some_time_after_the_message_is_mined() {
         prepared: None,
         at: 12_000,
     };
-    assert_eq!(stage.apply(resend.clone()).changed, 1);
+    assert_eq!(stage.apply(resend.clone()).result, CommitResult::Applied);
     let receipt = stage.state.receipts().get(&OutboxId(1)).unwrap();
     assert_eq!((receipt.resends_left, receipt.due_at), (1, None));
-    assert!(stage.apply(resend).stale);
+    assert_eq!(stage.apply(resend).result, CommitResult::Stale);
 }
 
 #[test]
@@ -206,8 +206,8 @@ fn an_acknowledgment_is_overdue_when_its_resend_is_not_sent() {
         },
         at: 13_000,
     };
-    let receipt = stage.apply(refused);
-    assert_eq!(receipt.due, [AGENT]);
+    let changes = stage.apply(refused);
+    assert_eq!(changes.due, [AGENT]);
     let receipt = stage.state.receipts().get(&OutboxId(1)).unwrap();
     assert_eq!(receipt.due_at, Some(13_000));
     assert_eq!(receipt.state, ReceiptState::Open);
@@ -224,15 +224,15 @@ fn a_receipt_moves_to_a_higher_rank_only() {
         detail: None,
         at: 2_000,
     };
-    for (state, changed) in [
-        (ReceiptState::Accepted, 1),
-        (ReceiptState::Accepted, 0),
-        (ReceiptState::Received, 0),
-        (ReceiptState::Done, 1),
-        (ReceiptState::Failed, 0),
+    for (state, result) in [
+        (ReceiptState::Accepted, CommitResult::Applied),
+        (ReceiptState::Accepted, CommitResult::Unchanged),
+        (ReceiptState::Received, CommitResult::Unchanged),
+        (ReceiptState::Done, CommitResult::Applied),
+        (ReceiptState::Failed, CommitResult::Unchanged),
     ] {
-        let receipt = stage.apply(acknowledge(state));
-        assert_eq!(receipt.changed, changed, "{state:?}");
+        let changes = stage.apply(acknowledge(state));
+        assert_eq!(changes.result, result, "{state:?}");
     }
 }
 
@@ -271,18 +271,18 @@ fn an_answer_that_the_chain_shows_is_not_given_again() {
     };
     // The answer to another message is another answer.
     let second = stage.message(2).hash;
-    let receipt = stage.apply(Commit::Outcome(reply(2, second)));
-    assert!(!receipt.sends[0].standing);
-    let receipt = stage.apply(Commit::Outcome(reply(1, first)));
-    assert!(receipt.sends[0].standing);
-    let row = stage.outgoing(receipt.sends[0].id.0);
+    let changes = stage.apply(Commit::Outcome(reply(2, second)));
+    assert!(matches!(changes.sends[..], [SendResult::Stored(_)]));
+    let changes = stage.apply(Commit::Outcome(reply(1, first)));
+    assert!(matches!(changes.sends[..], [SendResult::OnChain(_)]));
+    let row = stage.outgoing(changes.sends[0].id().0);
     assert_eq!(row.state, OutboxState::Mined);
     assert_eq!(row.signed.unwrap().nonce, Nonce::new(100));
     assert!(stage.state.sightings().iter().next().is_none());
     // It counts once.
     stage.hear(3, 7);
-    let receipt = stage.apply(Commit::Outcome(reply(3, first)));
-    assert!(!receipt.sends[0].standing);
+    let changes = stage.apply(Commit::Outcome(reply(3, first)));
+    assert!(matches!(changes.sends[..], [SendResult::Stored(_)]));
 }
 
 #[test]
@@ -292,11 +292,11 @@ fn an_answer_that_names_its_question_may_be_below_it() {
     let question = stage.message(1).hash;
     let said = prepared(&answer("", question), 100);
     known_to_the_chain(&mut stage, &said, 6);
-    let receipt = stage.apply(Commit::Outcome(Outcome {
+    let changes = stage.apply(Commit::Outcome(Outcome {
         sends: vec![(answer("inbox/1/pong/0", question), None)],
         ..outcome(FIRST, "pong")
     }));
-    assert!(receipt.sends[0].standing);
+    assert!(matches!(changes.sends[..], [SendResult::OnChain(_)]));
 }
 
 #[test]
@@ -309,12 +309,12 @@ fn an_answer_that_names_its_question_may_outlive_it() {
     stage.see(vec![Step::Withdrawn { above }]);
     stage.apply(tasks::end(0));
     let update = stage.state.events().iter().next().unwrap().id;
-    let receipt = stage.apply(Commit::Outcome(Outcome {
+    let changes = stage.apply(Commit::Outcome(Outcome {
         behaviour: Some("tasks".to_owned()),
         sends: vec![(answer("event/1/tasks/0", question), None)],
         ..Outcome::nothing(EventRef::Event(update), 0, 5_000)
     }));
-    assert!(receipt.sends[0].standing);
+    assert!(matches!(changes.sends[..], [SendResult::OnChain(_)]));
 }
 
 #[test]
@@ -323,19 +323,19 @@ fn what_is_older_than_the_question_is_no_answer_to_it() {
     let said = prepared(&draft("", "pong"), 100);
     known_to_the_chain(&mut stage, &said, 4);
     stage.hear(1, 5);
-    let receipt = stage.apply(Commit::Outcome(Outcome {
+    let changes = stage.apply(Commit::Outcome(Outcome {
         sends: vec![(draft("inbox/1/pong/0", "pong"), None)],
         ..outcome(FIRST, "pong")
     }));
-    assert!(!receipt.sends[0].standing);
+    assert!(matches!(changes.sends[..], [SendResult::Stored(_)]));
     // One that is not older answers it.
     let said = prepared(&draft("", "pong"), 101);
     known_to_the_chain(&mut stage, &said, 6);
     stage.apply(observe(Vec::new()));
     stage.hear(2, 6);
-    let receipt = stage.apply(Commit::Outcome(Outcome {
+    let changes = stage.apply(Commit::Outcome(Outcome {
         sends: vec![(draft("inbox/2/pong/0", "pong"), None)],
         ..outcome(InboxId(2), "pong")
     }));
-    assert!(receipt.sends[0].standing);
+    assert!(matches!(changes.sends[..], [SendResult::OnChain(_)]));
 }

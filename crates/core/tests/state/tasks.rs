@@ -2,7 +2,7 @@
 
 use agentry_core::commit::{Outcome, TaskEnd};
 use agentry_core::rows::{EventKind, TaskId, TaskState};
-use agentry_core::{Commit, InboxId, TaskOutput};
+use agentry_core::{Commit, CommitResult, InboxId, TaskOutput};
 
 use super::{FIRST, Stage, job, outcome};
 
@@ -43,13 +43,13 @@ fn only_the_current_attempt_ends_a_task_and_it_ends_once() {
         attempts,
         at: 3_000,
     };
-    assert_eq!(stage.apply(begin(0)).changed, 1);
-    assert_eq!(stage.apply(begin(0)).changed, 0);
-    assert!(stage.apply(end(0)).stale);
+    assert_eq!(stage.apply(begin(0)).result, CommitResult::Applied);
+    assert_eq!(stage.apply(begin(0)).result, CommitResult::Stale);
+    assert_eq!(stage.apply(end(0)).result, CommitResult::Stale);
     assert_eq!(state(&stage), TaskState::Working);
-    assert!(!stage.apply(end(1)).stale);
+    assert_ne!(stage.apply(end(1)).result, CommitResult::Stale);
     assert_eq!(state(&stage), TaskState::Completed);
-    assert!(stage.apply(end(1)).stale);
+    assert_eq!(stage.apply(end(1)).result, CommitResult::Stale);
     let told = |event: &&agentry_core::state::row::Event| event.kind == EventKind::Task;
     assert_eq!(stage.state.events().iter().filter(told).count(), 1);
 }

@@ -81,14 +81,14 @@ impl Simulation {
     }
 
     fn see(&mut self, steps: Vec<Step>) {
-        let receipt = self.must(&Commit::Observe(Observation {
+        let changes = self.must(&Commit::Observe(Observation {
             steps,
             cursor: json!(self.ledger.height()),
             final_through: None,
             catching_up: None,
             at: self.now_ms,
         }));
-        for (id, _) in receipt.mined {
+        for (id, _) in changes.mined {
             let first = self.store.outbox().get(&id).map(|row| row.first());
             if let Some(first) = first.filter(|first| self.shown.insert(*first))
                 && let Some(sent) = self.sent_as(first)

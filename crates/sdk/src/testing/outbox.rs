@@ -187,7 +187,7 @@ impl Simulation {
         };
         let (prepared, transaction) = self.sign(from, &draft, sealed, number);
         draft.origin = format!("resend/{first}/{}", receipt.resends_left);
-        let receipt = self.must(&Commit::Resend {
+        let changes = self.must(&Commit::Resend {
             outbox: first,
             resends_left: receipt.resends_left,
             draft,
@@ -197,8 +197,8 @@ impl Simulation {
         if let Some(sent) = self.sent.get_mut(&first) {
             sent.transactions.push(transaction.hash);
         }
-        if let Some(sent) = receipt.sends.first() {
-            self.post_own(sent.id, transaction);
+        if let Some(sent) = changes.sends.first() {
+            self.post_own(sent.id(), transaction);
         }
     }
 

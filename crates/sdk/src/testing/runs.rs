@@ -5,7 +5,7 @@ use std::sync::Arc;
 use agentry_core::commit::{Handled, Outcome};
 use agentry_core::rows::{EventKind, EventRef};
 use agentry_core::state::Refusal;
-use agentry_core::{Cause, Commit};
+use agentry_core::{Cause, Commit, SendResult};
 
 use super::Simulation;
 use super::outbox::Author;
@@ -166,8 +166,8 @@ impl Simulation {
         let signed = composed.iter();
         let signed = signed.map(|one| (one.draft.clone(), Some(one.prepared.clone())));
         outcome.sends = signed.collect();
-        let receipt = match self.commit(&Commit::Outcome(outcome)) {
-            Ok(receipt) => receipt,
+        let changes = match self.commit(&Commit::Outcome(outcome)) {
+            Ok(changes) => changes,
             Err(Refusal::Full { reason }) => {
                 self.must(&Commit::Postpone {
                     event: work.reference,
@@ -178,10 +178,10 @@ impl Simulation {
             }
             Err(refusal) => return Err(impossible(refusal.to_string())),
         };
-        for (row, one) in receipt.sends.iter().zip(composed) {
-            if row.fresh {
-                self.sent.insert(row.id, one.sent);
-                self.post_own(row.id, one.transaction);
+        for (row, one) in changes.sends.iter().zip(composed) {
+            if let SendResult::Stored(id) | SendResult::OnChain(id) = *row {
+                self.sent.insert(id, one.sent);
+                self.post_own(id, one.transaction);
             }
         }
         Ok(true)

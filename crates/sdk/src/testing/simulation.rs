@@ -6,7 +6,7 @@ use std::fmt;
 use agentry_core::commit::HostedAgent;
 use agentry_core::rows::{EventKind, EventState};
 use agentry_core::state::{Failure, Refusal};
-use agentry_core::{AgentId, Commit, EventId, InboxId, OutboxId, Receipt, TaskId};
+use agentry_core::{AgentId, Changes, Commit, EventId, InboxId, OutboxId, TaskId};
 use agentry_protocol::command::{Status, Tag, Tags};
 use agentry_protocol::{Address, BlockHeight, TransactionHash};
 
@@ -109,8 +109,8 @@ impl Simulation {
             name: party.name.clone(),
             start_height: BlockHeight(self.height().0 + 1),
         };
-        let receipt = self.must(&Commit::Host { agents: vec![host] });
-        let id = receipt.agents.first().copied().unwrap_or(AgentId(0));
+        let changes = self.must(&Commit::Host { agents: vec![host] });
+        let id = changes.agents.first().copied().unwrap_or(AgentId(0));
         let hosted = Hosted::new(id, party.clone(), agent);
         let mut tags: Vec<Tag> = hosted
             .instances
@@ -353,7 +353,7 @@ impl Simulation {
     ///
     /// # Errors
     /// It is refused.
-    pub(super) fn commit(&mut self, commit: &Commit) -> Result<Receipt, Refusal> {
+    pub(super) fn commit(&mut self, commit: &Commit) -> Result<Changes, Refusal> {
         match self.store.apply(commit) {
             Ok(receipt) => Ok(receipt),
             Err(Failure::Refused(refusal)) => Err(refusal),
@@ -362,7 +362,7 @@ impl Simulation {
     }
 
     /// Applies a commit that is never refused.
-    pub(super) fn must(&mut self, commit: &Commit) -> Receipt {
+    pub(super) fn must(&mut self, commit: &Commit) -> Changes {
         match self.commit(commit) {
             Ok(receipt) => receipt,
             Err(refusal) => panic!("the store refuses a commit: {refusal}"),

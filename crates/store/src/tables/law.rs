@@ -2,7 +2,7 @@
 //!
 //! A state in memory is the referee of the one over the log and the tables: both must give the same
 //! answers, and hold the same rows whenever the tables are written, even if the process ended
-//! before. And each commit, applied a second time in a row, must change nothing.
+//! before. And each commit, applied a second time in a row, must change nothing, and say so.
 
 mod commits;
 mod rows;
@@ -10,11 +10,11 @@ mod rows;
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-use agentry_core::commit::{Commit, HostedAgent, Receipt};
+use agentry_core::commit::{Changes, Commit, HostedAgent};
 use agentry_core::rows::{Draft, Prepared};
 use agentry_core::state::drafts::QueueTurn;
 use agentry_core::state::due::Turn;
-use agentry_core::{AgentId, OutboxId, State};
+use agentry_core::{AgentId, CommitResult, OutboxId, State};
 use agentry_protocol::{Address, Amount, BlockHeight, Json, Nonce, TransactionHash};
 use proptest::prelude::*;
 
@@ -23,16 +23,16 @@ use crate::log::{FORMAT, Local, Log, Memory};
 use crate::{StoreError, schema};
 use rows::Rows;
 
-/// A receipt as text, without the order that SQLite chooses.
-fn text(receipt: &Receipt) -> String {
-    let mut receipt = receipt.clone();
-    receipt.due.sort_unstable();
-    receipt.due.dedup();
-    receipt.cards.sort_unstable();
-    receipt.reopened.sort_unstable_by_key(|open| open.id);
-    receipt.mined.sort_unstable_by_key(|mined| mined.0);
-    receipt.canceled.sort_unstable_by_key(|task| task.0);
-    format!("{receipt:#?}")
+/// A changes as text, without the order that SQLite chooses.
+fn text(changes: &Changes) -> String {
+    let mut changes = changes.clone();
+    changes.due.sort_unstable();
+    changes.due.dedup();
+    changes.cards.sort_unstable();
+    changes.reopened.sort_unstable_by_key(|open| open.id);
+    changes.mined.sort_unstable_by_key(|mined| mined.0);
+    changes.canceled.sort_unstable_by_key(|task| task.0);
+    format!("{changes:#?}")
 }
 
 /// The rows that are in one and not in the other, by table.
@@ -94,7 +94,7 @@ fn apply_to(tables: &mut Tables, group: &[Commit]) -> Vec<Option<String>> {
     let commits: Vec<_> = group.iter().collect();
     let (answers, trouble) = tables.apply(&commits);
     assert_eq!(trouble, None);
-    let answer = |answer: Result<Receipt, StoreError>| match answer {
+    let answer = |answer: Result<Changes, StoreError>| match answer {
         Err(StoreError::Sqlite(error)) => panic!("{error}\n{group:#?}"),
         answer => answer.ok().as_ref().map(text),
     };
@@ -189,7 +189,11 @@ fn agree(history: &[(commits::Step, Then)], in_memory: bool) -> Result<(), TestC
         let before = rows::ranked(of_tables);
         apply_to(&mut tables, std::slice::from_ref(commit));
         tables.write().unwrap();
-        let _ = state.apply(commit);
+        let again = state.apply(commit).map(|changes| changes.result).ok();
+        prop_assert!(
+            again != Some(CommitResult::Applied) || commits::renumbers(commit),
+            "the second time changed something, with {json}"
+        );
         for after in [rows::of_tables(&db.lock()), rows::of_state(&state)] {
             let after = rows::ranked(after);
             prop_assert!(

@@ -2,7 +2,7 @@
 
 use agentry_core::commit::{Observation, Outcome, Step, TimerSetting};
 use agentry_core::rows::{Draft, EventRef, Prepared};
-use agentry_core::{AgentId, Commit, EventId, InboxId, OutboxId, Receipt};
+use agentry_core::{AgentId, Changes, Commit, EventId, InboxId, OutboxId, SendResult};
 use agentry_protocol::command::{Ack, AckStatus};
 use agentry_protocol::{
     Amount, BlockHeight, Header, Json, KnownCommand, MessageId, Nonce, Payload, TransactionHash,
@@ -68,7 +68,7 @@ fn ack(status: AckStatus) -> Payload {
 }
 
 /// Commits a behaviour's outcome for a message.
-async fn act(store: &Store, inbox: i64, sends: Vec<(Draft, Option<Prepared>)>) -> Receipt {
+async fn act(store: &Store, inbox: i64, sends: Vec<(Draft, Option<Prepared>)>) -> Changes {
     let outcome = Outcome {
         sends,
         ..outcome(InboxId(inbox), 0, 9, "")
@@ -76,8 +76,9 @@ async fn act(store: &Store, inbox: i64, sends: Vec<(Draft, Option<Prepared>)>) -
     store.commit(Commit::Outcome(outcome)).await.unwrap()
 }
 
-fn standing(receipt: &Receipt) -> Vec<bool> {
-    receipt.sends.iter().map(|sent| sent.standing).collect()
+fn on_chain(changes: &Changes) -> Vec<bool> {
+    let is_on_chain = |sent: &SendResult| matches!(sent, SendResult::OnChain(_));
+    changes.sends.iter().map(is_on_chain).collect()
 }
 
 async fn rows(store: &Store) -> Vec<OutboxItem> {
@@ -106,7 +107,7 @@ async fn plain_texts_are_recognised_by_their_order_and_once() {
     let mut found = Vec::new();
     for inbox in 1..=3 {
         let sends = vec![(pong(&format!("inbox/{inbox}/pong/0")), None)];
-        found.extend(standing(&act(&store, inbox, sends).await));
+        found.extend(on_chain(&act(&store, inbox, sends).await));
     }
     assert_eq!(found, [true, true, false]);
     let rows = rows(&store).await;
@@ -130,7 +131,7 @@ async fn a_plain_text_from_before_the_question_answers_something_else() {
     let steps = vec![seen(&draft("x", 9, "pong"), 71, 6), question("one", 7).0];
     store.commit(read_back(steps, 0)).await.unwrap();
     let sends = vec![(draft("inbox/1/pong/0", 9, "pong"), None)];
-    assert_eq!(standing(&act(&store, 1, sends).await), [false]);
+    assert_eq!(on_chain(&act(&store, 1, sends).await), [false]);
 }
 
 #[tokio::test]
@@ -143,10 +144,10 @@ async fn another_answer_to_the_same_question_is_the_same_answer() {
     let now = answer(&Payload::Text("one o'clock".to_owned()), Some(re), 2);
     let draft = says("inbox/1/pong/0", now);
     let signed = prepared(1, &draft, 99);
-    let receipt = act(&store, 1, vec![(draft, Some(signed))]).await;
-    assert_eq!(standing(&receipt), [true]);
+    let changes = act(&store, 1, vec![(draft, Some(signed))]).await;
+    assert_eq!(on_chain(&changes), [true]);
     assert!(
-        receipt.recharged.is_empty(),
+        changes.recharged.is_empty(),
         "it was paid for when it was signed"
     );
     let row = rows(&store).await.remove(0);
@@ -170,7 +171,7 @@ async fn a_draft_that_is_on_the_chain_with_another_text_leaves_none_of_its_size_
         (says("inbox/1/pong/0", now), None),
         (draft("inbox/1/pong/1", 9, "still queued"), None),
     ];
-    assert_eq!(standing(&act(&store, 1, sends).await), [true, false]);
+    assert_eq!(on_chain(&act(&store, 1, sends).await), [true, false]);
     let (known, counted) = super::usage::usage(&store);
     assert_eq!(known, counted);
 }
@@ -198,8 +199,8 @@ async fn each_of_several_answers_finds_its_own_and_missing_ones_are_sent() {
     ];
     let sends = drafts.into_iter().enumerate();
     let sends = sends.map(|(index, payload)| (says(&format!("inbox/1/a/{index}"), payload), None));
-    let receipt = act(&store, 1, sends.collect()).await;
-    assert_eq!(standing(&receipt), [false, true, true, false]);
+    let changes = act(&store, 1, sends.collect()).await;
+    assert_eq!(on_chain(&changes), [false, true, true, false]);
 }
 
 #[tokio::test]
@@ -212,7 +213,7 @@ async fn a_message_has_one_final_acknowledgment() {
     // A run after the restore answers that the message has expired.
     let expired = answer(&ack(AckStatus::Expired), Some(re), 2);
     let sends = vec![(says("inbox/1/ack/0", expired), None)];
-    assert_eq!(standing(&act(&store, 1, sends).await), [true]);
+    assert_eq!(on_chain(&act(&store, 1, sends).await), [true]);
 }
 
 #[tokio::test]
@@ -232,7 +233,7 @@ async fn answers_to_other_recipients_or_with_other_amounts_differ() {
     ];
     store.commit(read_back(steps, 0)).await.unwrap();
     let sends = vec![(says("inbox/1/pong/0", text(re, 3)), None)];
-    assert_eq!(standing(&act(&store, 1, sends).await), [false]);
+    assert_eq!(on_chain(&act(&store, 1, sends).await), [false]);
 }
 
 #[tokio::test]
@@ -245,8 +246,8 @@ async fn what_is_seen_while_agents_act_is_claimed_by_its_bytes_alone() {
         .await
         .unwrap();
     let other = prepared(1, &pong, 72);
-    let receipt = act(&store, 1, vec![(pong, Some(other))]).await;
-    assert_eq!(standing(&receipt), [false]);
+    let changes = act(&store, 1, vec![(pong, Some(other))]).await;
+    assert_eq!(on_chain(&changes), [false]);
 }
 
 /// Sets a timer of a behaviour by a message in block 5. The timer is event 1.
@@ -289,9 +290,9 @@ async fn what_a_timer_sends_is_recognised_if_the_timer_fired_before() {
             sends: vec![(said(2), None)],
             ..Outcome::nothing(EventRef::Event(EventId(1)), 0, 9_000)
         };
-        let receipt = store.commit(Commit::Outcome(outcome)).await.unwrap();
+        let changes = store.commit(Commit::Outcome(outcome)).await.unwrap();
         assert_eq!(
-            standing(&receipt),
+            on_chain(&changes),
             [recognised],
             "{set_at} {due_at} {height}"
         );
@@ -338,8 +339,8 @@ async fn a_draft_queued_in_the_backup_and_sent_later_is_recognised_on_signing() 
         prepared: prepared.to_vec(),
         at: 2_000,
     };
-    let receipt = store.commit(prepare).await.unwrap();
-    assert_eq!(standing(&receipt), [true, true, false]);
+    let changes = store.commit(prepare).await.unwrap();
+    assert_eq!(on_chain(&changes), [true, true, false]);
     let nonces: Vec<_> = rows(&store)
         .await
         .iter()

@@ -49,8 +49,8 @@ pub(crate) async fn store(agents: u8) -> (tempfile::TempDir, Store, Vec<AgentId>
             start_height: BlockHeight(0),
         })
         .collect();
-    let receipt = store.commit(Commit::Host { agents }).await.unwrap();
-    (dir, store, receipt.agents)
+    let changes = store.commit(Commit::Host { agents }).await.unwrap();
+    (dir, store, changes.agents)
 }
 
 /// A connection of the test's own to the store, for what no function of the crate reads.

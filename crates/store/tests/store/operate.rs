@@ -49,7 +49,7 @@ async fn dead_letters() -> (tempfile::TempDir, Store, Vec<AgentId>) {
                 prepared: Some(signed),
                 at: NOW,
             };
-            let id = store.commit(send).await.unwrap().sends[0].id;
+            let id = store.commit(send).await.unwrap().sends[0].id();
             let result = PostResult::Failed {
                 reason: "refused".to_owned(),
             };
@@ -66,8 +66,8 @@ async fn retried(selection: Selection) -> (usize, Vec<AgentId>, usize) {
         target: QueueTarget::Matching(selection),
         at: NOW,
     };
-    let receipt = store.commit(retry).await.unwrap();
-    (receipt.changed, receipt.due, receipt.reopened.len())
+    let changes = store.commit(retry).await.unwrap();
+    (changes.rows, changes.due, changes.reopened.len())
 }
 
 #[tokio::test]
@@ -122,17 +122,17 @@ async fn rows_to_drop_can_be_selected() {
     });
     let at = NOW;
     let drop = Commit::Drop { target, at };
-    assert_eq!(store.commit(drop).await.unwrap().changed, 4);
+    assert_eq!(store.commit(drop).await.unwrap().rows, 4);
     let counts = store.read(read::counts).await.unwrap();
     assert_eq!((counts.inbox["dead"], counts.inbox["handled"]), (2, 2));
     assert_eq!(counts.outbox["failed"], 2);
     // The messages are still known: seen again, they are not new.
     let again = arrival(AgentId(1), 1, 8, "to 1", 7);
-    let receipt = store
+    let changes = store
         .commit(observe(vec![Step::Arrival(again)]))
         .await
         .unwrap();
-    assert_eq!((receipt.arrived, receipt.repeated), (0, 1));
+    assert_eq!((changes.arrived, changes.repeated), (0, 1));
 }
 
 #[tokio::test]
@@ -148,12 +148,12 @@ async fn a_selection_drops_only_dead_letters_and_failed_transactions() {
         target: QueueTarget::All,
         at,
     };
-    assert_eq!(store.commit(all).await.unwrap().changed, 0);
+    assert_eq!(store.commit(all).await.unwrap().rows, 0);
     let one = Commit::Drop {
         target: QueueTarget::Inbox(InboxId(1)),
         at,
     };
-    assert_eq!(store.commit(one).await.unwrap().changed, 1);
+    assert_eq!(store.commit(one).await.unwrap().rows, 1);
 }
 
 #[tokio::test]
@@ -214,7 +214,7 @@ async fn a_dead_letter_is_verified_again() {
         at: NOW,
     };
     assert_eq!(
-        store.commit(reverify).await.unwrap().changed,
+        store.commit(reverify).await.unwrap().rows,
         2,
         "what waits is not a dead letter"
     );
@@ -261,7 +261,7 @@ async fn counts_are_by_agent() {
         prepared: None,
         at: NOW,
     };
-    let id = store.commit(send).await.unwrap().sends[0].id;
+    let id = store.commit(send).await.unwrap().sends[0].id();
     let held = vec![(id, "waits".to_owned())];
     store.commit(Commit::Hold { held }).await.unwrap();
     let paid = draft("control/paid", 9, "now");

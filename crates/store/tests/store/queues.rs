@@ -3,7 +3,7 @@
 use agentry_core::commit::{PostResult, QueueTarget, Step};
 use agentry_core::rows::EventRef;
 use agentry_core::state::due::{Due, Turn};
-use agentry_core::{AgentId, Commit, InboxId, OutboxId};
+use agentry_core::{AgentId, Commit, CommitResult, InboxId, OutboxId, SendResult};
 use agentry_protocol::{Address, BlockHeight};
 use agentry_store::Store;
 use agentry_store::list::{self, Filter};
@@ -59,30 +59,30 @@ async fn messages_that_return_after_a_reorganisation_are_in_their_new_order() {
 async fn a_message_seen_twice_is_one_message() {
     let (_dir, store, agents) = store(1).await;
     let seen = arrival(agents[0], 1, 9, "ping", 5);
-    let receipt = store
+    let changes = store
         .commit(observe(vec![Step::Arrival(seen.clone())]))
         .await
         .unwrap();
-    assert_eq!((receipt.arrived, receipt.repeated), (1, 0));
-    assert_eq!(receipt.due, agents);
-    let receipt = store
+    assert_eq!((changes.arrived, changes.repeated), (1, 0));
+    assert_eq!(changes.due, agents);
+    let changes = store
         .commit(observe(vec![Step::Arrival(seen)]))
         .await
         .unwrap();
-    assert_eq!((receipt.arrived, receipt.repeated), (0, 1));
+    assert_eq!((changes.arrived, changes.repeated), (0, 1));
     assert_eq!(
-        receipt.due, agents,
+        changes.due, agents,
         "it still waits, and its agent may not have been woken"
     );
     assert_eq!(due(&store, agents[0], None, 8).await.messages.len(), 1);
     let outcome = Commit::Outcome(outcome(InboxId(1), 0, 9, "pong"));
     store.commit(outcome).await.unwrap();
     let again = arrival(agents[0], 1, 9, "ping", 5);
-    let receipt = store
+    let changes = store
         .commit(observe(vec![Step::Arrival(again)]))
         .await
         .unwrap();
-    assert!(receipt.due.is_empty(), "it is handled");
+    assert!(changes.due.is_empty(), "it is handled");
 }
 
 #[tokio::test]
@@ -95,8 +95,14 @@ async fn an_outcome_is_applied_once() {
         .await
         .unwrap();
     let outcome = Commit::Outcome(outcome(InboxId(1), 0, 9, "pong"));
-    assert!(!store.commit(outcome.clone()).await.unwrap().stale);
-    assert!(store.commit(outcome).await.unwrap().stale);
+    assert_ne!(
+        store.commit(outcome.clone()).await.unwrap().result,
+        CommitResult::Stale
+    );
+    assert_eq!(
+        store.commit(outcome).await.unwrap().result,
+        CommitResult::Stale
+    );
     assert_eq!(outbox_states(&store).await, ["queued"]);
     assert!(due(&store, agents[0], None, 8).await.messages.is_empty());
 }
@@ -119,16 +125,26 @@ async fn an_outcome_of_an_older_attempt_is_ignored() {
         watchers: Vec::new(),
         at: 1,
     };
-    assert!(!store.commit(failure.clone()).await.unwrap().stale);
-    assert!(
-        store.commit(failure).await.unwrap().stale,
+    assert_ne!(
+        store.commit(failure.clone()).await.unwrap().result,
+        CommitResult::Stale
+    );
+    assert_eq!(
+        store.commit(failure).await.unwrap().result,
+        CommitResult::Stale,
         "the same failure is not counted twice"
     );
     let late = Commit::Outcome(outcome(InboxId(1), 0, 9, "pong"));
-    assert!(store.commit(late).await.unwrap().stale);
+    assert_eq!(
+        store.commit(late).await.unwrap().result,
+        CommitResult::Stale
+    );
     assert!(outbox_states(&store).await.is_empty());
     let current = Commit::Outcome(outcome(InboxId(1), 1, 9, "pong"));
-    assert!(!store.commit(current).await.unwrap().stale);
+    assert_ne!(
+        store.commit(current).await.unwrap().result,
+        CommitResult::Stale
+    );
 }
 
 #[tokio::test]
@@ -147,19 +163,20 @@ async fn a_withdrawn_message_waits_to_be_seen_again() {
         .unwrap();
     assert!(due(&store, agents[0], None, 8).await.messages.is_empty());
     let void = Commit::Outcome(outcome(InboxId(1), 0, 9, "pong"));
-    assert!(
-        store.commit(void).await.unwrap().stale,
+    assert_eq!(
+        store.commit(void).await.unwrap().result,
+        CommitResult::Stale,
         "it is not acted on while it is withdrawn"
     );
     let again = agentry_core::commit::Arrival {
         height: BlockHeight(6),
         ..seen
     };
-    let receipt = store
+    let changes = store
         .commit(observe(vec![Step::Arrival(again)]))
         .await
         .unwrap();
-    assert_eq!(receipt.due, agents);
+    assert_eq!(changes.due, agents);
     let due = due(&store, agents[0], None, 8).await;
     assert_eq!(due.messages.len(), 1);
     assert_eq!(due.messages[0].height, Some(BlockHeight(6)));
@@ -181,11 +198,11 @@ async fn a_handled_message_that_is_withdrawn_is_never_handled_again() {
         .commit(observe(vec![Step::Withdrawn { above: None }]))
         .await
         .unwrap();
-    let receipt = store
+    let changes = store
         .commit(observe(vec![Step::Arrival(seen)]))
         .await
         .unwrap();
-    assert!(receipt.due.is_empty());
+    assert!(changes.due.is_empty());
     assert!(due(&store, agents[0], None, 8).await.messages.is_empty());
     assert_eq!(outbox_states(&store).await, ["queued"]);
 }
@@ -201,13 +218,11 @@ async fn a_mined_reply_that_is_withdrawn_is_followed_again() {
         prepared: Some(signed.clone()),
         at: 1,
     };
-    let receipt = store.commit(commit.clone()).await.unwrap();
-    assert!(receipt.sends[0].fresh);
-    assert!(
-        !store.commit(commit).await.unwrap().sends[0].fresh,
-        "the same request is one row"
-    );
-    let id = receipt.sends[0].id;
+    let id = OutboxId(1);
+    for result in [SendResult::Stored(id), SendResult::Known(id)] {
+        let changes = store.commit(commit.clone()).await.unwrap();
+        assert_eq!(changes.sends, [result], "the same request is one row");
+    }
     store
         .commit(Commit::Post {
             id,
@@ -223,17 +238,17 @@ async fn a_mined_reply_that_is_withdrawn_is_followed_again() {
         height: BlockHeight(8),
         block_hash: None,
     };
-    let receipt = store.commit(observe(vec![sighting.clone()])).await.unwrap();
-    assert_eq!(receipt.mined, [(id, signed.hash)]);
+    let changes = store.commit(observe(vec![sighting.clone()])).await.unwrap();
+    assert_eq!(changes.mined, [(id, signed.hash)]);
     assert_eq!(outbox_states(&store).await, ["mined"]);
     let withdrawn = Step::Withdrawn {
         above: Some(BlockHeight(7)),
     };
-    let receipt = store.commit(observe(vec![withdrawn])).await.unwrap();
-    assert_eq!(receipt.reopened.len(), 1);
+    let changes = store.commit(observe(vec![withdrawn])).await.unwrap();
+    assert_eq!(changes.reopened.len(), 1);
     assert_eq!(outbox_states(&store).await, ["accepted"]);
-    let receipt = store.commit(observe(vec![sighting])).await.unwrap();
-    assert_eq!(receipt.mined.len(), 1);
+    let changes = store.commit(observe(vec![sighting])).await.unwrap();
+    assert_eq!(changes.mined.len(), 1);
 }
 
 #[tokio::test]
@@ -342,29 +357,29 @@ async fn a_dead_letter_can_be_retried_and_dropped() {
     };
     store.commit(dead(0)).await.unwrap();
     assert!(due(&store, agents[0], None, 8).await.messages.is_empty());
-    let receipt = store
+    let changes = store
         .commit(Commit::Retry {
             target: QueueTarget::All,
             at: NOW,
         })
         .await
         .unwrap();
-    assert_eq!(receipt.due, agents);
+    assert_eq!(changes.due, agents);
     let attempts = due(&store, agents[0], None, 8).await.messages[0].attempts;
     store.commit(dead(attempts)).await.unwrap();
     let drop = Commit::Drop {
         target: QueueTarget::Inbox(InboxId(1)),
         at: 3,
     };
-    assert_eq!(store.commit(drop).await.unwrap().changed, 1);
-    let receipt = store
+    assert_eq!(store.commit(drop).await.unwrap().rows, 1);
+    let changes = store
         .commit(Commit::Retry {
             target: QueueTarget::All,
             at: NOW,
         })
         .await
         .unwrap();
-    assert_eq!(receipt.changed, 0);
+    assert_eq!(changes.rows, 0);
 }
 
 #[tokio::test]
@@ -383,7 +398,7 @@ async fn what_was_signed_cannot_be_dropped() {
         target: QueueTarget::Outbox(OutboxId(1)),
         at: 3,
     };
-    assert_eq!(store.commit(drop).await.unwrap().changed, 0);
+    assert_eq!(store.commit(drop).await.unwrap().rows, 0);
     assert_eq!(outbox_states(&store).await, ["prepared"]);
 }
 
@@ -392,18 +407,18 @@ async fn forged_messages_are_kept_apart() {
     let (_dir, store, agents) = store(1).await;
     let mut forged = arrival(agents[0], 1, 9, "ping", 5);
     forged.authenticity = agentry_core::Authenticity::Forged;
-    let receipt = store
+    let changes = store
         .commit(observe(vec![Step::Arrival(forged)]))
         .await
         .unwrap();
-    assert!(receipt.due.is_empty());
+    assert!(changes.due.is_empty());
     // The forged message has the same identity as the genuine one, which must still be accepted.
     let genuine = arrival(agents[0], 1, 9, "ping", 6);
-    let receipt = store
+    let changes = store
         .commit(observe(vec![Step::Arrival(genuine)]))
         .await
         .unwrap();
-    assert_eq!(receipt.due, agents);
+    assert_eq!(changes.due, agents);
     assert_eq!(store.read(read::counts).await.unwrap().forged, 1);
 }
 
@@ -424,7 +439,10 @@ async fn failing(store: &Store, agent: AgentId, senders: std::ops::Range<u8>, ag
             watchers: Vec::new(),
             at: NOW,
         };
-        assert!(!store.commit(failure).await.unwrap().stale);
+        assert_ne!(
+            store.commit(failure).await.unwrap().result,
+            CommitResult::Stale
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use agentry_core::commit::{Arrival, Backfill, CardSeen, Now, Observation, Step};
 use agentry_core::rows::ReceiptRequest;
-use agentry_core::{AgentId, Authenticity, Commit, InboxId};
+use agentry_core::{AgentId, Authenticity, Commit, CommitResult, InboxId};
 use agentry_protocol::header::{MAX_ID_AGE_MS, MAX_ID_AHEAD_MS};
 use agentry_protocol::{
     BlockHeight, ChainId, Header, MessageId, Number, Payload, Transaction, TransactionHash, compose,
@@ -55,7 +55,10 @@ async fn handle(store: &Store, id: i64) {
     let mut done = outcome(InboxId(id), 0, 9, "pong");
     done.sends.clear();
     done.at = NOW;
-    assert!(!store.commit(Commit::Outcome(done)).await.unwrap().stale);
+    assert_ne!(
+        store.commit(Commit::Outcome(done)).await.unwrap().result,
+        CommitResult::Stale
+    );
 }
 
 #[tokio::test]
@@ -74,18 +77,18 @@ async fn an_id_is_kept_for_as_long_as_it_is_accepted() {
     // Both were settled long before the retention; the one with an id may arrive again.
     let prune = |at| Commit::Prune { before: at, at };
     let soon = NOW + MAX_ID_AGE_MS;
-    assert_eq!(store.commit(prune(soon)).await.unwrap().changed, 1);
+    assert_eq!(store.commit(prune(soon)).await.unwrap().rows, 1);
     let again = with_id(agents[0], id, "the same id, other words");
-    let receipt = store.commit(seen(again, soon)).await.unwrap();
-    assert_eq!((receipt.arrived, receipt.repeated), (0, 1));
+    let changes = store.commit(seen(again, soon)).await.unwrap();
+    assert_eq!((changes.arrived, changes.repeated), (0, 1));
     // It is pruned once no message with that id would be accepted.
     let late = NOW + MAX_ID_AGE_MS + MAX_ID_AHEAD_MS + 1;
-    assert_eq!(store.commit(prune(late)).await.unwrap().changed, 1);
+    assert_eq!(store.commit(prune(late)).await.unwrap().rows, 1);
     // It stays refused, even if a clock later says that it is younger.
     let again = with_id(agents[0], id, "once");
     assert_eq!(again.refused, None);
-    let receipt = store.commit(seen(again, NOW)).await.unwrap();
-    assert!(receipt.due.is_empty(), "no agent acts on it");
+    let changes = store.commit(seen(again, NOW)).await.unwrap();
+    assert!(changes.due.is_empty(), "no agent acts on it");
     let items = store
         .read(|db| {
             let filter = Filter {
@@ -104,8 +107,8 @@ async fn an_id_is_kept_for_as_long_as_it_is_accepted() {
     let fresh = MessageId::new(late - MAX_ID_AGE_MS, [8; 10]);
     let mut fresh = with_id(agents[0], fresh, "another");
     fresh.refused = None;
-    let receipt = store.commit(seen(fresh, late)).await.unwrap();
-    assert_eq!(receipt.due, agents);
+    let changes = store.commit(seen(fresh, late)).await.unwrap();
+    assert_eq!(changes.due, agents);
 }
 
 #[tokio::test]
@@ -119,7 +122,7 @@ async fn an_id_is_kept_by_its_own_time_whatever_the_clock_showed_on_arrival() {
     handle(&store, 1).await;
     let at = NOW + MAX_ID_AGE_MS;
     let prune = Commit::Prune { before: at, at };
-    assert_eq!(store.commit(prune).await.unwrap().changed, 0);
+    assert_eq!(store.commit(prune).await.unwrap().rows, 0);
 }
 
 #[test]
@@ -173,7 +176,7 @@ async fn a_final_transaction_that_is_seen_again_is_still_pruned() {
     }
     let at = NOW + 1;
     let prune = Commit::Prune { before: at, at };
-    assert_eq!(store.commit(prune).await.unwrap().changed, 1);
+    assert_eq!(store.commit(prune).await.unwrap().rows, 1);
 }
 
 /// An unsent message costs nothing: a behaviour that is told at once and sends it again would loop.
@@ -200,7 +203,7 @@ async fn an_unsent_message_is_reported_after_a_pause() {
         .commit(Commit::ExpireQueued { at: NOW })
         .await
         .unwrap();
-    assert_eq!(expired.changed, 1 + 1, "the transaction and its receipt");
+    assert_eq!(expired.rows, 1);
     let query = "SELECT due_at FROM event WHERE kind = 'delivery' AND name = 'greeting'";
     let due_at: i64 = sql(&store).query_row(query, [], |row| row.get(0)).unwrap();
     assert_eq!(due_at.unsigned_abs(), NOW + 1_000);

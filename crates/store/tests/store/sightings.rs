@@ -2,7 +2,7 @@
 
 use agentry_core::commit::Step;
 use agentry_core::rows::Prepared;
-use agentry_core::{AgentId, Commit, OutboxId, Receipt};
+use agentry_core::{AgentId, Changes, Commit, OutboxId, SendResult};
 use agentry_protocol::{Amount, BlockHeight, Nonce};
 use agentry_store::list::{self, Filter, OutboxItem};
 use agentry_store::{Store, read};
@@ -21,7 +21,7 @@ fn sighting(signed: &Prepared, height: u64) -> Step {
     }
 }
 
-async fn send(store: &Store, signed: Option<Prepared>) -> Receipt {
+async fn send(store: &Store, signed: Option<Prepared>) -> Changes {
     let send = Commit::Send {
         agent: AGENT,
         draft: draft("control/1", 9, "hello"),
@@ -50,11 +50,11 @@ async fn last_nonce(store: &Store) -> Option<Nonce> {
 async fn the_nonce_of_a_lost_transaction_is_spent() {
     let (_dir, store, _) = store(1).await;
     let signed = prepared(1, &draft("x", 9, "hello"), 77);
-    let receipt = store
+    let changes = store
         .commit(observe(vec![sighting(&signed, 5)]))
         .await
         .unwrap();
-    assert_eq!(receipt.nonces, [(AGENT, Nonce::new(77))]);
+    assert_eq!(changes.nonces, [(AGENT, Nonce::new(77))]);
     assert_eq!(last_nonce(&store).await, Some(Nonce::new(77)));
     // A lower nonce does not lower it, and a nonce that no clock reaches does not count.
     for nonce in [3, Nonce::MAX.get()] {
@@ -74,7 +74,7 @@ async fn a_transaction_in_a_block_when_it_is_signed_is_mined_and_charged_once() 
             .commit(observe(vec![sighting(&signed, 5)]))
             .await
             .unwrap();
-        let receipt = if at_once {
+        let changes = if at_once {
             send(&store, Some(signed.clone())).await
         } else {
             send(&store, None).await;
@@ -85,9 +85,9 @@ async fn a_transaction_in_a_block_when_it_is_signed_is_mined_and_charged_once() 
             };
             store.commit(prepare).await.unwrap()
         };
-        assert!(receipt.sends[0].fresh && receipt.sends[0].standing);
+        assert!(matches!(changes.sends[..], [SendResult::OnChain(_)]));
         assert!(
-            receipt.recharged.is_empty(),
+            changes.recharged.is_empty(),
             "it was paid for when it was signed"
         );
         let row = rows(&store).await.remove(0);
@@ -119,10 +119,10 @@ async fn a_sighting_withdrawn_before_its_claim_is_followed() {
         .commit(observe(vec![sighting(&signed, 5), withdrawn]))
         .await
         .unwrap();
-    let receipt = send(&store, Some(signed.clone())).await;
-    assert!(receipt.sends[0].standing);
-    assert_eq!(receipt.reopened.len(), 1);
-    assert_eq!(receipt.reopened[0].since, BlockHeight(0));
+    let changes = send(&store, Some(signed.clone())).await;
+    assert!(matches!(changes.sends[..], [SendResult::OnChain(_)]));
+    assert_eq!(changes.reopened.len(), 1);
+    assert_eq!(changes.reopened[0].since, BlockHeight(0));
     let row = rows(&store).await.remove(0);
     assert_eq!((row.state.as_str(), row.height), ("accepted", None));
     let body = store.query(|state| state.body(OutboxId(1))).await.unwrap();
@@ -164,6 +164,6 @@ async fn old_sightings_are_pruned() {
         .await
         .unwrap();
     let prune = |before| Commit::Prune { before, at: before };
-    assert_eq!(store.commit(prune(1_000)).await.unwrap().changed, 0);
-    assert_eq!(store.commit(prune(1_001)).await.unwrap().changed, 1);
+    assert_eq!(store.commit(prune(1_000)).await.unwrap().rows, 0);
+    assert_eq!(store.commit(prune(1_001)).await.unwrap().rows, 1);
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use agentry_core::commit::{Observation, PostResult, QueueTarget, Step};
 use agentry_core::rows::{DAY_MS, Draft, Prepared, Spent, day_of};
 use agentry_core::state::drafts::QueueTurn;
-use agentry_core::{AgentId, Cause, Commit, OutboxId, Standing, State};
+use agentry_core::{AgentId, Cause, Commit, OutboxId, SendResult, Standing, State};
 use agentry_protocol::{Amount, BlockHeight};
 use agentry_store::list::{self, Filter, OutboxItem};
 use agentry_store::{Store, read};
@@ -39,7 +39,7 @@ async fn send(store: &Store, agent: AgentId, draft: Draft, signed: Option<Prepar
         prepared: signed,
         at: NOW,
     };
-    store.commit(commit).await.unwrap().sends[0].id
+    store.commit(commit).await.unwrap().sends[0].id()
 }
 
 async fn spent(store: &Store, agent: AgentId, day: u64) -> Spent {
@@ -102,8 +102,8 @@ async fn the_day_of_signing_pays_and_is_refunded_on_failure() {
         target: QueueTarget::Outbox(id),
         at: NOW + DAY_MS,
     };
-    let receipt = store.commit(retry).await.unwrap();
-    assert_eq!(receipt.reopened[0].charge.as_ref().unwrap().day, DAY + 1);
+    let changes = store.commit(retry).await.unwrap();
+    assert_eq!(changes.reopened[0].charge.as_ref().unwrap().day, DAY + 1);
     assert_eq!(spent(&store, agent, DAY).await, sum(10, 10));
     assert_eq!(spent(&store, agent, DAY + 1).await, sum(25, 0));
 }
@@ -124,9 +124,10 @@ async fn a_re_signed_draft_is_charged_once() {
         prepared: vec![(id, paid(1, &one, 2, DAY + 1))],
         at: NOW,
     };
-    let receipt = store.commit(re_signed.clone()).await.unwrap();
-    assert!(receipt.sends[0].fresh);
-    assert!(!store.commit(re_signed).await.unwrap().sends[0].fresh);
+    let changes = store.commit(re_signed.clone()).await.unwrap();
+    assert!(matches!(changes.sends[..], [SendResult::Stored(_)]));
+    let again = store.commit(re_signed).await.unwrap();
+    assert!(matches!(again.sends[..], [SendResult::Known(_)]));
     assert_eq!(spent(&store, agent, DAY).await, sum(0, 0));
     assert_eq!(spent(&store, agent, DAY + 1).await, sum(10, 0));
 }
@@ -149,8 +150,8 @@ async fn a_reorganisation_neither_refunds_nor_charges_twice() {
         above: Some(BlockHeight(7)),
     };
     for step in [seen.clone(), withdrawn, seen] {
-        let receipt = store.commit(observe(vec![step])).await.unwrap();
-        assert!(receipt.recharged.is_empty());
+        let changes = store.commit(observe(vec![step])).await.unwrap();
+        assert!(changes.recharged.is_empty());
         assert_eq!(spent(&store, agent, DAY).await, sum(10, 0));
     }
 }
@@ -174,9 +175,9 @@ async fn a_failed_transaction_that_is_mined_nevertheless_is_charged() {
         height: BlockHeight(8),
         block_hash: None,
     };
-    let receipt = store.commit(observe(vec![seen.clone()])).await.unwrap();
-    let [charge] = receipt.recharged.as_slice() else {
-        panic!("{:?}", receipt.recharged)
+    let changes = store.commit(observe(vec![seen.clone()])).await.unwrap();
+    let [charge] = changes.recharged.as_slice() else {
+        panic!("{:?}", changes.recharged)
     };
     assert_eq!(
         (charge.agent, charge.cost, &charge.cause),
@@ -184,8 +185,8 @@ async fn a_failed_transaction_that_is_mined_nevertheless_is_charged() {
     );
     assert_eq!(spent(&store, agent, charge.day).await, sum(10, 10));
     assert_eq!(charge.day, day_of(1_000), "the day on which it was seen");
-    let receipt = store.commit(observe(vec![seen])).await.unwrap();
-    assert!(receipt.recharged.is_empty(), "it is charged once");
+    let changes = store.commit(observe(vec![seen])).await.unwrap();
+    assert!(changes.recharged.is_empty(), "it is charged once");
 }
 
 #[tokio::test]
@@ -211,10 +212,7 @@ async fn held_drafts_let_others_pass_and_senders_take_turns() {
     }
     let other = send(&store, agents[1], draft("control/x", 9, "pong"), None).await;
     let held = ids.iter().map(|id| (*id, "waits".to_owned())).collect();
-    assert_eq!(
-        store.commit(Commit::Hold { held }).await.unwrap().changed,
-        7
-    );
+    assert_eq!(store.commit(Commit::Hold { held }).await.unwrap().rows, 7);
     let queued = async || {
         let page = store
             .query(|state| state.queued(&QueueTurn::default(), false, &HashSet::new(), 100))
@@ -247,8 +245,8 @@ async fn held_drafts_let_others_pass_and_senders_take_turns() {
     );
     let release = |ids: &[OutboxId]| Commit::Release { ids: ids.to_vec() };
     let some = [ids[2], ids[3], other];
-    let receipt = store.commit(release(&some)).await.unwrap();
-    assert_eq!(receipt.changed, 2, "only waiting drafts are released");
+    let changes = store.commit(release(&some)).await.unwrap();
+    assert_eq!(changes.rows, 2, "only waiting drafts are released");
     assert_eq!(queued().await, some);
     store.commit(release(&ids)).await.unwrap();
     assert!(holding().await.is_empty());
@@ -362,11 +360,11 @@ async fn an_expired_draft_fails_wherever_it_waits() {
     };
     assert!(!expired(NOW).await);
     assert!(expired(NOW + 1).await);
-    let receipt = store
+    let changes = store
         .commit(Commit::ExpireQueued { at: NOW + 1 })
         .await
         .unwrap();
-    assert_eq!(receipt.changed, 2);
+    assert_eq!(changes.rows, 2);
     assert!(!expired(NOW + 1).await);
     let holding = store.query(State::agents_held).await.unwrap();
     assert!(holding.is_empty());
@@ -382,7 +380,7 @@ async fn an_expired_draft_fails_wherever_it_waits() {
         target: QueueTarget::Outbox(late),
         at: NOW,
     };
-    assert_eq!(store.commit(dropped).await.unwrap().changed, 1);
+    assert_eq!(store.commit(dropped).await.unwrap().rows, 1);
     assert_eq!(spent(&store, agents[0], DAY).await, sum(0, 0));
 }
 

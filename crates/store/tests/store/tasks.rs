@@ -5,7 +5,9 @@ use agentry_core::rows::{Draft, EventId, EventKind, EventRef, ReceiptRequest, Ta
 use agentry_core::state::due::Turn;
 use agentry_core::state::row::Task;
 use agentry_core::state::row::task::Lane;
-use agentry_core::{AgentId, Cause, Commit, InboxId, Standing, State, TaskOutput, TaskStart};
+use agentry_core::{
+    AgentId, Cause, Commit, CommitResult, InboxId, Standing, State, TaskOutput, TaskStart,
+};
 use agentry_protocol::BlockHeight;
 use agentry_store::Store;
 use agentry_store::read;
@@ -153,16 +155,16 @@ async fn a_task_starts_no_sooner_than_allowed_and_its_end_is_not_reported_before
 #[tokio::test]
 async fn the_same_key_is_the_same_task() {
     let (_dir, store, agent) = with_messages(2).await;
-    let receipt = store
+    let changes = store
         .commit(start(1, vec![task("a", "chat", None)]))
         .await
         .unwrap();
-    assert!(receipt.tasks);
-    let receipt = store
+    assert!(changes.tasks);
+    let changes = store
         .commit(start(2, vec![task("a", "other", None)]))
         .await
         .unwrap();
-    assert!(!receipt.tasks);
+    assert!(!changes.tasks);
     let row = row(&store, 1).await;
     assert_eq!((row.agent, row.kind.as_str()), (agent, "chat"));
     assert_eq!(row.submitter, Some(super::address(9)));
@@ -185,11 +187,11 @@ async fn an_abandoned_attempt_cannot_end_its_task() {
     store.commit(retry).await.unwrap();
     store.commit(begin(1, 1)).await.unwrap();
     let late = store.commit(end(1, 1, completed("late"))).await.unwrap();
-    assert!(late.stale);
+    assert_eq!(late.result, CommitResult::Stale);
     assert_eq!(row(&store, 1).await.state, TaskState::Working);
-    let receipt = store.commit(end(1, 2, completed("right"))).await.unwrap();
-    assert!(!receipt.stale);
-    assert_eq!(receipt.due, [AgentId(1)]);
+    let changes = store.commit(end(1, 2, completed("right"))).await.unwrap();
+    assert_ne!(changes.result, CommitResult::Stale);
+    assert_eq!(changes.due, [AgentId(1)]);
     let row = row(&store, 1).await;
     assert_eq!(row.result.as_deref(), Some("right"));
     assert_eq!(row.error_code, None, "the earlier error is cleared");
@@ -210,8 +212,14 @@ async fn an_attempt_that_ended_with_the_process_is_counted_apart() {
     };
     let working = store.query(State::working_tasks).await.unwrap();
     assert_eq!(working.len(), 1);
-    assert!(!store.commit(interrupt.clone()).await.unwrap().stale);
-    assert!(store.commit(interrupt).await.unwrap().stale);
+    assert_ne!(
+        store.commit(interrupt.clone()).await.unwrap().result,
+        CommitResult::Stale
+    );
+    assert_eq!(
+        store.commit(interrupt).await.unwrap().result,
+        CommitResult::Stale
+    );
     assert!(store.query(State::working_tasks).await.unwrap().is_empty());
     let row = row(&store, 1).await;
     assert_eq!((row.attempts, row.interrupted), (1, 1));
@@ -264,8 +272,8 @@ async fn the_outcome_of_a_message_is_reported_when_its_tasks_have_ended() {
         store.commit(begin(2, 0)).await.unwrap();
         store.commit(end(2, 1, last)).await.unwrap();
         assert_eq!(events(&store, "settled")[0].0, "held");
-        let receipt = store.commit(end(1, 1, completed("a"))).await.unwrap();
-        assert_eq!(receipt.due, [AgentId(1)]);
+        let changes = store.commit(end(1, 1, completed("a"))).await.unwrap();
+        assert_eq!(changes.due, [AgentId(1)]);
         let settled = events(&store, "settled");
         assert_eq!(
             (settled[0].0.as_str(), &settled[0].2),
@@ -395,7 +403,10 @@ async fn a_task_is_pruned_after_its_behaviour_was_told() {
         behaviour: Some("tasks".to_owned()),
         ..Outcome::nothing(EventRef::Event(EventId(told)), 0, 6_000)
     };
-    assert!(!store.commit(Commit::Outcome(outcome)).await.unwrap().stale);
+    assert_ne!(
+        store.commit(Commit::Outcome(outcome)).await.unwrap().result,
+        CommitResult::Stale
+    );
     store.commit(prune).await.unwrap();
     let found = store.read(|db| read::task(db, TaskId(1))).await.unwrap();
     assert!(found.is_none());

@@ -240,9 +240,9 @@ async fn large_messages_of_one_sender_leave_room_for_the_others() {
     // A stranger has a tenth of 1 GiB, which is 107 MB.
     assert_eq!(arrive(2, "one").await.refused, 0);
     assert_eq!(arrive(2, "two").await.refused, 0);
-    let receipt = arrive(2, "three").await;
-    assert_eq!((receipt.arrived, receipt.refused), (1, 1));
-    assert!(receipt.due.is_empty(), "no agent acts on it");
+    let changes = arrive(2, "three").await;
+    assert_eq!((changes.arrived, changes.refused), (1, 1));
+    assert!(changes.due.is_empty(), "no agent acts on it");
     let (state, reason, bytes) = row(&store, 3);
     assert_eq!((state.as_str(), bytes), ("dead", 0));
     assert!(reason.unwrap().contains(address(2).as_str()));
@@ -254,7 +254,7 @@ async fn large_messages_of_one_sender_leave_room_for_the_others() {
         target: QueueTarget::All,
         at: 3_000,
     };
-    assert_eq!(store.commit(retry).await.unwrap().changed, 0);
+    assert_eq!(store.commit(retry).await.unwrap().rows, 0);
     check(&store);
 
     // Settled messages make room, and stay known.

@@ -244,7 +244,7 @@ impl Stage {
             waits: true,
             span: tracing::Span::none(),
         };
-        outbox.commit(submit).await.unwrap().sends[0].id
+        outbox.commit(submit).await.unwrap().sends[0].id()
     }
 
     pub(super) async fn rows(&self) -> Vec<OutboxItem> {
@@ -332,7 +332,7 @@ impl Running {
     }
 
     /// Has a signed commit stored, or tries to.
-    pub(super) async fn store(&self, signed: Signed) -> Result<Receipt, StoreError> {
+    pub(super) async fn store(&self, signed: Signed) -> Result<Changes, StoreError> {
         let Signed { commit, signed } = signed;
         let stored = self.work.shared.store.commit(commit).await;
         self.work.stored(vec![Some(signed)], &stored, None);

@@ -7,7 +7,9 @@ use agentry_core::rows::{
     Draft, EventKind, EventRef, EventState, InboxState, ReceiptRequest, ReceiptState, TaskState,
 };
 use agentry_core::state::row::{Event, Message, Outgoing};
-use agentry_core::{AgentId, Authenticity, Cause, Commit, OutboxId, TaskId, TaskOutput, TaskStart};
+use agentry_core::{
+    AgentId, Authenticity, Cause, Commit, CommitResult, OutboxId, TaskId, TaskOutput, TaskStart,
+};
 use agentry_protocol::{
     Address, Amount, Envelope, Header, KnownCommand, Limits, Payload, StoredTransaction,
 };
@@ -265,8 +267,8 @@ impl Host {
                 *prepared = Some(self.prepared(of, message, clocks));
             }
         }
-        let receipt = self.commit(Commit::Outcome(outcome), clocks)?;
-        if receipt.stale {
+        let changes = self.commit(Commit::Outcome(outcome), clocks)?;
+        if changes.result == CommitResult::Stale {
             broken!("the outcome of an event that is due is stale");
         }
         Ok(())

@@ -56,9 +56,9 @@ impl Host {
         };
         let text = self.text_of(&target);
         let at = self.now(clocks);
-        let receipt = self.commit(Commit::Drop { target, at }, clocks)?;
+        let changes = self.commit(Commit::Drop { target, at }, clocks)?;
         Ok(text
-            .filter(|_| receipt.changed > 0)
+            .filter(|_| changes.rows > 0)
             .and_then(|text| peers::number(&text)))
     }
 

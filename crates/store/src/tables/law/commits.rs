@@ -524,13 +524,24 @@ fn hosted(byte: u8) -> HostedAgent {
 /// Whether a commit withdraws blocks of which it has shown something itself. A source withdraws
 /// blocks before it reads others. Shown a second time, what is in them is not new.
 pub(super) fn withdraws_its_own(commit: &Commit) -> bool {
-    let (Commit::Observe(Observation { steps, .. }) | Commit::Backfill(Backfill { steps, .. })) =
-        commit
-    else {
-        return false;
-    };
     let withdraws = |step: &Seen| matches!(step, Seen::Withdrawn { .. });
-    steps.iter().skip(1).any(withdraws)
+    steps(commit).iter().skip(1).any(withdraws)
+}
+
+/// Whether a commit has shown cards or withdrawn blocks. Shown a second time, a card may get another
+/// id.
+pub(super) fn renumbers(commit: &Commit) -> bool {
+    let renumbers = |step: &Seen| matches!(step, Seen::Card(_) | Seen::Withdrawn { .. });
+    steps(commit).iter().any(renumbers)
+}
+
+fn steps(commit: &Commit) -> &[Seen] {
+    match commit {
+        Commit::Observe(Observation { steps, .. }) | Commit::Backfill(Backfill { steps, .. }) => {
+            steps
+        }
+        _ => &[],
+    }
 }
 
 /// The commit that a step means in this state.
