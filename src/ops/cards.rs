@@ -61,7 +61,7 @@ pub struct Registered {
     pub address: Address,
     /// The name under which it is announced.
     pub card: Registration,
-    /// The row of the event that announces it, and begins the origin of each announcement.
+    /// The row of the event that announces it.
     pub event: EventId,
 }
 

@@ -10,6 +10,7 @@
 //! | [`delivery`] | what becomes of messages |
 //! | [`task`] | what starts a task, and what it results in |
 //! | [`card`] | the cards of the directory |
+//! | [`origin`] | what requested a transaction, by its content |
 //! | [`fingerprint`] | how the same message of two runs of a behaviour is recognised |
 //! | [`nonce`] | the nonces of signed transactions |
 //! | [`absence`] | when a transaction may be posted again |
@@ -26,6 +27,7 @@ pub mod commit;
 pub mod delivery;
 pub mod fingerprint;
 pub mod nonce;
+pub mod origin;
 pub mod rows;
 pub mod standing;
 pub mod state;
@@ -36,6 +38,7 @@ pub use card::Card;
 pub use cause::Cause;
 pub use commit::{Changes, Commit, CommitResult, SendResult};
 pub use delivery::{DeliveryUpdate, SentMessage, Settlement};
+pub use origin::Origin;
 pub use rows::{AgentId, EventId, InboxId, OutboxId, TaskId};
 pub use standing::Standing;
 pub use state::State;

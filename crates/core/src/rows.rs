@@ -60,8 +60,7 @@ pub enum EventRef {
 }
 
 impl fmt::Display for EventRef {
-    /// The name that operators use. The origin of everything that the event leads to begins with
-    /// it.
+    /// The name that operators use.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inbox(id) => write!(f, "inbox/{id}"),
@@ -348,7 +347,8 @@ pub struct ReceiptRequest {
 /// The content of a transaction that has neither nonce nor signature yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Draft {
-    /// What requested it. Requests with the same origin are the same request and become one row.
+    /// What requested it, by [content](crate::origin). Requests with the same origin are the same
+    /// request and become one row.
     pub origin: String,
     /// Its recipient.
     pub recipient: Address,

@@ -69,7 +69,7 @@ fn exchange(agent: AgentId, number: i64) -> Exchange {
     );
     let text = format!("answer {number}");
     let signed = transaction(1, 2, nonce, &text);
-    let origin = format!("inbox/{number}/pong/0");
+    let origin = format!("message/{number}/pong/0");
     let draft = Draft::new(origin, address(2), Amount(10), Json::string(&text));
     let prepared = Prepared {
         nonce: Nonce::new(nonce),

@@ -34,7 +34,7 @@ CREATE TABLE agent (
 -- The messages to hosted wallets. Two messages are the same if their verified sender gave them the same
 -- id or, without an id, if they have the same digest.
 CREATE TABLE inbox (
-    id           INTEGER PRIMARY KEY, -- never assigned twice: outbox.origin names it
+    id           INTEGER PRIMARY KEY, -- never assigned twice
     agent        INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
     digest       TEXT    NOT NULL,             -- SHA-256 of the signing text
     hash         TEXT    NOT NULL,             -- of the transaction that carried it
@@ -104,7 +104,7 @@ CREATE TABLE state (
 
 -- Events other than messages. A row is deleted when it is handled.
 CREATE TABLE event (
-    id        INTEGER PRIMARY KEY, -- never assigned twice: outbox.origin names it
+    id        INTEGER PRIMARY KEY, -- never assigned twice
     agent     INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
     behaviour TEXT    NOT NULL,                  -- empty: the runtime's own
     kind      TEXT    NOT NULL CHECK (kind IN ('timer', 'delivery', 'settled', 'task', 'renewal')),
@@ -121,6 +121,7 @@ CREATE TABLE event (
     standing  TEXT    NOT NULL DEFAULT 'own',
     sender    TEXT    NOT NULL DEFAULT '',
     anchor    INTEGER,                           -- the block of the message that set the timer
+    origin    TEXT    NOT NULL,                  -- what brought it about, by content
     CHECK (standing IN ('own', 'known', 'listed', 'stranger', 'unverified')),
     CHECK ((sender = '') = (standing IN ('own', 'unverified')))
 ) STRICT;
@@ -135,7 +136,7 @@ CREATE INDEX        event_inbox   ON event (inbox) WHERE inbox IS NOT NULL;
 CREATE TABLE outbox (
     id          INTEGER PRIMARY KEY,
     agent       INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
-    origin      TEXT    NOT NULL UNIQUE,       -- what requested it: the same request is one row
+    origin      TEXT    NOT NULL UNIQUE,       -- what requested it, by content: the same request is one row
     inbox       INTEGER REFERENCES inbox (id) ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED,
     recipient   TEXT    NOT NULL,
     amount      INTEGER NOT NULL CHECK (amount >= 0),
@@ -234,6 +235,7 @@ CREATE TABLE task (
     ended_at    INTEGER,
     standing    TEXT    NOT NULL DEFAULT 'own',
     sender      TEXT    NOT NULL DEFAULT '',
+    origin      TEXT    NOT NULL,            -- what started it, by content
     UNIQUE (agent, behaviour, key),
     CHECK ((ended_at IS NULL) = (state IN ('submitted', 'working'))),
     CHECK (standing IN ('own', 'known', 'listed', 'stranger', 'unverified')),

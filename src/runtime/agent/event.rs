@@ -8,7 +8,7 @@ use agentry_core::delivery::DeliveryData;
 use agentry_core::rows::{EventKind, EventRef, Overdue};
 use agentry_core::state::due::DueEvent;
 use agentry_core::state::row;
-use agentry_core::{Commit, CommitResult};
+use agentry_core::{Commit, CommitResult, origin};
 use agentry_protocol::KnownCommand;
 use agentry_sdk::{BehaviourError, Event, Message, Settlement, Task, TaskNews, TaskReport, Timer};
 use agentry_store::{StoreError, read};
@@ -156,7 +156,7 @@ impl Work {
         };
         let announce = KnownCommand::Announce(registration.announce(local, enc_key));
         // The row is reused for each renewal: the attempts distinguish its announcements.
-        let origin = format!("event/{}/{}", due.id, due.attempts);
+        let origin = due.origin.announcement(due.attempts);
         let draft = compose::compose(
             &agentry_sdk::Outgoing::command(&announce),
             Author::hosted(hosted, public_key, None),
@@ -207,7 +207,7 @@ impl Work {
             return Ok(());
         }
         let mut draft = overdue.draft;
-        draft.origin = format!("resend/{}/{}", overdue.outbox, overdue.resends_left);
+        draft.origin = origin::of_resend(&draft.origin, overdue.resends_left);
         let span = tracing::info_span!("resend", outbox.row = %overdue.outbox);
         let resend = Submit {
             agent: self.id,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use agentry_core::commit::{Changes, CommitResult, Handled, Outcome};
 use agentry_core::rows::{Draft, DueMessage, EventKind, EventRef};
 use agentry_core::state::row;
-use agentry_core::{Cause, Commit};
+use agentry_core::{Cause, Commit, Origin};
 use agentry_protocol::Address;
 use agentry_sdk::durable::{self, Sending};
 use agentry_sdk::{Authenticity, BehaviourError, Effects, Message, Outgoing};
@@ -35,6 +35,13 @@ impl Subject<'_> {
         match self {
             Self::Message(message) => EventRef::Inbox(message.id),
             Self::Event(event) => EventRef::Event(event.id),
+        }
+    }
+
+    fn origin(self, hosted: &Hosted) -> Origin {
+        match self {
+            Self::Message(message) => Origin::of_message(&hosted.address, message.digest),
+            Self::Event(event) => event.origin.clone(),
         }
     }
 
@@ -70,7 +77,7 @@ impl Work {
         span: &tracing::Span,
     ) -> Result<Result<bool, BehaviourError>, StoreError> {
         let now = self.shared.clock.now_ms();
-        let event = subject.event();
+        let (event, origin) = (subject.event(), subject.origin(hosted));
         let is_handled = handled.is_some();
         let cause = self.cause(hosted, subject, message, now);
         let mut outcome = Outcome {
@@ -96,7 +103,7 @@ impl Work {
                     ))));
                 }
             };
-            let origin = format!("{event}/{}/{index}", instance.name);
+            let origin = origin.draft(&instance.name, index);
             match self
                 .draft(hosted, instance, &origin, &to, &outgoing, answers)
                 .await

@@ -135,6 +135,7 @@ mod tests {
             id: TaskId(7),
             agent: AgentId(1),
             behaviour: "tasks".to_owned(),
+            origin: agentry_core::Origin::stored("event/0"),
             key: "a".to_owned(),
             kind: "chat".to_owned(),
             input: serde_json::Value::Null,

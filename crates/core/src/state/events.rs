@@ -2,22 +2,24 @@
 //! updates and card renewals.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use agentry_protocol::BlockHeight;
 use serde_json::{Value, json};
 
-use super::row::{Event, event, outbox};
+use super::row::{Event, Message, event, outbox};
 use super::{Refusal, State, next};
 use crate::Settlement;
 use crate::cause::Cause;
 use crate::commit::{Changes, TimerSetting};
+use crate::origin::Origin;
 use crate::rows::{
     AgentId, EventId, EventKind, EventRef, EventState, InboxId, OutboxState, TaskState,
 };
 
 /// An event to add.
-#[derive(Clone, Copy)]
 pub(super) struct New<'a> {
+    pub(super) origin: Origin,
     pub(super) agent: AgentId,
     pub(super) behaviour: &'a str,
     pub(super) kind: EventKind,
@@ -32,11 +34,28 @@ pub(super) struct New<'a> {
 }
 
 impl State {
+    /// The origin of a message, and the message.
+    fn origin_of_message(&self, id: InboxId) -> Option<(Origin, Arc<Message>)> {
+        let message = self.inbox.get(&id)?;
+        let agent = self.agents.get(&message.agent)?;
+        let origin = Origin::of_message(&agent.address, message.digest);
+        Some((origin, message))
+    }
+
+    /// The origin of what a behaviour runs for; `None` if it is not there.
+    pub fn origin(&self, event: EventRef) -> Option<Origin> {
+        match event {
+            EventRef::Inbox(id) => self.origin_of_message(id).map(|(origin, _)| origin),
+            EventRef::Event(id) => self.events.get(&id).map(|event| event.origin.clone()),
+        }
+    }
+
     /// Adds an event.
     pub(super) fn add_event(&mut self, new: New<'_>, at: u64) {
         let id = EventId(next(&mut self.facts.ids.event));
         self.events.put(Event {
             id,
+            origin: new.origin,
             agent: new.agent,
             behaviour: new.behaviour.to_owned(),
             kind: new.kind,
@@ -53,13 +72,13 @@ impl State {
         });
     }
 
-    /// Sets a timer, replacing one of the same name, or deletes it. `anchor` is the block of the
-    /// message that set it, if a message did.
+    /// Sets a timer, replacing one of the same name, or deletes it. `origin` is that of the event
+    /// that set it, and `anchor` the block of the message that did, if a message did.
     pub(super) fn set_timer(
         &mut self,
         (agent, behaviour): (AgentId, &str),
         (name, setting): (&str, Option<&TimerSetting>),
-        (cause, anchor): (&Cause, Option<BlockHeight>),
+        (origin, cause, anchor): (&Origin, &Cause, Option<BlockHeight>),
         at: u64,
     ) {
         // A new row has a new id: an outcome of the old timer does not count for the new one.
@@ -69,6 +88,7 @@ impl State {
         }
         if let Some(setting) = setting {
             let new = New {
+                origin: origin.timer(behaviour, name),
                 agent,
                 behaviour,
                 kind: EventKind::Timer,
@@ -96,9 +116,13 @@ impl State {
         if watchers.is_empty() {
             return;
         }
+        let Some((origin, message)) = self.origin_of_message(inbox) else {
+            return;
+        };
         let data = json!(settlement);
         for watcher in watchers {
             let new = New {
+                origin: origin.outcome(watcher, message.attempts),
                 agent,
                 behaviour: watcher,
                 kind: EventKind::Settled,
@@ -190,7 +214,9 @@ impl State {
         card: &Value,
         due_at: u64,
     ) -> Result<(), Refusal> {
-        self.check_agent(agent)?;
+        let Some(owner) = self.agents.get(&agent) else {
+            return Err(Refusal::UnknownAgent(agent));
+        };
         let renewal = self.events.find(&event::Index::Renewal(agent));
         if renewal.is_some_and(|known| {
             known.attempts == 0 && known.due_at == due_at && known.data == *card
@@ -199,6 +225,7 @@ impl State {
         }
         self.unregister(agent);
         let new = New {
+            origin: Origin::of_renewal(&owner.address, card, due_at),
             agent,
             behaviour: "",
             kind: EventKind::Renewal,
@@ -217,12 +244,12 @@ impl State {
     /// otherwise it would be sent after the withdrawal.
     pub(super) fn unregister(&mut self, agent: AgentId) {
         let renewal = self.events.find(&event::Index::Renewal(agent));
-        let Some(id) = renewal.map(|renewal| renewal.id) else {
+        let Some(renewal) = renewal else {
             return;
         };
-        self.events.remove(&id);
+        self.events.remove(&renewal.id);
         // `0` follows `/`, so these are all origins that begin with the event's.
-        let origin = EventRef::Event(id).to_string();
+        let origin = &renewal.origin;
         let origins = (
             Bound::Excluded(outbox::Index::Origin(format!("{origin}/"))),
             Bound::Excluded(outbox::Index::Origin(format!("{origin}0"))),

@@ -21,7 +21,8 @@ impl State {
         outcome: &Outcome,
         changes: &mut Changes,
     ) -> Result<(), Refusal> {
-        let Some((agent, inbox)) = self.current(outcome.event, outcome.attempts) else {
+        let current = self.current(outcome.event, outcome.attempts);
+        let (Some((agent, inbox)), Some(origin)) = (current, self.origin(outcome.event)) else {
             changes.result = CommitResult::Stale;
             return Ok(());
         };
@@ -43,7 +44,7 @@ impl State {
             self.remember(agent, behaviour, &outcome.state);
             for (name, setting) in &outcome.timers {
                 let timer = (name.as_str(), setting.as_ref());
-                let from = (&outcome.cause, anchor.and_then(Anchor::block));
+                let from = (&origin, &outcome.cause, anchor.and_then(Anchor::block));
                 self.set_timer((agent, behaviour), timer, from, outcome.at);
             }
             if !outcome.timers.is_empty() {
@@ -52,7 +53,8 @@ impl State {
             for task in &outcome.tasks {
                 let times = (outcome.at, outcome.tasks_from);
                 let owner = (agent, behaviour.as_str());
-                self.submit_task(owner, task, inbox, &outcome.cause, times, changes);
+                let from = (&origin, inbox, &outcome.cause);
+                self.submit_task(owner, task, from, times, changes);
             }
             for key in &outcome.cancels {
                 self.cancel_task(agent, behaviour, key, outcome.at, changes);

@@ -10,6 +10,7 @@ use super::{Refusal, State};
 use crate::cause::Cause;
 use crate::commit::{Changes, CommitResult};
 use crate::delivery::{DeliveryData, DeliveryUpdate};
+use crate::origin::Origin;
 use crate::rows::{AgentId, Draft, EventKind, OutboxId, Prepared, ReceiptRequest, ReceiptState};
 
 impl State {
@@ -57,7 +58,11 @@ impl State {
             return;
         };
         let data = DeliveryData::stored(row.outbox, update);
+        let Some(sent) = self.outbox.get(&row.outbox) else {
+            return;
+        };
         let new = New {
+            origin: Origin::of_delivery(&sent.origin, update, at),
             agent: row.agent,
             behaviour,
             kind: EventKind::Delivery,

@@ -11,6 +11,7 @@ use super::{State, next};
 use crate::TaskStart;
 use crate::cause::Cause;
 use crate::commit::{Changes, CommitResult, TaskEnd};
+use crate::origin::Origin;
 use crate::rows::{AgentId, EventKind, InboxId, TaskId, TaskState};
 
 impl State {
@@ -20,8 +21,7 @@ impl State {
         &mut self,
         (agent, behaviour): (AgentId, &str),
         start: &TaskStart,
-        inbox: Option<InboxId>,
-        cause: &Cause,
+        (origin, inbox, cause): (&Origin, Option<InboxId>, &Cause),
         (at, from): (u64, u64),
         changes: &mut Changes,
     ) {
@@ -36,6 +36,7 @@ impl State {
             agent,
             behaviour: behaviour.to_owned(),
             key: start.key.clone(),
+            origin: origin.task(behaviour, &start.key),
             kind: start.kind.clone(),
             input: start.input.clone(),
             inbox,
@@ -133,6 +134,10 @@ impl State {
         // A task that ends before its start is reported no sooner than it could have started.
         let begins_at = if task.attempts == 0 { task.due_at } else { 0 };
         let new = New {
+            origin: match news["news"].as_str() {
+                Some("progress") => task.origin.progress(news, at),
+                _ => task.origin.end(),
+            },
             agent: task.agent,
             behaviour: &task.behaviour,
             kind: EventKind::Task,

@@ -5,6 +5,7 @@
 mod chain;
 mod events;
 mod operate;
+mod origins;
 mod sends;
 mod tasks;
 

@@ -9,7 +9,7 @@ use agentry_core::state::due::Turn;
 use agentry_core::state::row;
 use agentry_core::{Commit, OutboxId, TaskId};
 use agentry_protocol::command::Ack;
-use agentry_protocol::{BlockHeight, ContentHash, KnownCommand};
+use agentry_protocol::{BlockHeight, KnownCommand};
 use serde::Deserialize as _;
 
 use super::Simulation;
@@ -114,7 +114,6 @@ impl Simulation {
                 behaviour,
                 reference: EventRef::Inbox(row.id),
                 kind: None,
-                key: short(&format!("message/{}/{}", row.sender, row.identity)),
                 attempts: row.attempts,
                 event: Event::Message(Arc::clone(&message)),
                 message: Some(Arc::clone(&message)),
@@ -180,7 +179,6 @@ impl Simulation {
             behaviour: &row.behaviour,
             reference: EventRef::Event(row.id),
             kind: Some(row.kind),
-            key: self.event_key(row, about.as_deref()),
             attempts: row.attempts,
             event,
             message,
@@ -232,32 +230,6 @@ impl Simulation {
         })
     }
 
-    /// Identifies an event by its content.
-    fn event_key(&mut self, row: &row::Event, about: Option<&row::Message>) -> String {
-        let about = about.map(|about| (&about.sender, &about.identity));
-        let data = match row.kind {
-            // It names the row.
-            EventKind::Delivery => row.data.get("update"),
-            EventKind::Task => row.data.get("news"),
-            EventKind::Timer | EventKind::Settled | EventKind::Renewal => Some(&row.data),
-        };
-        let content = format!(
-            "{}/{}/{}/{}/{data:?}/{about:?}/{}",
-            row.agent,
-            row.behaviour,
-            row.kind.as_str(),
-            row.name,
-            row.due_at
-        );
-        let equal = self.equal_events.entry(short(&content)).or_default();
-        let place = equal.iter().position(|id| *id == row.id);
-        let place = place.unwrap_or_else(|| {
-            equal.push(row.id);
-            equal.len() - 1
-        });
-        short(&format!("{content}/{place}"))
-    }
-
     /// The outcome of a message; none while it is not settled.
     pub(super) fn settlement_of(&self, row: &row::Message) -> Option<Settlement> {
         match row.state {
@@ -281,11 +253,4 @@ impl Simulation {
             ..Task::of(row, agent)
         }
     }
-}
-
-/// A name of fixed length, derived from one of any length.
-fn short(key: &str) -> String {
-    let mut text = ContentHash::of(key.as_bytes()).to_string();
-    text.truncate(32);
-    text
 }

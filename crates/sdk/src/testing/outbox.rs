@@ -5,7 +5,7 @@ use std::sync::Arc;
 use agentry_core::commit::PostResult;
 use agentry_core::rows::{Draft, OutboxState, Prepared, day_of};
 use agentry_core::state::row::{Outgoing as Row, outbox};
-use agentry_core::{Cause, Commit, OutboxId};
+use agentry_core::{Cause, Commit, OutboxId, origin};
 use agentry_protocol::message::compose;
 use agentry_protocol::{Address, Amount, Json, Nonce, TransactionHash};
 
@@ -186,7 +186,7 @@ impl Simulation {
             )
         };
         let (prepared, transaction) = self.sign(from, &draft, sealed, number);
-        draft.origin = format!("resend/{first}/{}", receipt.resends_left);
+        draft.origin = origin::of_resend(&row.origin, receipt.resends_left);
         let changes = self.must(&Commit::Resend {
             outbox: first,
             resends_left: receipt.resends_left,

@@ -38,8 +38,6 @@ pub(super) struct Work<'a> {
     pub(super) reference: EventRef,
     /// Its kind; `None` for a message.
     pub(super) kind: Option<EventKind>,
-    /// Identifies it among all events of its agent; the same in every run of the same history.
-    pub(super) key: String,
     pub(super) attempts: u32,
     pub(super) event: Event,
     /// The message that it is, or is about.
@@ -134,11 +132,9 @@ impl Simulation {
             handled: work.handled.clone(),
             ..Outcome::nothing(work.reference, work.attempts, now)
         };
-        let agent = self
-            .hosts
-            .get(work.host)
-            .map(|host| host.agent.name.clone());
-        let agent = agent.unwrap_or_default();
+        let Some(origin) = self.store.origin(work.reference) else {
+            return Err(impossible("its event is gone".to_owned()));
+        };
         let mut composed = Vec::new();
         for Sending {
             index,
@@ -149,7 +145,7 @@ impl Simulation {
             let author = Author {
                 host: work.host,
                 behaviour: work.behaviour,
-                origin: format!("{agent}/{}/{}/{index}", work.behaviour, work.key),
+                origin: origin.draft(work.behaviour, index),
                 cause: work.cause.clone(),
             };
             let (to, question) = match (to, &work.message) {

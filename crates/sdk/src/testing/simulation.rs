@@ -6,7 +6,7 @@ use std::fmt;
 use agentry_core::commit::HostedAgent;
 use agentry_core::rows::{EventKind, EventState};
 use agentry_core::state::{Failure, Refusal};
-use agentry_core::{AgentId, Changes, Commit, EventId, InboxId, OutboxId, TaskId};
+use agentry_core::{AgentId, Changes, Commit, InboxId, OutboxId, TaskId};
 use agentry_protocol::command::{Status, Tag, Tags};
 use agentry_protocol::{Address, BlockHeight, TransactionHash};
 
@@ -35,8 +35,6 @@ pub struct Simulation {
     pub(super) sent: BTreeMap<OutboxId, Sent>,
     /// What was shown to the script of its recipient.
     pub(super) shown: BTreeSet<OutboxId>,
-    /// The events with the same content, in the order in which they were handled first.
-    pub(super) equal_events: BTreeMap<String, Vec<EventId>>,
     /// What the senders of dead letters and failed tasks are told.
     pub(super) failures: BTreeMap<Subject, String>,
     /// The time limits of running attempts. An interrupted attempt keeps its own, so that an
@@ -76,7 +74,6 @@ impl Simulation {
             store: agentry_core::State::default(),
             sent: BTreeMap::new(),
             shown: BTreeSet::new(),
-            equal_events: BTreeMap::new(),
             failures: BTreeMap::new(),
             limits: BTreeMap::new(),
             results: BTreeMap::new(),

@@ -1,7 +1,7 @@
 //! The directory: the announcement of each address that counts.
 
 use agentry_core::Card;
-use agentry_core::rows::{AgentId, EventId, EventRef, OutboxId};
+use agentry_core::rows::{AgentId, EventId, OutboxId};
 use agentry_protocol::message::Envelope;
 use agentry_protocol::{
     Address, BlockHeight, Json, KnownCommand, Limits, Payload, TransactionHash, command,
@@ -163,9 +163,10 @@ pub fn announcement(
 ) -> Result<Option<(OutboxId, Option<TransactionHash>)>, StoreError> {
     // `0` follows `/`, so this matches all origins that begin with the event's, by their index.
     db.first(
-        "SELECT id, hash FROM outbox WHERE origin > ?1 || '/' AND origin < ?1 || '0'
-         ORDER BY id DESC LIMIT 1",
-        params![EventRef::Event(event).to_string()],
+        "SELECT o.id, o.hash FROM event e
+         JOIN outbox o ON o.origin > e.origin || '/' AND o.origin < e.origin || '0'
+         WHERE e.id = ?1 ORDER BY o.id DESC LIMIT 1",
+        params![event.0],
         |row| Ok((OutboxId(row.get(0)?), optional_text(row, 1, str::parse)?)),
     )
 }

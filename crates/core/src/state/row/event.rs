@@ -4,6 +4,7 @@ use agentry_protocol::BlockHeight;
 use serde_json::Value;
 
 use crate::cause::Cause;
+use crate::origin::Origin;
 use crate::rows::{AgentId, EventId, EventKind, EventState, InboxId};
 use crate::state::table::Row;
 use crate::state::usage::{Kind, Used};
@@ -12,8 +13,10 @@ use crate::state::usage::{Kind, Used};
 /// is deleted when it is handled.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// Its id, which is never assigned twice: what it leads to names it.
+    /// Its id, which is never assigned twice.
     pub id: EventId,
+    /// What brought it about.
+    pub origin: Origin,
     /// The agent.
     pub agent: AgentId,
     /// The behaviour that it is for; empty for the runtime itself.

@@ -4,6 +4,7 @@ use agentry_protocol::Address;
 use serde_json::Value;
 
 use crate::cause::Cause;
+use crate::origin::Origin;
 use crate::rows::{AgentId, InboxId, TaskId, TaskState};
 use crate::state::table::Row;
 use crate::state::usage::{Kind, Used};
@@ -19,6 +20,8 @@ pub struct Task {
     pub behaviour: String,
     /// The key that the behaviour gave it.
     pub key: String,
+    /// What started it.
+    pub origin: Origin,
     /// Its type.
     pub kind: String,
     /// The input that the behaviour gave it.

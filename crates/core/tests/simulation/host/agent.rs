@@ -9,6 +9,7 @@ use agentry_core::rows::{
 use agentry_core::state::row::{Event, Message, Outgoing};
 use agentry_core::{
     AgentId, Authenticity, Cause, Commit, CommitResult, OutboxId, TaskId, TaskOutput, TaskStart,
+    origin,
 };
 use agentry_protocol::{
     Address, Amount, Envelope, Header, KnownCommand, Limits, Payload, StoredTransaction,
@@ -295,11 +296,12 @@ impl Host {
             id: header.id.or_else(|| Some(self.id(clocks))),
             ..header
         });
+        let origin = self.state.origin(event).unwrap();
         Draft {
             message_id: header.as_ref().and_then(|header| header.id),
             cause,
             ..Draft::new(
-                format!("{event}/{ACTS}/0"),
+                origin.draft(ACTS, 0),
                 to.clone(),
                 Amount(FEE),
                 peers::payload(text, header.as_ref()),
@@ -402,7 +404,7 @@ impl Host {
                 message_id: row.message_id,
                 cause: row.cause.clone(),
                 ..Draft::new(
-                    format!("resend/{first}/{}", receipt.resends_left),
+                    origin::of_resend(&row.origin, receipt.resends_left),
                     row.recipient.clone(),
                     Amount(FEE),
                     row.payload.clone(),

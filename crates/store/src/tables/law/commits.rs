@@ -708,7 +708,10 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
         23 => {
             let agent = dice.agent();
             let event = dice.event();
-            let origin = dice.pick(&["cli".to_owned(), EventRef::Event(event).to_string()]);
+            let origin = match state.origin(EventRef::Event(event)) {
+                Some(origin) if dice.yes() => origin.to_string(),
+                _ => "cli".to_owned(),
+            };
             let draft = dice.draft(&origin);
             let prepared = dice.maybe(|dice| dice.prepared(agent, &draft));
             Commit::Send {

@@ -1,5 +1,6 @@
 //! The events other than messages.
 
+use agentry_core::Origin;
 use agentry_core::rows::{AgentId, EventId, EventKind, EventState, InboxId};
 use agentry_core::state::row::event::{Event, Index};
 use agentry_protocol::BlockHeight;
@@ -28,6 +29,7 @@ impl Stored for Event {
         "standing",
         "sender",
         "anchor",
+        "origin",
     ];
 
     fn read_key(columns: &mut Columns<'_>) -> Result<EventId> {
@@ -50,6 +52,7 @@ impl Stored for Event {
             made_at: columns.whole()?,
             cause: columns.cause()?,
             anchor: columns.optional_whole()?.map(BlockHeight),
+            origin: Origin::stored(columns.string()?),
         })
     }
 
@@ -71,6 +74,7 @@ impl Stored for Event {
             standing.into(),
             sender.into(),
             Cell::some(self.anchor, |height| Cell::whole(height.0)),
+            self.origin.as_str().into(),
         ]
     }
 

@@ -1,5 +1,6 @@
 //! The tasks of behaviours.
 
+use agentry_core::Origin;
 use agentry_core::rows::{AgentId, InboxId, TaskId, TaskState};
 use agentry_core::state::row::task::{Index, Task};
 use agentry_protocol::Address;
@@ -37,6 +38,7 @@ impl Stored for Task {
         "ended_at",
         "standing",
         "sender",
+        "origin",
     ];
 
     fn read_key(columns: &mut Columns<'_>) -> Result<TaskId> {
@@ -68,6 +70,7 @@ impl Stored for Task {
             started_at: columns.optional_whole()?,
             ended_at: columns.optional_whole()?,
             cause: columns.cause()?,
+            origin: Origin::stored(columns.string()?),
         })
     }
 
@@ -98,6 +101,7 @@ impl Stored for Task {
             Cell::some(self.ended_at, Cell::whole),
             standing.into(),
             sender.into(),
+            self.origin.as_str().into(),
         ]
     }
 
