@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`commit`] | [`Commit`]: every durable change as one serialisable value, and its [`Changes`] |
 //! | [`state`] | [`State`]: everything durable in memory, and what each commit changes of it |
+//! | [`record`] | a group of commits as a record of the log, with its checksum |
 //! | [`rows`] | the rows that commits change, as the runtime sees them |
 //! | [`cause`] | who caused something |
 //! | [`standing`] | how well an agent knows a sender, and the share that the sender may use |
@@ -28,6 +29,7 @@ pub mod delivery;
 pub mod fingerprint;
 pub mod nonce;
 pub mod origin;
+pub mod record;
 pub mod rows;
 pub mod standing;
 pub mod state;

@@ -9,7 +9,7 @@
 //! | its write-ahead log (`wal`) | SQLite's own checksums | a log that is cut off before its end, or belongs to another store |
 //! | the checksums of its pages (`sums`) | comparison with those written when it was closed | any byte that changed since |
 //! | its tables | comparison with those that this version creates | a definition that changed |
-//! | its rows (`rows`) | each column is read as its type, and messages are compared with their digests | an impossible value, even on an intact page |
+//! | its rows (`rows`) | each column is read as its type, messages are compared with their digests, and records of the log with their checksums | an impossible value, even on an intact page |
 //! | its pages | `PRAGMA integrity_check`, `foreign_key_check` | pages, cells, indexes and references that are inconsistent |
 //! | its indexes, by `agentry doctor` | their entries are counted | entries that belong to no row |
 //!

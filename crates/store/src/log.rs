@@ -13,16 +13,13 @@ mod memory;
 use std::fmt::Debug;
 
 use agentry_core::Commit;
-use serde::{Deserialize, Serialize};
+use agentry_core::record::{self, RecordError};
 
 use super::StoreError;
 
 pub(super) use local::{Local, last, written};
 #[cfg(test)]
 pub(super) use memory::Memory;
-
-/// The format in which this binary writes records. A binary reads its own and all earlier ones.
-pub(super) const FORMAT: u32 = 1;
 
 /// The place of a record in the log: 1 for the first; 0 is the place before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,39 +64,15 @@ pub(super) trait Log: Debug + Send {
     fn cut(&mut self, through: Position) -> Result<(), StoreError>;
 }
 
-/// What a record holds, as it is written.
-#[derive(Debug, Serialize, Deserialize)]
-struct Body<C> {
-    format: u32,
-    commits: Vec<C>,
+/// The text of the record at a place.
+fn encode(at: Position, group: &[&Commit]) -> Result<String, StoreError> {
+    record::encode(at.0, group).map_err(|error| StoreError::Value(format!("log: {error}")))
 }
 
-/// The text of a record.
-fn encode(group: &[&Commit]) -> Result<String, StoreError> {
-    let body = Body {
-        format: FORMAT,
-        commits: group.to_vec(),
-    };
-    serde_json::to_string(&body).map_err(|error| StoreError::Value(format!("log: {error}")))
-}
-
-/// Reads a record back.
-fn decode(at: Position, text: &str) -> Result<Record, String> {
-    let damaged = |error: serde_json::Error| error.to_string();
-    let Format { format } = serde_json::from_str(text).map_err(damaged)?;
-    if format > FORMAT {
-        return Err(format!(
-            "has the format {format}, and this agentry reads formats up to {FORMAT} only"
-        ));
-    }
-    let Body { commits, .. } = serde_json::from_str(text).map_err(damaged)?;
+/// Reads the record at a place back.
+fn decode(at: Position, text: &str) -> Result<Record, RecordError> {
+    let commits = record::decode(at.0, text)?;
     Ok(Record { at, commits })
-}
-
-/// The format of a record, whatever else it holds.
-#[derive(Deserialize)]
-struct Format {
-    format: u32,
 }
 
 #[cfg(test)]

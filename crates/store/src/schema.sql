@@ -19,7 +19,7 @@ CREATE TABLE meta (
 -- Everything is written here first, and ids are assigned then (`ids` in `meta`: the last ones). `position` in `meta` is the last record that the tables have.
 CREATE TABLE log (
     position INTEGER PRIMARY KEY,
-    record   TEXT NOT NULL                   -- JSON
+    record   TEXT NOT NULL                   -- its checksum, and JSON
 ) STRICT;
 
 -- The hosted wallets.

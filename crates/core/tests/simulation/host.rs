@@ -13,6 +13,7 @@ mod agent;
 mod operate;
 mod submit;
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use agentry_core::commit::{
     Arrival, Changes, HostedAgent, Now, Observation, Outcome, OwnTransaction, Step,
 };
 use agentry_core::nonce::{NonceManager, Timestamps};
+use agentry_core::record;
 use agentry_core::rows::{EventState, InboxState, OutboxState, TaskState, day_of};
 use agentry_core::state::row::{Outgoing, outbox};
 use agentry_core::{AgentId, Authenticity, Commit, OutboxId, SendResult, State, TaskId};
@@ -61,8 +63,8 @@ enum Phase {
 
 pub(crate) struct Host {
     pub(crate) state: State,
-    /// Every commit that was appended to the log.
-    pub(crate) log: Vec<Commit>,
+    /// The records that were appended to the log, one for each commit.
+    pub(crate) log: Vec<String>,
     /// How many of them are durable.
     pub(crate) durable: usize,
     /// The ids of the blocks that were read.
@@ -123,12 +125,30 @@ impl Host {
         // What the new process finds must be durable before it acts on it.
         self.durable = left;
         self.state = State::default();
-        for commit in &self.log {
-            if let Err(failure) = self.state.apply(commit) {
-                broken!("{commit:?} was applied before, and fails now: {failure:?}");
+        for (place, text) in (1..).zip(&self.log) {
+            for commit in record::decode(place, text).unwrap() {
+                if let Err(failure) = self.state.apply(&commit) {
+                    broken!("{commit:?} was applied before, and fails now: {failure:?}");
+                }
             }
         }
         self.start(chain, clocks)
+    }
+
+    /// A bit of a record flips on the disk. Returns how many records are before it: a process reads
+    /// these, and then refuses to go on.
+    pub(crate) fn flip(&self, which: u8, bit: u16) -> Result<usize, Broken> {
+        let at = usize::from(which) % self.log.len();
+        let mut bytes = self.log[at].clone().into_bytes();
+        let bit = usize::from(bit) % (8 * bytes.len());
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        // What is no text is noticed without a checksum.
+        if let Ok(text) = String::from_utf8(bytes)
+            && let Ok(read) = record::decode(at as u64 + 1, &text)
+        {
+            broken!("a flipped bit goes unnoticed, and leads to {read:?}");
+        }
+        Ok(at)
     }
 
     fn start(&mut self, chain: &Chain, clocks: Clocks) -> Checked {
@@ -197,12 +217,14 @@ impl Host {
     }
 
     /// Applies a commit, and appends it to the log.
-    fn commit(&mut self, commit: Commit, clocks: Clocks) -> Result<Changes, Broken> {
-        let changes = match self.state.apply(&commit) {
+    fn commit(&mut self, commit: impl Borrow<Commit>, clocks: Clocks) -> Result<Changes, Broken> {
+        let commit = commit.borrow();
+        let changes = match self.state.apply(commit) {
             Ok(changes) => changes,
             Err(failure) => broken!("{commit:?} is refused: {failure:?}"),
         };
-        self.log.push(commit);
+        let place = self.log.len() as u64 + 1;
+        self.log.push(record::encode(place, &[commit]).unwrap());
         for sent in &changes.sends {
             let SendResult::Stored(id) = *sent else {
                 continue;

@@ -1,6 +1,7 @@
 //! A simulation of the runtime on the state machine: random traffic on a simulated chain, with crashes
 //! at any step, reorganisations, transactions that are lost, repeated or of which nobody knows what
-//! became, clocks that are wrong, and stores that are replaced by older copies.
+//! became, clocks that are wrong, logs of which a bit flips, and stores that are replaced by older
+//! copies.
 //!
 //! After each schedule everything comes to an end, and then these promises are checked
 //! (docs/guarantees.md): no message is lost (G1), none is acted on twice (G2), every answer is mined

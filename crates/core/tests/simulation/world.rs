@@ -56,6 +56,8 @@ pub(crate) enum Action {
     Crash(u8),
     /// It is stopped, and its store replaced by an older copy.
     Restore(u8),
+    /// A bit of its log flips while it is stopped.
+    Flip { which: u8, bit: u16 },
     /// Time passes, in steps of a second.
     Wait(u8),
     /// The machine's clock is set, by minutes.
@@ -98,6 +100,7 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
         8 => Just(Action::Sync),
         3 => some().prop_map(Action::Crash),
         1 => some().prop_map(Action::Restore),
+        1 => (some(), any::<u16>()).prop_map(|(which, bit)| Action::Flip { which, bit }),
         4 => some().prop_map(Action::Wait),
         1 => any::<i8>().prop_map(Action::SetClock),
         1 => Just(Action::Prune),
@@ -271,6 +274,12 @@ impl World {
             }
             Action::Restore(copy) => {
                 let left = self.host.durable * usize::from(copy) / 256;
+                self.is_restored |= left < self.host.durable;
+                self.host.restart(left, &self.chain, clocks)?;
+            }
+            // The operator restores a copy from before the damage.
+            Action::Flip { which, bit } => {
+                let left = self.host.flip(which, bit)?;
                 self.is_restored |= left < self.host.durable;
                 self.host.restart(left, &self.chain, clocks)?;
             }

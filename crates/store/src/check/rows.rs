@@ -1,6 +1,7 @@
 //! Checks that each row can be read back and is what was written.
 
 use agentry_chain::Cursor;
+use agentry_core::record::{self, RecordError};
 use agentry_core::state::row::{
     Agent, Card, Event, Forged, Gap, Memory, Message, Outgoing, Sighting, Spending, Task, Tracking,
 };
@@ -10,7 +11,7 @@ use agentry_protocol::{
 use rusqlite::{Connection, Result};
 
 use super::{Depth, NAMED};
-use crate::column::{shown, text};
+use crate::column::{natural, shown, text};
 use crate::error::{StoreError, Trouble};
 use crate::meta;
 use crate::read::announce;
@@ -35,6 +36,7 @@ pub(super) fn look(db: &Connection, depth: Depth) -> Result<Vec<String>> {
         found: Vec::new(),
     };
     look.facts()?;
+    look.log()?;
     look.rows::<Agent>("true", |_| Ok(()))?;
     look.rows("state IN ('waiting', 'withdrawn')", message)?;
     look.rows::<Forged>("false", |row| stored(&row.stored).map(drop))?;
@@ -82,6 +84,28 @@ impl Look<'_> {
                 Err(StoreError::Value(what)) => self.found.push(what),
                 Err(StoreError::Sqlite(error)) => return Err(error),
                 Err(other) => self.found.push(other.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the records of the log match their checksums.
+    fn log(&mut self) -> Result<()> {
+        let mut statement = self.db.prepare("SELECT position, record FROM log")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let read = natural(row, 0).and_then(|place| {
+                text(row, 1, |text| match record::decode(place, text) {
+                    // It is intact, and this version cannot open the store.
+                    Err(RecordError::Later(_)) => Ok(()),
+                    read => read.map(drop),
+                })
+            });
+            if let Err(error) = read {
+                let Some(Trouble::Value(what)) = Trouble::of(&error) else {
+                    return Err(error);
+                };
+                self.found.push(format!("log {}: {what}", shown(row, 0)));
             }
         }
         Ok(())

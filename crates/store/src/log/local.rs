@@ -48,7 +48,7 @@ impl Log for Local {
     /// Ends the transaction in which the group was applied, if there is one.
     fn append(&mut self, group: &[&Commit]) -> Result<Position, StoreError> {
         let at = self.last.next();
-        let body = encode(group)?;
+        let body = encode(at, group)?;
         let db = self.db.lock();
         db.prepare_cached("INSERT INTO log (position, record) VALUES (?1, ?2)")?
             .execute(params![integer(at.0), body])?;

@@ -38,12 +38,12 @@ impl Memory {
 
 impl Log for Memory {
     fn append(&mut self, group: &[&Commit]) -> Result<Position, StoreError> {
-        let text = encode(group)?;
-        Ok(self.with(|records| {
-            records.last = records.last.next();
-            records.texts.insert(records.last, text);
-            records.last
-        }))
+        self.with(|records| {
+            let at = records.last.next();
+            records.texts.insert(at, encode(at, group)?);
+            records.last = at;
+            Ok(at)
+        })
     }
 
     fn read(&self, after: Position, bytes: usize) -> Result<Vec<Record>, StoreError> {
@@ -54,7 +54,10 @@ impl Log for Memory {
                     break;
                 }
                 size += text.len();
-                read.push(decode(*at, text).map_err(StoreError::Value)?);
+                let record = decode(*at, text);
+                read.push(
+                    record.map_err(|error| StoreError::value("log", &at.0.to_string(), &error))?,
+                );
             }
             Ok(read)
         })

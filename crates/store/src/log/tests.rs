@@ -78,14 +78,3 @@ fn the_places_of_what_was_cut_are_not_used_again() {
         assert_eq!(log.append(&[&halt("e")]).unwrap(), Position(5));
     });
 }
-
-/// A later agentry may have written the log.
-#[test]
-fn a_record_of_a_later_format_is_refused_by_name() {
-    let later = super::decode(Position(7), r#"{"format":2,"commits":[{"Levitate":{}}]}"#);
-    let error = later.unwrap_err();
-    assert!(
-        error.contains("format 2") && error.contains("up to 1"),
-        "{error}"
-    );
-}

@@ -11,6 +11,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use agentry_core::commit::{Changes, Commit, HostedAgent};
+use agentry_core::record::FORMAT;
 use agentry_core::rows::{Draft, Prepared};
 use agentry_core::state::drafts::QueueTurn;
 use agentry_core::state::due::Turn;
@@ -19,7 +20,7 @@ use agentry_protocol::{Address, Amount, BlockHeight, Json, Nonce, TransactionHas
 use proptest::prelude::*;
 
 use super::{Database, Tables};
-use crate::log::{FORMAT, Local, Log, Memory};
+use crate::log::{Local, Log, Memory};
 use crate::{StoreError, schema};
 use rows::Rows;
 

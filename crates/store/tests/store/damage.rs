@@ -10,7 +10,7 @@ use agentry_core::commit::{CardSeen, Handled, Observation, Outcome, Step, TimerS
 use agentry_core::rows::{EventRef, ReceiptRequest};
 use agentry_core::state::drafts::QueueTurn;
 use agentry_core::state::due::Turn;
-use agentry_core::{AgentId, Commit, InboxId, State, TaskStart};
+use agentry_core::{AgentId, Commit, InboxId, State, TaskStart, record};
 use agentry_protocol::{BlockHash, BlockHeight, TransactionHash};
 use agentry_store::check::{Depth, Seen, at_rest, check};
 use agentry_store::read;
@@ -627,6 +627,33 @@ fn harm(bytes: &mut Vec<u8>, dice: &mut SmallRng) -> String {
             format!("bit {bit:#x} of byte {at} is flipped")
         }
     }
+}
+
+/// The pages of a store whose process was killed have no checksums, but the records of its log do.
+#[tokio::test]
+async fn a_flipped_bit_in_a_record_of_the_log_is_named() {
+    let (_dir, path) = rich().await;
+    let position = "SELECT value FROM meta WHERE key = 'position'";
+    let last = unchecked(&path).query_row(position, [], |row| row.get::<_, String>(0));
+    let place = last.unwrap().parse::<u64>().unwrap() + 1;
+    let lay = |record: &str| {
+        let lay = "INSERT OR REPLACE INTO log (position, record) VALUES (?1, ?2)";
+        let place = i64::try_from(place).unwrap();
+        unchecked(&path).execute(lay, (place, record)).unwrap();
+    };
+    let reason = "posting stops here".to_owned();
+    let record = record::encode(place, &[&Commit::Halt { reason }]).unwrap();
+    for at in [0, 63, 64, record.len() - 20, record.len() - 1] {
+        let mut flipped = record.clone().into_bytes();
+        flipped[at] ^= 1;
+        lay(&String::from_utf8(flipped).unwrap());
+        let error = opened(&path).expect_err("the log is damaged").to_string();
+        for part in [&format!("log {place}"), "checksum", "Restore a backup"] {
+            assert!(error.contains(part), "{at}: {error}");
+        }
+    }
+    lay(&record);
+    opened(&path).unwrap();
 }
 
 /// A log that is cut off in the middle would undo stored changes.
