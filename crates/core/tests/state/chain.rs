@@ -151,4 +151,9 @@ fn the_latest_final_announcement_stays() {
     stage.see(vec![Step::Withdrawn { above }]);
     let heights: Vec<_> = stage.state.cards().iter().map(|row| row.height.0).collect();
     assert_eq!(heights, [6]);
+    // The directory counts its addresses.
+    assert_eq!(stage.state.facts().addresses, 1);
+    let above = Some(BlockHeight(0));
+    stage.see(vec![Step::Withdrawn { above }]);
+    assert_eq!(stage.state.facts().addresses, 0);
 }

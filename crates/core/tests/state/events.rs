@@ -2,8 +2,9 @@
 
 use agentry_core::commit::{Handled, Outcome, Step, TimerSetting};
 use agentry_core::rows::{EventId, EventKind, EventRef, EventState, InboxState};
+use agentry_core::state::Refusal;
 use agentry_core::state::usage::{Kind, Share, Volume};
-use agentry_core::{Authenticity, Commit, CommitResult, Standing};
+use agentry_core::{Authenticity, Cause, Commit, CommitResult, InboxId, Standing};
 use serde_json::json;
 
 use super::{AGENT, FIRST, Stage, address, arrival, job, outcome};
@@ -30,6 +31,7 @@ fn a_behaviour_handles_a_message_once() {
         CommitResult::Stale
     );
     assert_eq!(stage.message(1).state, InboxState::Handled);
+    assert!(stage.message(1).done.is_empty());
     assert_eq!(
         stage.apply(Commit::Outcome(outcome(FIRST, "two"))).result,
         CommitResult::Stale
@@ -59,6 +61,42 @@ fn the_outcome_of_an_older_attempt_is_stale() {
 }
 
 #[test]
+fn a_timer_is_replaced_and_deleted_by_its_name_and_fires_once() {
+    let mut stage = Stage::new();
+    let due = |stage: &Stage| -> Vec<u64> {
+        let events = stage.state.events().iter();
+        events.map(|event| event.due_at).collect()
+    };
+    for (number, due_at) in [
+        (1, Some(8_000)),
+        (2, Some(9_000)),
+        (3, None),
+        (4, Some(9_000)),
+    ] {
+        stage.hear(number, 5);
+        let set = due_at.map(|due_at| TimerSetting {
+            due_at,
+            data: json!("wake up"),
+        });
+        stage.apply(Commit::Outcome(Outcome {
+            timers: vec![("alarm".to_owned(), set)],
+            ..outcome(InboxId(number.into()), "one")
+        }));
+        assert_eq!(due(&stage), Vec::from_iter(due_at));
+    }
+    // Its first run has attempt 0, whatever another claims.
+    for (attempts, result) in [
+        (1, CommitResult::Stale),
+        (0, CommitResult::Applied),
+        (0, CommitResult::Stale),
+    ] {
+        let timer = EventRef::Event(EventId(3));
+        let fired = Commit::Outcome(Outcome::nothing(timer, attempts, 9_000));
+        assert_eq!(stage.apply(fired).result, result, "{attempts}");
+    }
+}
+
+#[test]
 fn a_timer_uses_the_share_of_who_set_it_until_it_fires() {
     let mut stage = Stage::new();
     stage.hear(1, 5);
@@ -82,6 +120,31 @@ fn a_timer_uses_the_share_of_who_set_it_until_it_fires() {
         };
         stage.apply(Commit::Outcome(fired));
     }
+}
+
+/// What senders use leaves the agent itself that much less.
+#[test]
+fn senders_and_the_agent_share_the_whole() {
+    let mut stage = Stage::new();
+    stage.hear(1, 5);
+    stage.hear(2, 5);
+    let set = TimerSetting {
+        due_at: 9_000,
+        data: json!(0),
+    };
+    let sets = |message: u8, cause, count: u64| {
+        let timers = (0..count).map(|nth| (format!("{message}/{nth}"), Some(set.clone())));
+        Commit::Outcome(Outcome {
+            timers: timers.collect(),
+            cause,
+            ..outcome(InboxId(message.into()), "one")
+        })
+    };
+    stage.apply(sets(1, Cause::of(Standing::Known, &address(2)), 10));
+    let whole = Kind::Timer.capacity().items;
+    let refused = stage.refused(&sets(2, Cause::Own, whole - 9));
+    assert!(matches!(refused, Refusal::Full { .. }), "{refused}");
+    stage.apply(sets(2, Cause::Own, whole - 10));
 }
 
 #[test]
@@ -136,6 +199,9 @@ fn the_outcome_of_a_message_waits_for_the_tasks_that_it_started() {
         });
         assert_eq!(told(&stage), state, "task {id}");
     }
+    let mut events = stage.state.events().iter();
+    let outcome = events.find(|event| event.kind == EventKind::Settled);
+    assert_eq!(outcome.unwrap().due_at, 3_000);
 }
 
 /// One commit stays short, however many messages wait.

@@ -2,11 +2,11 @@
 
 use agentry_core::commit::{Arrival, Outcome, QueueTarget, Step};
 use agentry_core::rows::{EventRef, InboxState};
-use agentry_core::{Commit, InboxId};
+use agentry_core::{Commit, InboxId, OutboxId};
 use agentry_protocol::MessageId;
 use agentry_protocol::header::MAX_ID_AGE_MS;
 
-use super::{AGENT, FIRST, Stage, arrival, job, outcome};
+use super::{AGENT, FIRST, Stage, arrival, draft, job, outcome};
 
 #[test]
 fn a_retry_is_a_new_attempt() {
@@ -48,6 +48,29 @@ fn a_message_is_kept_while_a_task_of_it_is_open() {
     });
     let left: Vec<_> = stage.state.inbox().iter().map(|row| row.id).collect();
     assert_eq!(left, [FIRST]);
+}
+
+#[test]
+fn a_message_is_kept_while_an_answer_to_it_is_not_settled() {
+    let mut stage = Stage::new();
+    stage.hear(1, 5);
+    stage.apply(Commit::Outcome(Outcome {
+        sends: vec![(draft("answer", "pong"), None)],
+        ..outcome(FIRST, "pong")
+    }));
+    let prune = Commit::Prune {
+        before: 9_000,
+        at: 9_000,
+    };
+    let is_kept = |stage: &Stage| stage.state.inbox().get(&FIRST).is_some();
+    stage.apply(&prune);
+    assert!(is_kept(&stage));
+    stage.apply(Commit::Drop {
+        target: QueueTarget::Outbox(OutboxId(1)),
+        at: 10_000,
+    });
+    stage.apply(&prune);
+    assert!(!is_kept(&stage));
 }
 
 #[test]

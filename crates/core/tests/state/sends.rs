@@ -80,6 +80,22 @@ fn a_refused_transaction_is_refunded_and_charged_again_if_it_is_mined() {
 }
 
 #[test]
+fn a_post_counts_once() {
+    let mut stage = Stage::new();
+    let one = draft("send/1", "hello");
+    let signed = prepared(&one, 100);
+    stage.apply(send(one, Some(signed)));
+    for (at, posts) in [(2_000, 1), (2_000, 1), (3_000, 2)] {
+        stage.apply(Commit::Post {
+            id: OutboxId(1),
+            result: PostResult::Accepted,
+            at,
+        });
+        assert_eq!(stage.outgoing(1).posts, posts);
+    }
+}
+
+#[test]
 fn what_is_paid_for_is_not_paid_again_when_the_chain_shows_its_bytes() {
     let mut stage = Stage::new();
     let one = draft("send/1", "hello");
@@ -236,6 +252,46 @@ fn a_receipt_moves_to_a_higher_rank_only() {
     }
 }
 
+#[test]
+fn a_message_is_named_by_the_last_transaction_that_carried_it() {
+    let mut stage = Stage::new();
+    let signed = prepared(&asking(), 100);
+    stage.apply(send(asking(), Some(signed.clone())));
+    let named = |stage: &Stage| {
+        let sent = stage.state.sent_message(OutboxId(1), "job".to_owned());
+        sent.unwrap().transaction
+    };
+    assert_eq!(named(&stage), Some(signed.hash));
+    stage.see(vec![mined(&signed, 9)]);
+    let again = draft("resend/1", "hello");
+    let resent = prepared(&again, 101);
+    stage.apply(Commit::Resend {
+        outbox: OutboxId(1),
+        resends_left: 2,
+        draft: again,
+        prepared: Some(resent.clone()),
+        at: 12_000,
+    });
+    assert_eq!(named(&stage), Some(resent.hash));
+}
+
+/// After a wrong clock is set back, the spending of the days that come again is still there.
+#[test]
+fn the_spending_of_the_last_days_with_spending_is_kept() {
+    let mut stage = Stage::new();
+    for day in 1..=33 {
+        let one = draft(&format!("send/{day}"), &format!("hello {day}"));
+        let signed = Prepared {
+            day,
+            ..prepared(&one, 100 + day)
+        };
+        stage.apply(send(one, Some(signed)));
+    }
+    stage.apply(Commit::Prune { before: 0, at: 0 });
+    let days: Vec<_> = stage.state.spending().iter().map(|row| row.day).collect();
+    assert_eq!(days, (2..=33).collect::<Vec<_>>());
+}
+
 /// An answer of the agent to a message, as a behaviour drafts it.
 fn answer(origin: &str, re: TransactionHash) -> Draft {
     let header = Header {
@@ -265,6 +321,8 @@ fn an_answer_that_the_chain_shows_is_not_given_again() {
     let first = stage.message(1).hash;
     let said = prepared(&answer("", first), 100);
     known_to_the_chain(&mut stage, &said, 6);
+    // It is seen again while agents act.
+    stage.see(vec![mined(&said, 6)]);
     let reply = |message: i64, re| Outcome {
         sends: vec![(answer(&format!("inbox/{message}/pong/0"), re), None)],
         ..outcome(InboxId(message), "pong")

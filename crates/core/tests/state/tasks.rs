@@ -69,3 +69,45 @@ fn an_ended_task_is_not_canceled() {
     assert_eq!(state(&stage), TaskState::Canceled);
     assert!(stage.apply(cancel(3)).canceled.is_empty());
 }
+
+/// The news of a task that wait for its behaviour, each with the time at which it is due.
+fn news(stage: &Stage) -> Vec<(String, u64)> {
+    let events = stage.state.events().iter();
+    let of_tasks = events.filter(|event| event.kind == EventKind::Task);
+    let news = of_tasks.map(|event| (event.data["news"]["news"].to_string(), event.due_at));
+    news.collect()
+}
+
+#[test]
+fn the_end_of_a_task_replaces_its_progress() {
+    let mut stage = working();
+    stage.apply(Commit::TaskBegin {
+        task: TaskId(1),
+        attempts: 0,
+        at: 3_000,
+    });
+    stage.apply(Commit::TaskProgress {
+        task: TaskId(1),
+        attempts: 1,
+        progress: 0.5,
+        note: None,
+        tell: true,
+        at: 3_500,
+    });
+    assert_eq!(news(&stage), [(r#""progress""#.to_owned(), 3_500)]);
+    stage.apply(end(1));
+    assert_eq!(news(&stage), [(r#""completed""#.to_owned(), 4_000)]);
+}
+
+#[test]
+fn a_task_that_ends_before_its_start_is_reported_when_it_could_have_started() {
+    let mut stage = Stage::new();
+    stage.hear(1, 5);
+    stage.apply(Commit::Outcome(Outcome {
+        tasks: vec![job("job")],
+        tasks_from: 9_000,
+        ..outcome(FIRST, "tasks")
+    }));
+    stage.apply(end(0));
+    assert_eq!(news(&stage), [(r#""completed""#.to_owned(), 9_000)]);
+}

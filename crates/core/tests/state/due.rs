@@ -1,0 +1,94 @@
+//! What is to be done next.
+
+use agentry_core::commit::{Outcome, Step, TimerSetting};
+use agentry_core::rows::EventId;
+use agentry_core::state::due::{Due, Turn};
+use agentry_core::{Commit, InboxId, TaskId, TaskStart};
+use agentry_protocol::BlockHeight;
+use serde_json::json;
+
+use super::{AGENT, FIRST, Stage, address, arrival, job, outcome};
+
+fn due(stage: &Stage, now: u64, turn: &mut Turn, limit: usize) -> Due {
+    let through = BlockHeight(100);
+    stage.state.due(AGENT, now, through, turn, limit)
+}
+
+#[test]
+fn a_timer_is_due_at_its_time_and_until_then_that_is_when_to_look_again() {
+    let mut stage = Stage::new();
+    stage.hear(1, 5);
+    let set = TimerSetting {
+        due_at: 9_000,
+        data: json!("wake up"),
+    };
+    stage.apply(Commit::Outcome(Outcome {
+        timers: vec![("alarm".to_owned(), Some(set))],
+        ..outcome(FIRST, "one")
+    }));
+    for (now, ids, next_at) in [
+        (8_999, vec![], Some(9_000)),
+        (9_000, vec![EventId(1)], None),
+        (9_001, vec![EventId(1)], None),
+    ] {
+        let due = due(&stage, now, &mut Turn::default(), 5);
+        let events: Vec<_> = due.events.iter().map(|event| event.row.id).collect();
+        assert_eq!((events, due.next_at), (ids, next_at), "at {now}");
+    }
+}
+
+#[test]
+fn senders_take_turns_and_each_keeps_the_order_of_the_chain() {
+    let mut stage = Stage::new();
+    let steps = [(1, 2), (2, 2), (3, 2), (4, 3), (5, 4)];
+    let steps = steps.map(|(number, sender)| {
+        let mut arrival = arrival(number, 5);
+        arrival.sender = address(sender);
+        Step::Arrival(arrival)
+    });
+    stage.see(steps.to_vec());
+    let mut turn = Turn::default();
+    let mut senders = Vec::new();
+    let mut of_second = Vec::new();
+    for _ in 0..5 {
+        let due = due(&stage, 2_000, &mut turn, 1);
+        let [message] = due.messages.as_slice() else {
+            panic!("{:?}", due.messages)
+        };
+        senders.push(message.sender.clone());
+        if message.sender == address(2) {
+            of_second.push(message.id);
+        }
+        stage.apply(Commit::Outcome(outcome(message.id, "one")));
+        turn.start_over();
+    }
+    let mut first_round = senders[..3].to_vec();
+    first_round.sort();
+    first_round.dedup();
+    assert_eq!(first_round.len(), 3, "{senders:?}");
+    assert_eq!(of_second, [1, 2, 3].map(InboxId));
+}
+
+#[test]
+fn a_deadline_is_missed_at_its_time() {
+    let mut stage = Stage::new();
+    stage.hear(1, 5);
+    stage.apply(Commit::Outcome(Outcome {
+        tasks: vec![TaskStart {
+            deadline_ms: Some(9_000),
+            ..job("job")
+        }],
+        ..outcome(FIRST, "tasks")
+    }));
+    for (now, missed, next) in [
+        (8_999, vec![], Some(9_000)),
+        (9_000, vec![(TaskId(1), 0)], None),
+    ] {
+        let deadlines = stage.state.deadlines(now, 5);
+        assert_eq!(
+            (deadlines.missed, deadlines.next),
+            (missed, next),
+            "at {now}"
+        );
+    }
+}
