@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `tables` | the state machine over the log and the tables: the one place that changes them |
 //! | `log` | the log, which makes commits durable |
+//! | `scratch` | a state that nothing is left of |
 //! | `writer` | the writer's thread: group commit, and the tables behind the log |
 //! | `reader`, `readers` | a connection that only reads; the readers' threads |
 //! | [`read`] | every query of the runtime |
@@ -35,6 +36,7 @@ pub mod read;
 mod reader;
 mod readers;
 mod schema;
+mod scratch;
 mod sums;
 mod tables;
 mod target;
@@ -59,6 +61,7 @@ pub use error::StoreError;
 pub use health::Condition;
 pub use place::{is_locked, with_suffix};
 pub use reader::{Reader, Snapshot};
+pub use scratch::Scratch;
 
 /// How long a connection waits for SQLite's own locks, which only a checkpoint or a recovery holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -54,6 +54,16 @@ fn create_tables(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
+/// A database with the tables of a store, in a temporary file that has no name once it is open. What
+/// an error leaves half done stays so.
+pub(super) fn temporary() -> Result<Connection, StoreError> {
+    let connection = Connection::open("")?;
+    plan_once(&connection, Path::new("(temporary)"))?;
+    connection.pragma_update(None, "journal_mode", "off")?;
+    connection.execute_batch(SCHEMA)?;
+    Ok(connection)
+}
+
 /// A database in memory with the tables of a store.
 pub(super) fn in_memory() -> rusqlite::Result<Connection> {
     let connection = Connection::open_in_memory()?;

@@ -55,7 +55,7 @@ impl Database {
         Some(connection.unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn run(&self, sql: &str) -> Result<(), StoreError> {
+    pub(super) fn run(&self, sql: &str) -> Result<(), StoreError> {
         self.lock().prepare_cached(sql)?.execute([])?;
         Ok(())
     }
@@ -65,6 +65,24 @@ impl Database {
         let db = self.lock();
         let mut version = db.prepare_cached("PRAGMA data_version")?;
         Ok(version.query_row([], |row| row.get(0))?)
+    }
+}
+
+/// The tables of a database.
+pub(super) fn archives(db: &Database) -> Archives {
+    Archives {
+        agents: Box::new(Rows::of(db)),
+        memory: Box::new(Rows::of(db)),
+        inbox: Box::new(Rows::of(db)),
+        forged: Box::new(Rows::of(db)),
+        events: Box::new(Rows::of(db)),
+        outbox: Box::new(Rows::of(db)),
+        receipts: Box::new(Rows::of(db)),
+        tasks: Box::new(Rows::of(db)),
+        cards: Box::new(Rows::of(db)),
+        spending: Box::new(Rows::of(db)),
+        sightings: Box::new(Rows::of(db)),
+        gaps: Box::new(Rows::of(db)),
     }
 }
 
@@ -94,24 +112,10 @@ impl Tables {
     /// # Errors
     /// The database cannot be read, or a value in it is damaged.
     pub(super) fn open(db: &Database, log: Box<dyn Log>) -> Result<Self, StoreError> {
-        let archives = Archives {
-            agents: Box::new(Rows::of(db)),
-            memory: Box::new(Rows::of(db)),
-            inbox: Box::new(Rows::of(db)),
-            forged: Box::new(Rows::of(db)),
-            events: Box::new(Rows::of(db)),
-            outbox: Box::new(Rows::of(db)),
-            receipts: Box::new(Rows::of(db)),
-            tasks: Box::new(Rows::of(db)),
-            cards: Box::new(Rows::of(db)),
-            spending: Box::new(Rows::of(db)),
-            sightings: Box::new(Rows::of(db)),
-            gaps: Box::new(Rows::of(db)),
-        };
         let mut tables = Self {
             db: db.clone(),
             log,
-            state: State::over(Facts::default(), archives),
+            state: State::over(Facts::default(), archives(db)),
             applied: Position::default(),
             written: Position::default(),
             stored: Facts::default(),
@@ -287,6 +291,17 @@ impl Tables {
     }
 }
 
+/// How many rows the tables may lack: writing them takes some 50 ms, for which commits wait.
+const MAX_ROWS: usize = 2_000;
+
+/// How many bytes the state may hold in memory for what the tables lack, and for what it has read.
+const MAX_BYTES: usize = 16 << 20;
+
+/// Whether the tables lack so much that they must be written.
+pub(super) const fn is_much(lacks: Unwritten) -> bool {
+    lacks.rows >= MAX_ROWS || lacks.bytes >= MAX_BYTES
+}
+
 /// How many bytes of the log are read at a time.
 const READ_BYTES: usize = 4 << 20;
 
@@ -298,7 +313,7 @@ fn is_whole(error: &StoreError) -> bool {
     )
 }
 
-fn refused(refusal: Refusal) -> StoreError {
+pub(super) fn refused(refusal: Refusal) -> StoreError {
     match refusal {
         Refusal::Full { reason } => StoreError::Full { reason },
         Refusal::TooMuch { reason } => StoreError::TooMuch { reason },
@@ -307,7 +322,7 @@ fn refused(refusal: Refusal) -> StoreError {
 }
 
 /// The archives are of this store, and so are their errors.
-fn unboxed(error: ArchiveError) -> StoreError {
+pub(super) fn unboxed(error: ArchiveError) -> StoreError {
     match error.downcast() {
         Ok(error) => *error,
         Err(other) => StoreError::Refused(other.to_string()),

@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use super::error::Trouble;
 use super::health::Health;
 use super::log::Local;
-use super::tables::{Database, Tables};
+use super::tables::{Database, Tables, is_much};
 use super::{Changes, Commit, Condition, StoreError, sums};
 
 /// The most commits in one SQLite transaction, which share one fsync. Larger groups gain little and
@@ -48,12 +48,6 @@ const IDLE: Duration = Duration::from_millis(10);
 
 /// How long the tables may lack what the log has.
 const LATEST: Duration = Duration::from_millis(250);
-
-/// How many rows the tables may lack: writing them takes some 50 ms, for which commits wait.
-const MAX_ROWS: usize = 2_000;
-
-/// How many bytes the state may hold in memory for what the tables lack, and for what it has read.
-const MAX_BYTES: usize = 16 << 20;
 
 /// How often an idle writer checks that its file still exists.
 const LOOK: Duration = Duration::from_secs(1);
@@ -277,9 +271,8 @@ impl Work {
     }
 
     fn is_writing_due(&self) -> bool {
-        let lacks = self.tables.unwritten();
         let is_late = |since: Instant| since.elapsed() >= LATEST;
-        lacks.rows >= MAX_ROWS || lacks.bytes >= MAX_BYTES || self.behind_since.is_some_and(is_late)
+        is_much(self.tables.unwritten()) || self.behind_since.is_some_and(is_late)
     }
 
     /// Writes the tables. If the system refuses, it is tried again later.
