@@ -6,7 +6,7 @@ use agentry_protocol::sealing::{self, Binding, SealError};
 use agentry_protocol::{
     Address, Amount, ChainId, EncryptionKey, Header, KnownCommand, MessageId, PublicKey,
 };
-use agentry_sdk::{Message, Outgoing, Sealing};
+use agentry_sdk::{BehaviourError, Message, Outgoing, Sealing};
 
 use super::registry::Hosted;
 
@@ -96,6 +96,16 @@ impl ComposeError {
             self,
             Self::Id(_) | Self::Seal(SealError::Random) | Self::NoRecipientKey { .. }
         )
+    }
+}
+
+impl From<ComposeError> for BehaviourError {
+    fn from(error: ComposeError) -> Self {
+        if error.is_transient() {
+            Self::transient(error.to_string())
+        } else {
+            Self::permanent(error.to_string())
+        }
     }
 }
 

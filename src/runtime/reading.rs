@@ -1,5 +1,6 @@
 //! Interpreting a transaction as a message, before anything acts on it.
 
+use agentry_core::rows::DueMessage;
 use agentry_protocol::{
     Address, Authenticity, BlockHeight, KnownCommand, MessageDigest, StoredTransaction,
     TransactionHash,
@@ -17,6 +18,17 @@ pub(crate) struct Place {
     pub(crate) height: BlockHeight,
     /// What is known about its sender.
     pub(crate) authenticity: Authenticity,
+}
+
+impl From<&DueMessage> for Place {
+    fn from(due: &DueMessage) -> Self {
+        Self {
+            hash: due.hash,
+            digest: due.digest,
+            height: due.height,
+            authenticity: due.authenticity,
+        }
+    }
 }
 
 /// The span of a message. Its fields are in every log line about the message, from its arrival to the

@@ -68,6 +68,16 @@ pub struct Shown<'a> {
     pub watchers: Vec<String>,
 }
 
+impl Shown<'_> {
+    /// Why nothing acts on the message, if so. A watcher that accepts a message does not act on it.
+    /// `done` are the behaviours that have handled it.
+    pub fn unacted(&self, done: &[String]) -> Option<String> {
+        let acts = |name: &String| !self.watchers.contains(name);
+        let acted = done.iter().any(acts) || self.accepting.iter().any(|one| acts(&one.name));
+        (!acted).then(|| "no behaviour takes it".to_owned())
+    }
+}
+
 impl<'a> Runner<'a> {
     /// The behaviours of this agent.
     pub fn new(shared: &Shared, hosted: &'a Arc<Hosted>) -> Self {

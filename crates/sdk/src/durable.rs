@@ -1,16 +1,23 @@
 //! How effects are stored, and how events are read from what is stored. For runtimes: a behaviour
 //! needs none of this.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use agentry_core::commit::{Outcome, TimerSetting};
+use agentry_core::delivery::DeliveryData;
 use agentry_core::rows::{EventKind, ReceiptRequest};
+use agentry_core::state::due::DueEvent;
 use agentry_core::state::row;
 use agentry_protocol::{Address, Header, Payload};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::task::TASK_FAILED;
-use crate::{Addressed, Effect, Effects, Message, Outgoing, Task, TaskNews, TaskOutput};
+use crate::{
+    Addressed, Effect, Effects, Event, Message, Outgoing, Settlement, Task, TaskNews, TaskOutput,
+    TaskReport, Timer,
+};
 
 /// The least time until a timer fires, or a task begins, that was set or started by a timer or by
 /// news of a task. These are not requested one by one: without a pause they could loop without end.
@@ -76,6 +83,37 @@ impl Effects {
             }
         }
         sends
+    }
+}
+
+impl Event {
+    /// An event other than a message, as its behaviour in `agent` sees it; `None` if what it is about
+    /// was pruned, and for a renewal. `message` is the message that it is about.
+    pub fn of(due: &DueEvent, message: Option<&Arc<Message>>, agent: &str) -> Option<Self> {
+        let row = &due.row;
+        Some(match row.kind {
+            EventKind::Timer => Self::Timer(Timer {
+                name: row.name.clone(),
+                data: row.data.clone(),
+                due_ms: row.due_at,
+            }),
+            EventKind::Delivery => {
+                let update = DeliveryData::read(&row.data)?.update;
+                Self::DeliveryUpdate(due.sent.clone()?, update)
+            }
+            EventKind::Settled => {
+                let settlement = Settlement::deserialize(&row.data).ok()?;
+                Self::Settled(Arc::clone(message?), settlement)
+            }
+            EventKind::Task => {
+                let task = due.task.as_ref()?;
+                Self::Task(TaskReport {
+                    task: Task::of(task, agent),
+                    news: TaskNews::of(task, row.data.get("news")?)?,
+                })
+            }
+            EventKind::Renewal => return None,
+        })
     }
 }
 

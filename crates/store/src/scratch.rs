@@ -1,7 +1,7 @@
 //! A state for one process, which leaves nothing behind.
 
 use agentry_core::state::{Facts, Failure};
-use agentry_core::{Commit, Receipt, State};
+use agentry_core::{Changes, Commit, State};
 
 use super::StoreError;
 use super::schema;
@@ -32,8 +32,8 @@ impl Scratch {
     ///
     /// # Errors
     /// The commit is refused, or the temporary file cannot be used: then the state is lost.
-    pub fn apply(&mut self, commit: &Commit) -> Result<Receipt, StoreError> {
-        let receipt = self.state.apply(commit).map_err(|failure| match failure {
+    pub fn apply(&mut self, commit: &Commit) -> Result<Changes, StoreError> {
+        let changes = self.state.apply(commit).map_err(|failure| match failure {
             Failure::Refused(refusal) => refused(refusal),
             Failure::Archive(error) => unboxed(error),
         })?;
@@ -43,7 +43,7 @@ impl Scratch {
             self.db.run("COMMIT")?;
             self.state.trim();
         }
-        Ok(receipt)
+        Ok(changes)
     }
 
     /// Asks the state. Blocking.

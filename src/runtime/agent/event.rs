@@ -4,15 +4,13 @@
 use std::sync::Arc;
 
 use agentry_core::commit::Outcome;
-use agentry_core::delivery::DeliveryData;
 use agentry_core::rows::{EventKind, EventRef, Overdue};
 use agentry_core::state::due::DueEvent;
 use agentry_core::state::row;
 use agentry_core::{Commit, CommitResult, origin};
 use agentry_protocol::KnownCommand;
-use agentry_sdk::{BehaviourError, Event, Message, Settlement, Task, TaskNews, TaskReport, Timer};
+use agentry_sdk::{BehaviourError, Event};
 use agentry_store::{StoreError, read};
-use serde::Deserialize;
 
 use super::Work;
 use super::settle::Subject;
@@ -54,7 +52,7 @@ impl Work {
             }
             None => None,
         };
-        let Some(event) = self.event(hosted, event, message.as_ref()).await? else {
+        let Some(event) = Event::of(event, message.as_ref(), &hosted.config.name) else {
             tracing::warn!("deleting an event whose subject was pruned since");
             return self.delete(due).await;
         };
@@ -95,44 +93,6 @@ impl Work {
         let outcome = Outcome::nothing(EventRef::Event(due.id), due.attempts, at);
         self.shared.store.commit(Commit::Outcome(outcome)).await?;
         Ok(())
-    }
-
-    /// The event as the behaviour sees it; none, if it cannot be read any more.
-    async fn event(
-        &self,
-        hosted: &Hosted,
-        event: &DueEvent,
-        message: Option<&Arc<Message>>,
-    ) -> Result<Option<Event>, StoreError> {
-        let due = &*event.row;
-        Ok(match due.kind {
-            EventKind::Timer => Some(Event::Timer(Timer {
-                name: due.name.clone(),
-                data: due.data.clone(),
-                due_ms: due.due_at,
-            })),
-            EventKind::Delivery => {
-                let Some(DeliveryData { outbox, update }) = DeliveryData::read(&due.data) else {
-                    return Ok(None);
-                };
-                let label = due.name.clone();
-                self.shared
-                    .store
-                    .query(move |state| state.sent_message(outbox, label))
-                    .await?
-                    .map(|sent| Event::DeliveryUpdate(sent, update))
-            }
-            EventKind::Settled => message
-                .zip(Settlement::deserialize(&due.data).ok())
-                .map(|(message, settlement)| Event::Settled(Arc::clone(message), settlement)),
-            EventKind::Task => event.task.as_ref().and_then(|task| {
-                Some(Event::Task(TaskReport {
-                    task: Task::of(task, &hosted.config.name),
-                    news: TaskNews::of(task, due.data.get("news")?)?,
-                }))
-            }),
-            EventKind::Renewal => None,
-        })
     }
 
     /// Announces the agent's card, and schedules its next announcement.

@@ -69,10 +69,7 @@ impl Work {
                     .await;
             }
         };
-        let Shown {
-            accepting,
-            watchers,
-        } = match runner.show(&message, &due.done).await {
+        let shown = match runner.show(&message, &due.done).await {
             Ok(shown) => shown,
             Err((instance, error)) => {
                 let subject = Subject::Message(due);
@@ -81,11 +78,11 @@ impl Work {
                     .await;
             }
         };
-        // A bystander that accepts a message does not handle it.
-        let acts = |name: &String| !watchers.contains(name);
-        let acted =
-            due.done.iter().any(acts) || accepting.iter().any(|instance| acts(&instance.name));
-        let unacted = (!acted).then(|| "no behaviour takes it".to_owned());
+        let unacted = shown.unacted(&due.done);
+        let Shown {
+            accepting,
+            watchers,
+        } = shown;
         let mut left = accepting.into_iter().peekable();
         if left.peek().is_none() {
             return self.unacted(due, watchers, unacted).await;
@@ -204,13 +201,7 @@ impl Work {
 
     /// The message as its transaction carries it.
     fn plain(&self, hosted: &Hosted, due: &DueMessage) -> Message {
-        let place = Place {
-            hash: due.hash,
-            digest: due.digest,
-            height: due.height,
-            authenticity: due.authenticity,
-        };
-        let mut message = reading::plain(&due.stored, place);
+        let mut message = reading::plain(&due.stored, Place::from(due));
         let now_ms = self.shared.clock.local_ms();
         message.standing = self.standings().of(hosted, &message, now_ms);
         message

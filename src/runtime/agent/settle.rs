@@ -194,7 +194,7 @@ impl Work {
             }
         };
         let now_ms = self.shared.clock.local_ms();
-        let composed = compose::compose(
+        Ok(compose::compose(
             outgoing,
             Author::hosted(hosted, public_key, Some(&instance.name)),
             Circumstances {
@@ -206,14 +206,7 @@ impl Work {
                 now_ms,
                 plain: false,
             },
-        );
-        composed.map_err(|error| {
-            if error.is_transient() {
-                BehaviourError::transient(error.to_string())
-            } else {
-                BehaviourError::permanent(error.to_string())
-            }
-        })
+        )?)
     }
 
     /// Stores an outcome, and has sent what it sends. Does nothing if the outcome is void.

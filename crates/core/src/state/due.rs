@@ -11,7 +11,9 @@ use super::State;
 use super::row::inbox::{Index, Lane};
 use super::row::{Event, Message, Outgoing, Task, event, outbox};
 use super::table::{Row, Table};
-use crate::rows::{AgentId, EventId, InboxId, InboxState, OutboxId, Overdue, TaskId};
+use crate::SentMessage;
+use crate::delivery::DeliveryData;
+use crate::rows::{AgentId, EventId, EventKind, InboxId, InboxState, OutboxId, Overdue, TaskId};
 
 /// The most senders that are examined in one pull, so that a pull costs little however many senders
 /// have to wait.
@@ -48,6 +50,8 @@ pub struct DueEvent {
     pub message: Option<Arc<Message>>,
     /// The task that it is about.
     pub task: Option<Arc<Task>>,
+    /// The message whose delivery it is about.
+    pub sent: Option<SentMessage>,
 }
 
 impl Due {
@@ -422,6 +426,7 @@ impl Pull<'_> {
             self.due.events.push(DueEvent {
                 message: row.inbox.and_then(|inbox| state.inbox.get(&inbox)),
                 task: task.and_then(|task| state.tasks.get(&TaskId(task))),
+                sent: state.delivered(&row),
                 row,
             });
         }
@@ -457,6 +462,15 @@ impl Pull<'_> {
 }
 
 impl State {
+    /// The message whose delivery an event is about.
+    fn delivered(&self, row: &Event) -> Option<SentMessage> {
+        if row.kind != EventKind::Delivery {
+            return None;
+        }
+        let outbox = DeliveryData::read(&row.data)?.outbox;
+        self.sent_message(outbox, row.name.clone())
+    }
+
     /// Whether an answer of the recipient to a message waits for its turn.
     fn is_answered(&self, agent: AgentId, sent: &Arc<Outgoing>) -> bool {
         self.carriers(sent).iter().any(|carrier| {

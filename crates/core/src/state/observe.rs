@@ -253,16 +253,7 @@ impl State {
             self.bound_forged(agent);
             return Ok(());
         }
-        let identity = arrival.identity.clone();
-        let by_identity = inbox::Index::Identity(agent, arrival.sender.clone(), identity);
-        // Also by its digest: it identifies a message whose sender was verified only later.
-        let by_digest = inbox::Index::Digest(agent, arrival.digest);
-        let known = self
-            .inbox
-            .find(&by_identity)
-            .or_else(|| self.inbox.find(&by_digest))
-            .map(|known| (known.id, known.state));
-        match known {
+        match self.arrived(arrival).map(|known| (known.id, known.state)) {
             None => self.add_message(arrival, at, changes),
             Some((id, state)) => {
                 // The same message again: after a reorganisation, respelled, or replayed. Its new
@@ -287,6 +278,16 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// The message that arrives, if it has arrived before, perhaps in another transaction.
+    pub fn arrived(&self, arrival: &Arrival) -> Option<Arc<row::Message>> {
+        let (agent, sender) = (arrival.agent, arrival.sender.clone());
+        let by_identity = inbox::Index::Identity(agent, sender, arrival.identity.clone());
+        // Also by its digest: it identifies a message whose sender was verified only later.
+        let by_digest = inbox::Index::Digest(agent, arrival.digest);
+        let known = self.inbox.find(&by_identity);
+        known.or_else(|| self.inbox.find(&by_digest))
     }
 
     /// The place of a message that returns: after all that have arrived and returned so far.

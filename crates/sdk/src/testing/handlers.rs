@@ -3,21 +3,17 @@
 use std::sync::Arc;
 
 use agentry_core::commit::{Handled, Outcome};
-use agentry_core::delivery::DeliveryData;
 use agentry_core::rows::{EventKind, EventRef, InboxState, ReceiptState};
-use agentry_core::state::due::Turn;
+use agentry_core::state::due::{DueEvent, Turn};
 use agentry_core::state::row;
-use agentry_core::{Commit, OutboxId, TaskId};
+use agentry_core::{Commit, OutboxId};
 use agentry_protocol::command::Ack;
 use agentry_protocol::{BlockHeight, KnownCommand};
-use serde::Deserialize as _;
 
 use super::Simulation;
 use super::runs::{Ran, Work};
 use super::simulation::Subject;
-use crate::{
-    AnyBehaviour, Event, Message, SentMessage, Settlement, Task, TaskNews, TaskReport, Timer,
-};
+use crate::{AnyBehaviour, Event, Message, Settlement, Task};
 
 /// Whether a message meets a behaviour's demands for authenticity and sealing.
 fn may_see(behaviour: &dyn AnyBehaviour, message: &Message) -> bool {
@@ -38,7 +34,7 @@ impl Simulation {
         // The chain's order, whoever the senders are: faults that delay an agent must not change it.
         let first = due.messages.iter().min_by_key(|message| message.seq);
         if let Some(event) = due.events.first() {
-            self.handle_event(host, &event.row).await;
+            self.handle_event(host, event).await;
         } else if let Some(overdue) = due.overdue.first() {
             self.chase(overdue.outbox);
         } else if let Some(message) = first {
@@ -158,19 +154,23 @@ impl Simulation {
     }
 
     /// Shows an event to the behaviour that it belongs to.
-    async fn handle_event(&mut self, host: usize, row: &row::Event) {
-        let about = row.inbox.and_then(|id| self.store.inbox().get(&id));
+    async fn handle_event(&mut self, host: usize, due: &DueEvent) {
+        let (row, about) = (&*due.row, &due.message);
         let message = about.as_ref().and_then(|about| self.message(about));
         let message = message.map(Arc::new);
         let agent = self.hosts.get(host).map(|host| host.agent.name.clone());
-        let event = self.event(row, message.as_ref(), &agent.unwrap_or_default());
+        let agent = agent.unwrap_or_default();
+        let mut event = Event::of(due, message.as_ref(), &agent);
+        if let (Some(Event::Task(report)), Some(task)) = (&mut event, &due.task) {
+            report.task = self.shown_task(task, &agent);
+        }
         let Some(event) = event else {
             let nothing = EventRef::Event(row.id);
             let nothing = Outcome::nothing(nothing, row.attempts, self.now_ms);
             self.must(&Commit::Outcome(nothing));
             return;
         };
-        let cause = match (&about, row.kind) {
+        let cause = match (about, row.kind) {
             (Some(about), EventKind::Settled) => about.cause(),
             _ => row.cause.clone(),
         };
@@ -188,46 +188,6 @@ impl Simulation {
         if let Ran::Failed(error) = self.run(&work).await {
             self.fail(work, (None, &error), Vec::new());
         }
-    }
-
-    /// An event as its behaviour sees it.
-    fn event(
-        &self,
-        row: &row::Event,
-        message: Option<&Arc<Message>>,
-        agent: &str,
-    ) -> Option<Event> {
-        Some(match row.kind {
-            EventKind::Timer => Event::Timer(Timer {
-                name: row.name.clone(),
-                data: row.data.clone(),
-                due_ms: row.due_at,
-            }),
-            EventKind::Delivery => {
-                let DeliveryData { outbox, update } = DeliveryData::read(&row.data)?;
-                let sent = self.sent.get(&outbox)?;
-                let message = SentMessage {
-                    label: row.name.clone(),
-                    to: sent.to.clone(),
-                    id: sent.header.as_ref().and_then(|header| header.id),
-                    transaction: sent.transactions.last().copied(),
-                };
-                Event::DeliveryUpdate(message, update)
-            }
-            EventKind::Settled => {
-                let settlement = Settlement::deserialize(&row.data).ok()?;
-                Event::Settled(Arc::clone(message?), settlement)
-            }
-            EventKind::Task => {
-                let task = TaskId(row.data.get("task")?.as_i64()?);
-                let task = self.store.tasks().get(&task)?;
-                Event::Task(TaskReport {
-                    task: self.shown_task(&task, agent),
-                    news: TaskNews::of(&task, row.data.get("news")?)?,
-                })
-            }
-            EventKind::Renewal => return None,
-        })
     }
 
     /// The outcome of a message; none while it is not settled.
