@@ -1,17 +1,20 @@
 //! Running behaviours on the chain's history: compares what they would send with what was sent.
 //!
 //! The configured behaviours receive the messages of a range of blocks as they would from the
-//! runtime, but none of their effects is carried out. The runtime's own code verifies, opens,
-//! expires and answers messages. The clock follows the blocks. The state of behaviours starts empty
-//! and stays in memory.
+//! runtime, but nothing is sent and no task runs. The runtime's own code verifies, opens, expires and
+//! answers messages, and its [state machine](agentry_core::state) decides what is due: it keeps what
+//! behaviours remember, timers, the messages that were seen, and what is known about those that were
+//! sent. It starts empty, in a [temporary file](agentry_store::Scratch). The clock follows the blocks.
 //!
 //! A replay differs from the runtime in these points:
 //!
 //! - *Rates, budgets and priorities* do not apply: messages are delivered in the order of the chain.
-//!   A failure is retried at once.
+//!   A failure is retried at once. An agent with no room for more timers does not wait for it: that is
+//!   a failure, too.
 //! - *Delivery updates* come from what was sent. If a message that would be sent was sent (the same
 //!   message, or one of the same kind in its place), its behaviour learns that it was mined and how
-//!   it was acknowledged. For a message that was not sent, its behaviour gets no update.
+//!   it was acknowledged. For a message that was not sent, its behaviour gets no update. Each resend
+//!   counts as mined as soon as it is due.
 //! - *Tasks* are not run. What a behaviour would send after a task ends is not compared, nor is what
 //!   watchers would be told of a message that started a task.
 //! - *Answers* are matched however many messages later they come, as long as the messages that wait
@@ -31,18 +34,14 @@
 //! | part | what it does |
 //! |---|---|
 //! | [`report`] | the results |
-//! | `engine` | the state of a replay, and its clock |
-//! | `hear`, `own` | a received message; a sent transaction |
-//! | `act` | the result of a behaviour's run |
-//! | `agenda` | timers, and pending acknowledgments |
+//! | `engine` | the state of a replay, its clock, and what is due |
+//! | `hear`, `own` | received messages, and the events that follow; a sent transaction |
+//! | `act` | a behaviour's run |
 //! | `ledger` | matching transactions to messages |
 //! | `said` | comparing two messages |
 //! | `cast`, `past`, `environment` | the agents; the store; what behaviours look up |
-//! | `bounded` | a map with a bounded number of entries |
 
 mod act;
-mod agenda;
-mod bounded;
 mod cast;
 mod engine;
 mod environment;
@@ -207,7 +206,7 @@ pub async fn replay(
         }),
         metrics: Arc::new(Metrics::new()),
     };
-    let engine = Engine::new(stage, directory, config.chain.id.clone(), cast, past);
+    let engine = Engine::new(stage, directory, config.chain.id.clone(), cast, past)?;
     let mut replayer = Replayer {
         source,
         engine,
@@ -349,8 +348,7 @@ impl Replayer {
         self.at = Some(height);
         let time = retrying!(self.source.time(height))?;
         let now_ms = time.unwrap_or_else(|| self.engine.stage.clock.now_ms());
-        self.engine.advance(now_ms, height).await;
-        Ok(())
+        self.engine.advance(now_ms, height).await
     }
 }
 
@@ -439,7 +437,10 @@ pub enum ReplayError {
     Unlock(SignError),
     /// The store cannot be read.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+    /// The state of the replay cannot be kept.
+    #[error("the temporary file of the replay cannot be used: {0}")]
+    State(#[from] StoreError),
     /// The chain cannot be read.
     #[error(transparent)]
     Source(SourceError),

@@ -304,6 +304,7 @@ impl From<ReplayError> for Failure {
             ReplayError::NoAddress { .. } => ExitCode::Data,
             ReplayError::Reorganised => ExitCode::Temporary,
             ReplayError::Source(_) | ReplayError::Stuck { .. } => ExitCode::Unavailable,
+            ReplayError::State(_) => ExitCode::Io,
             ReplayError::Panicked => ExitCode::Internal,
         };
         Self::new(code, error.to_string())

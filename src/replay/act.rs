@@ -1,182 +1,243 @@
-//! The result of a behaviour's run in a replay: nothing is sent, stored or started.
+//! A behaviour's run: its outcome is applied to the state, and what it sends goes to the ledger only.
 
 use std::sync::Arc;
 
-use agentry_protocol::{Address, Number, Seed};
-use agentry_sdk::{BehaviourError, Effect, Effects, Event, Message, Outgoing, State};
+use agentry_core::Commit;
+use agentry_core::commit::{Handled, Outcome};
+use agentry_core::rows::{EventKind, EventRef};
+use agentry_protocol::{Number, Seed};
+use agentry_sdk::durable::{Sending, least_pause};
+use agentry_sdk::{BehaviourError, Effects, Event, Message, State};
+use agentry_store::StoreError;
 
-use super::agenda::{Item, What};
+use super::ReplayError;
 use super::engine::Engine;
-use super::ledger::Send;
-use super::report::Would;
+use super::ledger::{ReportId, Send};
+use super::report::{Cause, Would};
 use super::said::{Said, truncated};
 use crate::config::BehaviourInstance;
-use crate::runtime::clock::millis;
 use crate::runtime::compose::{self, Author, Circumstances};
 use crate::runtime::registry::Hosted;
 use crate::runtime::runner::Runner;
 
-/// The result of a run.
-#[derive(Debug, Default)]
-pub(super) struct Act {
-    pub(super) sends: Vec<Send>,
-    pub(super) notes: Vec<String>,
-    pub(super) rejected: Option<String>,
-    pub(super) tasks: u64,
+/// What behaviours run for.
+pub(super) struct Subject<'a> {
+    pub(super) hosted: &'a Arc<Hosted>,
+    pub(super) event: EventRef,
+    /// The kind of the event; `None` for a message.
+    pub(super) kind: Option<EventKind>,
+    pub(super) attempts: u32,
+    /// The message that it is, or is about.
+    pub(super) message: Option<&'a Message>,
+    /// The behaviours that are told if the message becomes a dead letter.
+    pub(super) watchers: &'a [String],
+    pub(super) place: Place,
+}
+
+/// The report of what a run would do.
+#[derive(Clone)]
+pub(super) enum Place {
+    /// This one.
+    Open(ReportId),
+    /// A new one with this cause, if there is something to report.
+    New(Cause),
+}
+
+/// What a run would do, apart from its outcome.
+#[derive(Default)]
+struct Act {
+    sends: Vec<Send>,
+    notes: Vec<String>,
+    tasks: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ran {
+    Done,
+    /// It is tried again, or never again.
+    Failed,
 }
 
 impl Engine {
-    /// Runs a behaviour for an event, which is about `message` if there is one. A transient failure
-    /// is retried at once, as many times as in the runtime.
-    ///
-    /// # Errors
-    /// Why the event would become a dead letter.
-    pub(super) async fn act(
+    /// Runs a behaviour. A failure is retried at once, as many times as in the runtime. `handled` is
+    /// set if no other behaviour is to see the message.
+    pub(super) async fn run(
         &mut self,
-        hosted: &Arc<Hosted>,
+        subject: &Subject<'_>,
         instance: &BehaviourInstance,
         event: Event,
-        message: Option<&Message>,
-    ) -> Result<Act, BehaviourError> {
-        let runner = Runner::on(self.stage.clone(), hosted);
-        let mut attempts = 0;
-        loop {
-            let state = State::new(self.remembered(hosted.id, &instance.name));
-            let effects = runner.run(instance, event.clone(), attempts, state).await;
-            let effects = match effects {
-                Ok(effects) => effects,
-                Err(error) => {
-                    attempts += 1;
-                    if error.is_transient() && attempts < hosted.config.common.attempts {
-                        continue;
-                    }
-                    return Err(error);
-                }
-            };
-            // If one message cannot be composed, none of the effects happens.
-            let sends = self.sends(hosted, instance, &effects, message)?;
-            let mut act = Act {
-                sends,
-                ..Act::default()
-            };
-            for effect in effects {
-                self.take_effect(hosted, instance, effect, &mut act);
+        handled: Option<Handled>,
+    ) -> Result<Ran, ReplayError> {
+        let (agent, name) = (subject.hosted.id, &instance.name);
+        let memory = self
+            .state
+            .query(|state| state.memory_of(agent))?
+            .remove(name);
+        let memory = State::new(memory.unwrap_or_default());
+        let runner = Runner::on(self.stage.clone(), subject.hosted);
+        let ran = runner.run(instance, event, subject.attempts, memory).await;
+        let mut outcome = Outcome {
+            behaviour: Some(name.clone()),
+            handled,
+            ..Outcome::nothing(subject.event, subject.attempts, self.now_ms())
+        };
+        let acted = ran.and_then(|effects| self.act(subject, name, effects, &mut outcome));
+        let act = match acted {
+            Ok(act) => act,
+            Err(error) => {
+                self.fail(subject, instance, &error)?;
+                return Ok(Ran::Failed);
             }
-            return Ok(act);
+        };
+        if let EventRef::Inbox(id) = subject.event
+            && let Some(waiting) = self.waiting.get_mut(&id)
+        {
+            waiting.has_tasks |= act.tasks > 0;
+            if let (true, Some(handled)) = (waiting.has_tasks, &mut outcome.handled) {
+                handled.watchers.clear();
+            }
+        }
+        match self.state.apply(&Commit::Outcome(outcome)) {
+            Ok(_) => {}
+            Err(StoreError::Full { reason } | StoreError::TooMuch { reason }) => {
+                self.fail(subject, instance, &BehaviourError::permanent(reason))?;
+                return Ok(Ran::Failed);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if !act.sends.is_empty() || !act.notes.is_empty() {
+            let report = self.report(subject);
+            self.record(report, act);
+        }
+        Ok(Ran::Done)
+    }
+
+    /// The report of what is done for a subject.
+    fn report(&mut self, subject: &Subject<'_>) -> ReportId {
+        match &subject.place {
+            Place::Open(report) => *report,
+            Place::New(cause) => {
+                let (agent, name) = (subject.hosted.id, &subject.hosted.config.name);
+                self.ledger.begin(agent, name, cause.clone(), false)
+            }
         }
     }
 
-    fn sends(
-        &self,
-        hosted: &Hosted,
-        instance: &BehaviourInstance,
-        effects: &Effects,
-        message: Option<&Message>,
-    ) -> Result<Vec<Send>, BehaviourError> {
-        let mut sends = Vec::new();
-        for effect in effects.as_slice() {
-            let (to, outgoing, answers) = match effect {
-                Effect::Reply(outgoing) => {
-                    let Some(message) = message else {
-                        return Err(BehaviourError::permanent(
-                            "the behaviour replies, but the event is not about a message",
-                        ));
-                    };
-                    (&message.from, outgoing, Some(message))
-                }
-                Effect::Send(addressed) => (&addressed.to, &addressed.outgoing, None),
-                _ => continue,
-            };
-            sends.push(self.send(hosted, instance, to, outgoing, answers)?);
+    fn record(&mut self, report: ReportId, act: Act) {
+        if act.tasks > 0 {
+            self.summary.tasks += act.tasks;
+            self.ledger.mark_incomplete(report);
         }
-        Ok(sends)
+        for note in act.notes {
+            self.ledger.note(report, note);
+        }
+        for send in act.sends {
+            self.ledger.would(report, send);
+        }
+    }
+
+    /// A run failed: it is tried again at once, or never again.
+    pub(super) fn fail(
+        &mut self,
+        subject: &Subject<'_>,
+        instance: &BehaviourInstance,
+        error: &BehaviourError,
+    ) -> Result<(), ReplayError> {
+        let (at, attempts) = (self.now_ms(), subject.attempts);
+        let most = subject.hosted.config.common.attempts;
+        let again = error.is_transient() && attempts.saturating_add(1) < most;
+        let reason = format!("{}: {error}", instance.name);
+        if !again {
+            let report = self.report(subject);
+            self.ledger
+                .note(report, format!("would fail permanently: {reason}"));
+        }
+        self.state.apply(&Commit::Failure {
+            event: subject.event,
+            attempts,
+            reason,
+            public: error.public().to_owned(),
+            retry_at: again.then_some(at),
+            watchers: subject.watchers.to_vec(),
+            at,
+        })?;
+        Ok(())
+    }
+
+    /// Adds the effects of a run to its outcome, except for messages and tasks. If one message cannot
+    /// be composed, none of the effects happens.
+    fn act(
+        &self,
+        subject: &Subject<'_>,
+        behaviour: &str,
+        effects: Effects,
+        outcome: &mut Outcome,
+    ) -> Result<Act, BehaviourError> {
+        let mut act = Act::default();
+        for sending in effects.record(outcome, least_pause(subject.kind)) {
+            act.sends.push(self.send(subject, behaviour, sending)?);
+        }
+        for task in outcome.tasks.drain(..) {
+            act.tasks += 1;
+            let (kind, key) = (truncated(&task.kind), truncated(&task.key));
+            act.notes
+                .push(format!("would start task {key} of type {kind}"));
+        }
+        for key in outcome.cancels.drain(..) {
+            act.notes
+                .push(format!("would cancel task {}", truncated(&key)));
+        }
+        if let Some(reason) = &outcome.rejected {
+            act.notes
+                .push(format!("would reject it: {}", truncated(reason)));
+        }
+        Ok(act)
     }
 
     /// A message as the runtime would compose it.
     fn send(
         &self,
-        hosted: &Hosted,
-        instance: &BehaviourInstance,
-        to: &Address,
-        outgoing: &Outgoing,
-        answers: Option<&Message>,
+        subject: &Subject<'_>,
+        behaviour: &str,
+        sending: Sending,
     ) -> Result<Send, BehaviourError> {
-        let now_ms = self.stage.clock.now_ms();
+        let (hosted, outgoing) = (subject.hosted, sending.outgoing);
+        let (to, answers) = match (sending.to, subject.message) {
+            (Some(to), _) => (to, None),
+            (None, Some(message)) => (message.from.clone(), Some(message)),
+            (None, None) => {
+                return Err(BehaviourError::permanent(
+                    "the behaviour replies, but the event is not about a message",
+                ));
+            }
+        };
+        let now_ms = self.now_ms();
         // The key in the header is not compared, so any key will do if the wallet's is unknown.
         let public_key = hosted
             .public_key
             .unwrap_or_else(|| Seed::from_bytes([1; 32]).public_key());
         let draft = compose::compose(
-            outgoing,
-            Author::hosted(hosted, public_key, Some(&instance.name)),
+            &outgoing,
+            Author::hosted(hosted, public_key, Some(behaviour)),
             Circumstances {
                 origin: "replay",
-                to,
+                to: &to,
                 answers,
-                recipient_key: self.directory.enc_key_of(to, now_ms),
+                recipient_key: self.directory.enc_key_of(&to, now_ms),
                 chain_id: &self.chain_id,
                 now_ms,
                 plain: false,
             },
-        )
-        .map_err(|error| BehaviourError::permanent(error.to_string()))?;
-        let (said, re) = Said::of(to, &Number::from(draft.amount), &draft.payload);
+        )?;
+        let (said, re) = Said::of(&to, &Number::from(draft.amount), &draft.payload);
         Ok(Send {
             would: Would {
-                behaviour: instance.name.clone(),
+                behaviour: behaviour.to_owned(),
                 said: said.with_text(&outgoing.payload),
             },
             re,
-            label: outgoing.label.clone(),
-            acknowledge: outgoing.acknowledge,
+            receipt: draft.receipt,
         })
-    }
-
-    /// Takes an effect other than a message.
-    fn take_effect(
-        &mut self,
-        hosted: &Hosted,
-        instance: &BehaviourInstance,
-        effect: Effect,
-        act: &mut Act,
-    ) {
-        let now_ms = self.stage.clock.now_ms();
-        match effect {
-            Effect::Reply(_) | Effect::Send(_) => {}
-            Effect::SetState { key, value } => {
-                let memory = self.memory(hosted.id, &instance.name);
-                memory.insert(key, value);
-            }
-            Effect::ClearState { key } => {
-                self.memory(hosted.id, &instance.name).remove(&key);
-            }
-            Effect::Schedule { name, after, data } => {
-                let after = millis(after);
-                self.agenda.put(Item {
-                    agent: hosted.id,
-                    behaviour: instance.name.clone(),
-                    due_ms: now_ms.saturating_add(after),
-                    what: What::Timer { name, data },
-                });
-            }
-            Effect::Unschedule { name } => {
-                self.agenda.unschedule(hosted.id, &instance.name, &name);
-            }
-            Effect::StartTask(task) => {
-                act.tasks += 1;
-                let (kind, key) = (truncated(&task.kind), truncated(&task.key));
-                act.notes
-                    .push(format!("would start task {key} of type {kind}"));
-            }
-            Effect::CancelTask { key } => {
-                act.notes
-                    .push(format!("would cancel task {}", truncated(&key)));
-            }
-            Effect::Reject { reason } => {
-                act.notes
-                    .push(format!("would reject it: {}", truncated(&reason)));
-                act.rejected = Some(reason);
-            }
-        }
     }
 }

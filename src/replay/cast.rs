@@ -108,6 +108,7 @@ impl Cast {
     }
 }
 
+/// The id that a state assigns to the next agent.
 fn next_id(all: &[Arc<Hosted>]) -> AgentId {
-    AgentId(i64::try_from(all.len()).unwrap_or(i64::MAX))
+    AgentId(i64::try_from(all.len()).map_or(i64::MAX, |hosted| hosted + 1))
 }

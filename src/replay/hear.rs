@@ -1,24 +1,40 @@
-//! Messages that agents received.
+//! What agents receive: messages, and the events that follow.
 
 use std::sync::Arc;
 
 use agentry_chain::ChainTransaction;
-use agentry_core::commit::Arrival;
-use agentry_protocol::command::AckStatus;
-use agentry_protocol::{
-    Authenticity, BlockHeight, KnownCommand, Payload, StoredTransaction, TransactionHash,
-};
-use agentry_sdk::{Answered, DeliveryUpdate, Event, Message, Settlement, Standing};
+use agentry_core::commit::{Arrival, Handled, Outcome, Step};
+use agentry_core::rows::{EventKind, EventRef, InboxState};
+use agentry_core::state::due::DueEvent;
+use agentry_core::state::row;
+use agentry_core::state::sent::Question;
+use agentry_core::{Commit, OutboxId};
+use agentry_protocol::{Authenticity, KnownCommand};
+use agentry_sdk::{Answered, Event, Message, Standing};
+use agentry_store::read;
+use serde_json::Value;
 
 use super::ReplayError;
-use super::engine::{Asked, Engine};
+use super::act::{Place, Ran, Subject};
+use super::engine::{Engine, Waiting};
 use super::ledger::ReportId;
+use super::own;
 use super::report::Cause;
 use super::said::display_text;
-use crate::config::BehaviourInstance;
-use crate::runtime::reading::{self, Place};
+use crate::runtime::reading;
 use crate::runtime::registry::Hosted;
 use crate::runtime::runner::{Runner, Shown};
+
+/// A message that was read.
+struct Heard {
+    message: Message,
+    /// Whether it arrived sealed.
+    sealed: bool,
+    /// Why its seal cannot be opened.
+    unopened: Option<String>,
+    /// The message of this replay that it answers.
+    asked: Option<OutboxId>,
+}
 
 impl Engine {
     /// Handles a message to an agent.
@@ -28,105 +44,36 @@ impl Engine {
         seen: &ChainTransaction,
         authenticity: Authenticity,
     ) -> Result<(), ReplayError> {
-        let stored = &seen.stored;
-        let now_ms = self.stage.clock.now_ms();
-        let arrival = Arrival::new(
-            hosted.id,
-            seen.hash,
-            stored,
-            seen.height,
-            authenticity,
-            now_ms,
-        );
-        let identity = format!("{} {}", stored.from, arrival.identity);
-        let (identity, digest) = ((hosted.id, identity), (hosted.id, arrival.digest));
-        let first = self
-            .seen
-            .get(&identity)
-            .or_else(|| self.digests.get(&digest));
-        if let Some(first) = first.copied() {
+        let (agent, hash, now_ms) = (hosted.id, seen.hash, self.now_ms());
+        let mut arrival =
+            Arrival::new(agent, hash, &seen.stored, seen.height, authenticity, now_ms);
+        if authenticity == Authenticity::Verified {
+            // Shares do not apply.
+            arrival.standing = Standing::Known;
+        }
+        if let Some(first) = self.state.query(|state| state.arrived(&arrival))? {
             // An answer may name any transaction of the message.
-            self.ledger.record_repetition(hosted.id, first, seen.hash);
+            self.ledger.record_repetition(agent, first.hash, hash);
             self.summary.repeated += 1;
             return Ok(());
         }
-        self.seen.insert(identity, seen.hash);
-        self.digests.insert(digest, seen.hash);
         self.summary.messages += 1;
-        let place = Place {
-            hash: seen.hash,
-            digest: arrival.digest,
-            height: seen.height,
-            authenticity,
-        };
-        let mut message = reading::plain(stored, place);
-        if authenticity == Authenticity::Verified {
-            // Shares of the budget do not apply, since budgets do not.
-            message.standing = Standing::Known;
-        }
-        let is_sealed = message.cmd() == Some("SEALED");
-        let opened = if is_sealed && arrival.refused.is_none() {
-            self.open(hosted, stored, authenticity).await?
-        } else {
-            None
-        };
-        if let Some(Ok(payload)) = &opened {
-            message.payload = payload.clone();
-            message.sealed = true;
-        }
-        let report = self.begin(hosted, &message, is_sealed);
-        if let Some(reason) = arrival.refused {
+        self.observe(Step::Arrival(arrival.clone()))?;
+        let arrived = self.state.query(|state| state.arrived(&arrival))?;
+        if let Some(row) = arrived.filter(|row| row.state == InboxState::Dead) {
+            let place = reading::Place {
+                hash,
+                digest: arrival.digest,
+                height: seen.height,
+                authenticity,
+            };
+            let message = reading::plain(&seen.stored, place);
+            let report = self.begin(hosted, &message, message.cmd() == Some("SEALED"));
+            let reason = row.reason.as_deref().unwrap_or_default();
             self.ledger
                 .note(report, format!("would be a dead letter: {reason}"));
-            return Ok(());
         }
-        if message
-            .header
-            .as_ref()
-            .is_some_and(|header| header.is_expired(now_ms))
-        {
-            self.summary.expired += 1;
-            self.ledger.note(report, "it had expired".to_owned());
-            let message = Arc::new(message);
-            let runner = Runner::on(self.stage.clone(), hosted);
-            // If a behaviour fails to say whether it watches the message, none is told.
-            let shown = runner.show(&message, &[]).await.unwrap_or_default();
-            self.settled(hosted, &message, &shown, &Settlement::Expired, report)
-                .await;
-            return Ok(());
-        }
-        match opened {
-            Some(Err(reason)) => {
-                self.ledger
-                    .note(report, format!("cannot be opened: {reason}"));
-                return Ok(());
-            }
-            None if is_sealed => {
-                self.summary.closed += 1;
-                self.ledger.mark_incomplete(report);
-                self.ledger.note(report, "sealed and not opened".to_owned());
-                return Ok(());
-            }
-            Some(Ok(_)) | None => {}
-        }
-        let question = self.question(hosted, &message)?;
-        let answer = match reading::answer(&message, question.is_some()) {
-            Ok(answer) => answer,
-            Err(reason) => {
-                self.ledger
-                    .note(report, format!("no behaviour acts on it: {reason}"));
-                return Ok(());
-            }
-        };
-        let (answers, named) = question.unzip();
-        message.answers = answers;
-        self.show(hosted, &Arc::new(message), report).await;
-        if let (Some(KnownCommand::Ack(ack)), Some(named)) = (answer, named) {
-            let detail = ack.detail.map(|detail| detail.as_str().to_owned());
-            self.acknowledged(hosted, named, ack.status, detail, seen.height)
-                .await;
-        }
-        Ok(())
+        self.work(now_ms).await
     }
 
     fn begin(&mut self, hosted: &Hosted, message: &Message, sealed: bool) -> ReportId {
@@ -143,159 +90,239 @@ impl Engine {
             .begin(hosted.id, &hosted.config.name, cause, plain)
     }
 
-    /// The payload of a sealed message, or why it cannot be opened; `None` if none is to be opened.
-    async fn open(
-        &self,
-        hosted: &Hosted,
-        stored: &StoredTransaction,
-        authenticity: Authenticity,
-    ) -> Result<Option<Result<Payload, String>>, ReplayError> {
-        let Some(keyring) = self.cast.keyring.clone() else {
-            return Ok(None);
+    /// Shows a message to every behaviour that has to see it.
+    pub(super) async fn handle_message(
+        &mut self,
+        hosted: &Arc<Hosted>,
+        row: &row::Message,
+    ) -> Result<(), ReplayError> {
+        let heard = self.read(hosted, row).await?;
+        let (at, message) = (self.now_ms(), Arc::new(heard.message));
+        let report = match self.waiting.get(&row.id) {
+            Some(waiting) => waiting.report,
+            None => {
+                let report = self.begin(hosted, &message, heard.sealed);
+                let has_tasks = false;
+                let waiting = Waiting { report, has_tasks };
+                self.waiting.insert(row.id, waiting);
+                report
+            }
         };
-        let (id, stored) = (hosted.id, stored.clone());
-        let open = move || keyring.open(id, &stored, authenticity);
-        let opened = self.stage.workers.spawn_blocking(open).await;
-        let opened = opened.map_err(|_| ReplayError::Panicked)?;
-        Ok(Some(opened.map_err(ReplayError::Unlock)?))
+        let done: Vec<String> = row.done.iter().cloned().collect();
+        let runner = Runner::on(self.stage.clone(), hosted);
+        let header = message.header.as_ref();
+        if header.is_some_and(|header| header.is_expired(at)) {
+            self.summary.expired += 1;
+            self.ledger.note(report, "it had expired".to_owned());
+            // If a behaviour fails to say whether it watches the message, none is told.
+            let shown = runner.show(&message, &done).await.unwrap_or_default();
+            let expire = Commit::Expire {
+                message: row.id,
+                watchers: shown.watchers,
+                at,
+            };
+            self.state.apply(&expire)?;
+            return Ok(());
+        }
+        if let Some(reason) = heard.unopened {
+            let note = format!("cannot be opened: {reason}");
+            return self.unacted(row, Vec::new(), report, note);
+        }
+        if heard.sealed && !message.sealed {
+            self.summary.closed += 1;
+            self.ledger.mark_incomplete(report);
+            return self.unacted(row, Vec::new(), report, "sealed and not opened".to_owned());
+        }
+        let answer = match reading::answer(&message, message.answers.is_some()) {
+            Ok(answer) => answer,
+            Err(reason) => {
+                let note = format!("no behaviour acts on it: {reason}");
+                return self.unacted(row, Vec::new(), report, note);
+            }
+        };
+        if let (Some(KnownCommand::Ack(ack)), Some(outbox)) = (answer, heard.asked) {
+            self.state.apply(&Commit::Acknowledge {
+                outbox,
+                state: ack.status.into(),
+                detail: ack.detail.map(|detail| detail.as_str().to_owned()),
+                at,
+            })?;
+        }
+        let subject = Subject {
+            hosted,
+            event: EventRef::Inbox(row.id),
+            kind: None,
+            attempts: row.attempts,
+            message: Some(&message),
+            watchers: &[],
+            place: Place::Open(report),
+        };
+        let shown = match runner.show(&message, &done).await {
+            Ok(shown) => shown,
+            Err((instance, error)) => return self.fail(&subject, instance, &error),
+        };
+        let unacted = shown.unacted(&done);
+        let Shown {
+            accepting,
+            watchers,
+        } = shown;
+        if accepting.is_empty() {
+            let note = unacted.unwrap_or_default();
+            return self.unacted(row, watchers, report, note);
+        }
+        let subject = Subject {
+            watchers: &watchers,
+            ..subject
+        };
+        let mut left = accepting.into_iter().peekable();
+        while let Some(instance) = left.next() {
+            let handled = left.peek().is_none().then(|| Handled {
+                watchers: watchers.clone(),
+                unacted: unacted.clone(),
+            });
+            let event = Event::Message(Arc::clone(&message));
+            if self.run(&subject, instance, event, handled).await? == Ran::Failed {
+                break;
+            }
+        }
+        Ok(())
     }
 
-    /// The agent's message that a message answers. Only the recipient of that message can answer it.
+    /// No behaviour handles a message, for this reason.
+    fn unacted(
+        &mut self,
+        row: &row::Message,
+        watchers: Vec<String>,
+        report: ReportId,
+        reason: String,
+    ) -> Result<(), ReplayError> {
+        self.ledger.note(report, reason.clone());
+        let handled = Handled {
+            watchers,
+            unacted: Some(reason),
+        };
+        self.state.apply(&Commit::Outcome(Outcome {
+            handled: Some(handled),
+            ..Outcome::nothing(EventRef::Inbox(row.id), row.attempts, self.now_ms())
+        }))?;
+        Ok(())
+    }
+
+    /// Reads a message: opens it, and finds the agent's message that it answers.
+    async fn read(&self, hosted: &Hosted, row: &row::Message) -> Result<Heard, ReplayError> {
+        let due = read::due_message(row)?;
+        let mut message = reading::plain(&due.stored, (&due).into());
+        message.standing = row.standing;
+        let sealed = message.cmd() == Some("SEALED");
+        let mut unopened = None;
+        if sealed && let Some(keyring) = self.cast.keyring.clone() {
+            let id = hosted.id;
+            let open = move || keyring.open(id, &due.stored, due.authenticity);
+            let opened = self.stage.workers.spawn_blocking(open).await;
+            let opened = opened.map_err(|_| ReplayError::Panicked)?;
+            match opened.map_err(ReplayError::Unlock)? {
+                Ok(payload) => {
+                    message.payload = payload;
+                    message.sealed = true;
+                }
+                Err(reason) => unopened = Some(reason),
+            }
+        }
+        let question = self.question(hosted, &message)?;
+        let (answers, asked) = question.unzip();
+        message.answers = answers;
+        Ok(Heard {
+            message,
+            sealed,
+            unopened,
+            asked: asked.flatten(),
+        })
+    }
+
+    /// The agent's message that a message answers, and its row in this replay. Only the recipient of
+    /// that message can answer it.
     fn question(
         &self,
         hosted: &Hosted,
         message: &Message,
-    ) -> Result<Option<(Answered, TransactionHash)>, ReplayError> {
+    ) -> Result<Option<(Answered, Option<OutboxId>)>, ReplayError> {
         let Some(transaction) = reading::names(message) else {
             return Ok(None);
         };
-        let mut asked = self.asked.get(&transaction).cloned();
-        if asked.as_ref().is_none_or(|asked| asked.behaviour.is_none())
-            && let Some(question) = self.past.question(&hosted.address, transaction)?
-        {
-            asked = Some(Asked {
-                first: asked.map_or(transaction, |asked| asked.first),
-                to: question.recipient,
+        let agent = hosted.id;
+        let mut question = self
+            .state
+            .query(|state| own::question(state, agent, transaction))?;
+        let asked = question.as_ref().map(|question| question.outbox);
+        let is_known = |question: &Question| question.behaviour.is_some();
+        if !question.as_ref().is_some_and(is_known) {
+            question = self
+                .past
+                .question(&hosted.address, transaction)?
+                .or(question);
+        }
+        let question = question.filter(|question| reading::is_from(message, &question.recipient));
+        Ok(question.map(|question| {
+            let answered = Answered {
+                transaction,
                 behaviour: question.behaviour,
                 label: question.label,
-            });
-        }
-        Ok(asked
-            .filter(|asked| reading::is_from(message, &asked.to))
-            .map(|asked| {
-                let answered = Answered {
-                    transaction,
-                    behaviour: asked.behaviour,
-                    label: asked.label,
-                };
-                (answered, asked.first)
-            }))
+            };
+            (answered, asked)
+        }))
     }
 
-    /// Handles an acknowledgment from the recipient of a message.
-    async fn acknowledged(
-        &mut self,
-        hosted: &Hosted,
-        transaction: TransactionHash,
-        status: AckStatus,
-        detail: Option<String>,
-        height: BlockHeight,
-    ) {
-        let Some((item, awaited)) = self.agenda.answered(hosted.id, transaction) else {
-            return;
-        };
-        let update = match status {
-            AckStatus::Received => DeliveryUpdate::Received,
-            AckStatus::Accepted => DeliveryUpdate::Accepted { detail },
-            AckStatus::Done => DeliveryUpdate::Done { detail },
-            AckStatus::Failed => DeliveryUpdate::Failed { detail },
-            AckStatus::Rejected => DeliveryUpdate::Rejected { detail },
-            AckStatus::Expired => DeliveryUpdate::Expired,
-        };
-        let (behaviour, sent) = (item.behaviour.clone(), awaited.sent.clone());
-        if !update.is_last(true, awaited.done) {
-            // The next acknowledgment has the same time limit.
-            self.agenda.put(item);
-        }
-        self.update(hosted.id, &behaviour, sent, update, height)
-            .await;
-    }
-
-    /// Passes a message to every behaviour that accepts or watches it.
-    async fn show(&mut self, hosted: &Arc<Hosted>, message: &Arc<Message>, report: ReportId) {
-        let runner = Runner::on(self.stage.clone(), hosted);
-        let shown = match runner.show(message, &[]).await {
-            Ok(shown) => shown,
-            Err((instance, error)) => {
-                return self.failed(report, instance, &error.to_string());
-            }
-        };
-        let mut settlement = None;
-        // A watcher that accepts the message does not act on it.
-        let acts = |instance: &&BehaviourInstance| !shown.watchers.contains(&instance.name);
-        if !shown.accepting.iter().any(acts) {
-            settlement = Some(Settlement::Rejected {
-                reason: "no behaviour takes it".to_owned(),
-            });
-            if shown.accepting.is_empty() {
-                self.ledger.note(report, "no behaviour takes it".to_owned());
-            }
-        }
-        let mut has_tasks = false;
-        for instance in shown.accepting.clone() {
-            let event = Event::Message(Arc::clone(message));
-            match self.act(hosted, instance, event, Some(message)).await {
-                Ok(act) => {
-                    let (rejected, tasks) = self.record(report, act);
-                    has_tasks |= tasks;
-                    if let Some(reason) = rejected {
-                        settlement = Some(Settlement::Rejected { reason });
-                    }
-                }
-                Err(error) => {
-                    self.failed(report, instance, &error.to_string());
-                    let failed = Settlement::Failed {
-                        reason: error.public().to_owned(),
-                    };
-                    return self.settled(hosted, message, &shown, &failed, report).await;
-                }
-            }
-        }
-        // With tasks, the outcome of the message is unknown.
-        match settlement {
-            Some(settlement) => {
-                self.settled(hosted, message, &shown, &settlement, report)
-                    .await;
-            }
-            None if has_tasks => {}
-            None => {
-                self.settled(hosted, message, &shown, &Settlement::Done, report)
-                    .await;
-            }
-        }
-    }
-
-    /// Tells the watchers of a message its outcome.
-    async fn settled(
+    /// Shows an event to the behaviour that it belongs to.
+    pub(super) async fn handle_event(
         &mut self,
         hosted: &Arc<Hosted>,
-        message: &Arc<Message>,
-        shown: &Shown<'_>,
-        settlement: &Settlement,
-        report: ReportId,
-    ) {
-        for watcher in &shown.watchers {
-            let instances = &hosted.config.behaviours;
-            let Some(instance) = instances.iter().find(|one| one.name == *watcher) else {
-                continue;
-            };
-            let event = Event::Settled(Arc::clone(message), settlement.clone());
-            match self.act(hosted, instance, event, Some(message)).await {
-                Ok(act) => {
-                    self.record(report, act);
-                }
-                Err(error) => self.failed(report, instance, &error.to_string()),
+        due: &DueEvent,
+    ) -> Result<(), ReplayError> {
+        let (row, height) = (&*due.row, self.height);
+        let message = match &due.message {
+            Some(message) => Some(Arc::new(self.read(hosted, message).await?.message)),
+            None => None,
+        };
+        let (behaviour, name) = (row.behaviour.clone(), row.name.clone());
+        let place = match row.kind {
+            EventKind::Timer => Some(Place::New(Cause::Timer {
+                height,
+                behaviour,
+                name,
+            })),
+            EventKind::Delivery => {
+                let update = row.data.pointer("/update/update").and_then(Value::as_str);
+                Some(Place::New(Cause::DeliveryUpdate {
+                    height,
+                    behaviour,
+                    label: name,
+                    update: update.unwrap_or_default().to_owned(),
+                }))
             }
-        }
+            EventKind::Settled => {
+                let waiting = row.inbox.and_then(|id| self.waiting.get(&id));
+                waiting.map(|waiting| Place::Open(waiting.report))
+            }
+            EventKind::Task | EventKind::Renewal => None,
+        };
+        let instances = &hosted.config.behaviours;
+        let instance = instances.iter().find(|one| one.name == row.behaviour);
+        let event = Event::of(due, message.as_ref(), &hosted.config.name);
+        let (Some(place), Some(instance), Some(event)) = (place, instance, event) else {
+            let nothing = Outcome::nothing(EventRef::Event(row.id), row.attempts, self.now_ms());
+            self.state.apply(&Commit::Outcome(nothing))?;
+            return Ok(());
+        };
+        let subject = Subject {
+            hosted,
+            event: EventRef::Event(row.id),
+            kind: Some(row.kind),
+            attempts: row.attempts,
+            message: message.as_deref(),
+            watchers: &[],
+            place,
+        };
+        self.run(&subject, instance, event, None).await?;
+        Ok(())
     }
 }

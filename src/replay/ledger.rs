@@ -14,8 +14,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use agentry_core::AgentId;
+use agentry_core::rows::ReceiptRequest;
 use agentry_protocol::{Address, TransactionHash};
-use agentry_sdk::Acknowledge;
 
 use super::report::{Cause, Compared, Did, Mark, Report, Would};
 
@@ -39,14 +39,13 @@ const MAX_REPETITIONS: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ReportId(u64);
 
-/// A message that would be sent, and the acknowledgment that its sender wants.
+/// A message that would be sent, and the delivery updates that its sender wants.
 #[derive(Clone, Debug)]
 pub(super) struct Send {
     pub(super) would: Would,
     /// The transaction that its header would name.
     pub(super) re: Option<TransactionHash>,
-    pub(super) label: Option<String>,
-    pub(super) acknowledge: Option<Acknowledge>,
+    pub(super) receipt: Option<ReceiptRequest>,
 }
 
 /// An open report.
@@ -77,8 +76,8 @@ struct Pending {
 /// The match of a transaction.
 #[derive(Debug)]
 pub(super) enum Placed {
-    /// It is matched with this message.
-    For(Box<Send>),
+    /// It is matched with a message whose sender wants these delivery updates.
+    For(Option<ReceiptRequest>),
     /// It belongs to a report, but matches nothing that would be sent.
     Alone,
     /// It answers a message that was not replayed.
@@ -359,7 +358,7 @@ impl Ledger {
         let placed = match matched.and_then(|index| open.would.get_mut(index)) {
             Some(pending) => {
                 pending.matched = true;
-                Placed::For(Box::new(pending.send.clone()))
+                Placed::For(pending.send.receipt.take())
             }
             None => Placed::Alone,
         };
@@ -505,8 +504,7 @@ mod tests {
                 said: said(to, text),
             },
             re: None,
-            label: None,
-            acknowledge: None,
+            receipt: None,
         }
     }
 

@@ -1,18 +1,24 @@
 //! Transactions: cards, and what agents sent.
 
 use agentry_chain::ChainTransaction;
+use agentry_core::commit::Step;
+use agentry_core::rows::{AgentId, Draft, OutboxId, Prepared, day_of};
+use agentry_core::state::row::outbox::Index;
+use agentry_core::state::sent::Question;
+use agentry_core::{Commit, State};
 use agentry_protocol::message::Envelope;
-use agentry_protocol::{Authenticity, Header, KnownCommand, Payload, StoredTransaction};
-use agentry_sdk::{Acknowledge, Card, DeliveryUpdate, SentMessage};
+use agentry_protocol::{
+    Amount, Authenticity, Json, KnownCommand, MessageId, Nonce, Payload, StoredTransaction,
+    TransactionHash,
+};
+use agentry_sdk::Card;
 
 use super::ReplayError;
-use super::agenda::{Awaited, Item, What};
-use super::engine::{Asked, Engine};
-use super::ledger::{Placed, Send};
+use super::engine::Engine;
+use super::ledger::Placed;
 use super::report::Did;
 use super::said::Said;
 use crate::runtime::classify::examine_under;
-use crate::runtime::clock::millis;
 use crate::runtime::directory;
 use crate::runtime::registry::Hosted;
 
@@ -57,7 +63,7 @@ impl Engine {
 
     fn card(&self, seen: &ChainTransaction) {
         let stored = &seen.stored;
-        let now_ms = self.stage.clock.now_ms();
+        let now_ms = self.now_ms();
         let card = directory::card_of(stored, seen.hash, seen.height, &self.chain_id, now_ms);
         let Some(announced) = card else { return };
         match command(stored) {
@@ -82,104 +88,110 @@ impl Engine {
         seen: &ChainTransaction,
         is_after: bool,
     ) -> Result<(), ReplayError> {
-        let stored = &seen.stored;
-        let envelope = Envelope::read(&stored.payload);
-        if self.asked.get(&seen.hash).is_some() {
+        let (agent, stored) = (sender.id, &seen.stored);
+        let digest = stored.digest();
+        let id = Envelope::read(&stored.payload)
+            .header()
+            .and_then(|header| header.id);
+        let request = id.map(|id| origin(agent, id));
+        let first = request.clone().map(Index::Origin);
+        let (is_known, is_again) = self.state.query(|state| {
+            let has = |entry: Index| state.outbox().find(&entry).is_some();
+            (has(Index::Digest(digest)), first.is_some_and(has))
+        })?;
+        if is_known {
             return Ok(());
         }
-        let id = envelope.header().and_then(|header| header.id);
-        let sent = id.map(|id| (sender.id, id.to_string()));
-        let first = sent.as_ref().and_then(|sent| self.sent.get(sent)).copied();
-        if let Some(asked) = first.and_then(|first| self.asked.get(&first)).cloned() {
-            self.asked.insert(seen.hash, asked);
-            return Ok(());
-        }
-        if let Some(sent) = sent {
-            self.sent.insert(sent, seen.hash);
-        }
-        let (said, names) = Said::read(stored);
-        let mut asked = Asked {
-            first: seen.hash,
-            to: stored.to.clone(),
-            behaviour: None,
-            label: None,
+        let by_hash = || format!("{agent}/{}", seen.hash);
+        let origin = request.filter(|_| !is_again).unwrap_or_else(by_hash);
+        let mut draft = Draft {
+            message_id: id,
+            ..Draft::new(origin, stored.to.clone(), Amount::ZERO, Json::string(""))
         };
         // The runtime sends an agent's card, not a behaviour.
         let is_card = matches!(
             command(stored),
             Some(KnownCommand::Announce(_) | KnownCommand::Withdraw)
         );
-        if is_card && stored.from == stored.to {
-            self.asked.insert(seen.hash, asked);
-            return Ok(());
+        if is_again || (is_card && stored.from == stored.to) {
+            return self.sent(sender, seen, draft);
         }
+        let (said, names) = Said::read(stored);
         let by_operator = self.past.is_operators(&sender.address, seen.hash)?;
         let did = Did {
             height: seen.height,
             transaction: seen.hash,
             said,
         };
-        let mut update = None;
-        match self.ledger.did(sender.id, did.clone(), names, by_operator) {
-            Placed::For(send) => {
-                asked.behaviour = Some(send.would.behaviour.clone());
-                asked.label.clone_from(&send.label);
-                update = self.mined(sender, *send, seen, envelope.header());
-            }
+        match self.ledger.did(agent, did.clone(), names, by_operator) {
+            // No behaviour is told what happened after the replayed blocks.
+            Placed::For(receipt) => draft.receipt = receipt.filter(|_| !is_after),
             Placed::Alone => {}
             _ if is_after => return Ok(()),
             Placed::Outside => self.summary.outside += 1,
-            Placed::Unasked => self.ledger.unasked(sender.id, &sender.config.name, did),
+            Placed::Unasked => self.ledger.unasked(agent, &sender.config.name, did),
         }
-        self.asked.insert(seen.hash, asked);
-        if let Some((behaviour, sent)) = update.filter(|_| !is_after) {
-            let mined = DeliveryUpdate::Mined {
-                height: seen.height,
-            };
-            self.update(sender.id, &behaviour, sent, mined, seen.height)
-                .await;
-        }
-        Ok(())
+        self.sent(sender, seen, draft)?;
+        self.work(self.now_ms()).await
     }
 
-    /// Handles a message that would be sent and was mined. Returns the behaviour that gets the
-    /// delivery update, and the message as it was sent.
-    fn mined(
+    /// Adds what an agent sent to the state, where its recipient's answers find it.
+    fn sent(
         &mut self,
         sender: &Hosted,
-        send: Send,
         seen: &ChainTransaction,
-        header: Option<&Header>,
-    ) -> Option<(String, SentMessage)> {
-        let sent = SentMessage {
-            label: send.label?,
-            to: seen.stored.to.clone(),
-            id: header.and_then(|header| header.id),
-            transaction: Some(seen.hash),
-        };
-        let behaviour = send.would.behaviour;
-        if let Some(Acknowledge {
-            request,
-            within,
-            resends,
-        }) = send.acknowledge
-        {
-            let within_ms = millis(within);
-            self.agenda.put(Item {
-                agent: sender.id,
-                behaviour: behaviour.clone(),
-                due_ms: self.stage.clock.now_ms().saturating_add(within_ms),
-                what: What::Overdue(Box::new(Awaited {
-                    sent: sent.clone(),
-                    transaction: seen.hash,
-                    within_ms,
-                    resends_left: resends,
-                    done: request == agentry_protocol::AckRequest::Done,
-                })),
-            });
+        mut draft: Draft,
+    ) -> Result<(), ReplayError> {
+        let (agent, hash, height, at) = (sender.id, seen.hash, seen.height, self.now_ms());
+        if let Some(receipt) = &mut draft.receipt {
+            // As if it was sent again each time, at once.
+            let times = u64::from(std::mem::take(&mut receipt.resends)).saturating_add(1);
+            receipt.within_ms = receipt.within_ms.saturating_mul(times);
         }
-        Some((behaviour, sent))
+        let prepared = Prepared {
+            nonce: Nonce::of(&seen.stored.nonce).unwrap_or_default(),
+            hash,
+            digest: seen.stored.digest(),
+            body: String::new(),
+            since: height,
+            day: day_of(at),
+        };
+        self.state.apply(&Commit::Send {
+            agent,
+            draft,
+            prepared: Some(prepared),
+            at,
+        })?;
+        self.observe(Step::Sighting {
+            agent,
+            hash,
+            own: None,
+            height,
+            block_hash: Some(seen.block_hash),
+        })?;
+        Ok(())
     }
+}
+
+/// The request of a message with an id: another transaction with that id carries it again.
+fn origin(agent: AgentId, id: MessageId) -> String {
+    format!("{agent}/{id}")
+}
+
+/// The agent's message that a transaction carried.
+pub(super) fn question(
+    state: &State,
+    agent: AgentId,
+    transaction: TransactionHash,
+) -> Option<Question> {
+    let at = |id| Index::Hash(transaction, OutboxId(id));
+    let mut carriers = state.outbox().range(at(i64::MIN)..=at(i64::MAX));
+    let sent = carriers.find(|sent| sent.agent == agent)?;
+    let first = sent.message_id.map(|id| Index::Origin(origin(agent, id)));
+    let first = first.and_then(|first| state.outbox().find(&first));
+    let sent = first.unwrap_or(sent);
+    let receipt = state.receipts().get(&sent.id);
+    Some(Question::of(&sent, receipt.as_deref()))
 }
 
 /// The command of a transaction, if it is a known one.

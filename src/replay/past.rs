@@ -46,7 +46,7 @@ impl Past {
         let (Some(db), Some(id)) = (&self.db, self.agents.get(agent)) else {
             return Ok(None);
         };
-        Ok(read::question(db, *id, transaction)?)
+        read::question(db, *id, transaction).map_err(ReplayError::Store)
     }
 
     /// Whether an agent's transaction was sent by an operator or carries the agent's card, and so
@@ -59,7 +59,7 @@ impl Past {
         let (Some(db), Some(id)) = (&self.db, self.agents.get(agent)) else {
             return Ok(false);
         };
-        let origin = read::origin_of(db, *id, transaction)?;
+        let origin = read::origin_of(db, *id, transaction).map_err(ReplayError::Store)?;
         Ok(origin.is_some_and(|origin| origin.starts_with("control/")))
     }
 }
