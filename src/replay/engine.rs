@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use agentry_core::commit::{HostedAgent, Observation, Step};
+use agentry_core::commit::{HostedAgent, Observation, Receipt, Step};
 use agentry_core::state::due::{DueEvent, Turn};
 use agentry_core::state::row;
 use agentry_core::{AgentId, Commit, InboxId, OutboxId};
@@ -142,18 +142,17 @@ impl Engine {
     }
 
     /// Applies what was seen on the chain.
-    pub(super) fn observe(&mut self, step: Step) -> Result<(), StoreError> {
+    pub(super) fn observe(&mut self, step: Step) -> Result<Receipt, StoreError> {
         self.state.apply(&Commit::Observe(Observation {
             steps: vec![step],
             cursor: Value::Null,
             final_through: None,
             catching_up: None,
             at: self.stage.clock.now_ms(),
-        }))?;
-        Ok(())
+        }))
     }
 
-    /// Advances the clock to the time of a block. What is due before it happens first.
+    /// Advances the clock to the time of a block. What is due before then happens first.
     pub(super) async fn advance(
         &mut self,
         now_ms: u64,

@@ -51,16 +51,18 @@ impl Engine {
             // Shares do not apply.
             arrival.standing = Standing::Known;
         }
-        if let Some(first) = self.state.query(|state| state.arrived(&arrival))? {
+        let receipt = self.observe(Step::Arrival(arrival.clone()))?;
+        let Some(row) = self.state.query(|state| state.arrived(&arrival))? else {
+            return Ok(());
+        };
+        if receipt.repeated > 0 {
             // An answer may name any transaction of the message.
-            self.ledger.record_repetition(agent, first.hash, hash);
+            self.ledger.record_repetition(agent, row.hash, hash);
             self.summary.repeated += 1;
             return Ok(());
         }
         self.summary.messages += 1;
-        self.observe(Step::Arrival(arrival.clone()))?;
-        let arrived = self.state.query(|state| state.arrived(&arrival))?;
-        if let Some(row) = arrived.filter(|row| row.state == InboxState::Dead) {
+        if row.state == InboxState::Dead {
             let place = reading::Place {
                 hash,
                 digest: arrival.digest,

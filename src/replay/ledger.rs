@@ -228,9 +228,7 @@ impl Ledger {
         let height = did.height;
         let bytes = did.said.bytes();
         let id = self.begin(agent, name, Cause::Unasked { height }, false);
-        if let Some(open) = self.open.get_mut(&id) {
-            open.bytes += bytes;
-            self.bytes += bytes;
+        if let Some(open) = self.grow(id, bytes) {
             open.report.sends.push(Compared {
                 mark: Mark::Unasked,
                 would: None,
@@ -239,10 +237,16 @@ impl Ledger {
         }
     }
 
+    /// An open report, which grows by this many bytes.
+    fn grow(&mut self, id: ReportId, bytes: usize) -> Option<&mut Open> {
+        let open = self.open.get_mut(&id)?;
+        open.bytes += bytes;
+        self.bytes += bytes;
+        Some(open)
+    }
+
     pub(super) fn note(&mut self, id: ReportId, note: String) {
-        if let Some(open) = self.open.get_mut(&id) {
-            open.bytes += note.len();
-            self.bytes += note.len();
+        if let Some(open) = self.grow(id, note.len()) {
             open.report.notes.push(note);
         }
     }
@@ -256,12 +260,9 @@ impl Ledger {
 
     /// Records a message that would be sent.
     pub(super) fn would(&mut self, id: ReportId, send: Send) {
-        let Some(open) = self.open.get_mut(&id) else {
+        let Some(open) = self.grow(id, send.would.said.bytes()) else {
             return;
         };
-        let bytes = send.would.said.bytes();
-        open.bytes += bytes;
-        self.bytes += bytes;
         let (agent, to) = (open.agent, send.would.said.to.clone());
         open.would.push(Pending {
             send,
@@ -340,12 +341,9 @@ impl Ledger {
     }
 
     fn place(&mut self, id: ReportId, did: Did, names: Option<TransactionHash>) -> Placed {
-        let Some(open) = self.open.get_mut(&id) else {
+        let Some(open) = self.grow(id, did.said.bytes()) else {
             return Placed::Outside;
         };
-        let bytes = did.said.bytes();
-        open.bytes += bytes;
-        self.bytes += bytes;
         let position = |fits: &dyn Fn(&Would) -> bool| {
             let fits =
                 |one: &Pending| !one.matched && one.send.re == names && fits(&one.send.would);

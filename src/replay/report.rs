@@ -42,7 +42,7 @@ pub enum Cause {
     },
     /// A timer of a behaviour.
     Timer {
-        /// The block before which it fired.
+        /// The block by whose time it fired.
         height: BlockHeight,
         /// The behaviour.
         behaviour: String,
