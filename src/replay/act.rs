@@ -51,24 +51,16 @@ struct Act {
     tasks: u64,
 }
 
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ran {
-    Done,
-    /// It is tried again, or never again.
-    Failed,
-}
-
 impl Engine {
     /// Runs a behaviour. A failure is retried at once, as many times as in the runtime. `handled` is
-    /// set if no other behaviour is to see the message.
+    /// set if no other behaviour is to see the message. Returns whether the run succeeded.
     pub(super) async fn run(
         &mut self,
         subject: &Subject<'_>,
         instance: &BehaviourInstance,
         event: Event,
         handled: Option<Handled>,
-    ) -> Result<Ran, ReplayError> {
+    ) -> Result<bool, ReplayError> {
         let (agent, name) = (subject.hosted.id, &instance.name);
         let memory = self
             .state
@@ -83,14 +75,7 @@ impl Engine {
             ..Outcome::nothing(subject.event, subject.attempts, self.now_ms())
         };
         let acted = ran.and_then(|effects| self.act(subject, name, effects, &mut outcome));
-        let act = match acted {
-            Ok(act) => act,
-            Err(error) => {
-                self.fail(subject, instance, &error)?;
-                return Ok(Ran::Failed);
-            }
-        };
-        if let EventRef::Inbox(id) = subject.event
+        if let (Ok(act), EventRef::Inbox(id)) = (&acted, subject.event)
             && let Some(waiting) = self.waiting.get_mut(&id)
         {
             waiting.has_tasks |= act.tasks > 0;
@@ -98,19 +83,26 @@ impl Engine {
                 handled.watchers.clear();
             }
         }
-        match self.state.apply(&Commit::Outcome(outcome)) {
-            Ok(_) => {}
-            Err(StoreError::Full { reason } | StoreError::TooMuch { reason }) => {
-                self.fail(subject, instance, &BehaviourError::permanent(reason))?;
-                return Ok(Ran::Failed);
+        let applied = match acted {
+            Ok(act) => match self.state.apply(&Commit::Outcome(outcome)) {
+                Ok(_) => Ok(act),
+                Err(StoreError::Full { reason } | StoreError::TooMuch { reason }) => {
+                    Err(BehaviourError::permanent(reason))
+                }
+                Err(error) => return Err(error.into()),
+            },
+            Err(error) => Err(error),
+        };
+        match applied {
+            Ok(act) => {
+                self.record(subject, act);
+                Ok(true)
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                self.fail(subject, instance, &error)?;
+                Ok(false)
+            }
         }
-        if !act.sends.is_empty() || !act.notes.is_empty() {
-            let report = self.report(subject);
-            self.record(report, act);
-        }
-        Ok(Ran::Done)
     }
 
     /// The report of what is done for a subject.
@@ -124,7 +116,12 @@ impl Engine {
         }
     }
 
-    fn record(&mut self, report: ReportId, act: Act) {
+    /// Reports what a run would do, if anything.
+    fn record(&mut self, subject: &Subject<'_>, act: Act) {
+        if act.sends.is_empty() && act.notes.is_empty() {
+            return;
+        }
+        let report = self.report(subject);
         if act.tasks > 0 {
             self.summary.tasks += act.tasks;
             self.ledger.mark_incomplete(report);

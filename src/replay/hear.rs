@@ -15,7 +15,7 @@ use agentry_store::read;
 use serde_json::Value;
 
 use super::ReplayError;
-use super::act::{Place, Ran, Subject};
+use super::act::{Place, Subject};
 use super::engine::{Engine, Waiting};
 use super::ledger::ReportId;
 use super::own;
@@ -183,7 +183,7 @@ impl Engine {
                 unacted: unacted.clone(),
             });
             let event = Event::Message(Arc::clone(&message));
-            if self.run(&subject, instance, event, handled).await? == Ran::Failed {
+            if !self.run(&subject, instance, event, handled).await? {
                 break;
             }
         }
