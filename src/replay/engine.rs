@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use agentry_core::commit::{HostedAgent, Observation, Receipt, Step};
+use agentry_core::commit::{Changes, HostedAgent, Observation, Step};
 use agentry_core::state::due::{DueEvent, Turn};
 use agentry_core::state::row;
 use agentry_core::{AgentId, Commit, InboxId, OutboxId};
@@ -142,7 +142,7 @@ impl Engine {
     }
 
     /// Applies what was seen on the chain.
-    pub(super) fn observe(&mut self, step: Step) -> Result<Receipt, StoreError> {
+    pub(super) fn observe(&mut self, step: Step) -> Result<Changes, StoreError> {
         self.state.apply(&Commit::Observe(Observation {
             steps: vec![step],
             cursor: Value::Null,

@@ -51,11 +51,11 @@ impl Engine {
             // Shares do not apply.
             arrival.standing = Standing::Known;
         }
-        let receipt = self.observe(Step::Arrival(arrival.clone()))?;
+        let changes = self.observe(Step::Arrival(arrival.clone()))?;
         let Some(row) = self.state.query(|state| state.arrived(&arrival))? else {
             return Ok(());
         };
-        if receipt.repeated > 0 {
+        if changes.repeated > 0 {
             // An answer may name any transaction of the message.
             self.ledger.record_repetition(agent, row.hash, hash);
             self.summary.repeated += 1;

@@ -87,7 +87,7 @@ impl State {
 
     /// What a behaviour is told about a message that it sent, given by the message's first
     /// transaction.
-    pub(super) fn sent_message(&self, outbox: OutboxId, label: String) -> Option<SentMessage> {
+    pub fn sent_message(&self, outbox: OutboxId, label: String) -> Option<SentMessage> {
         let first = self.outbox.get(&outbox)?;
         let carriers = self.carriers(&first);
         let signed = carriers.iter().rev().find_map(|sent| sent.signed.as_ref());
