@@ -1,10 +1,13 @@
 //! The simulated chain, with its only node.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use agentry_core::nonce::NoncePolicy;
 use agentry_protocol::{
-    BlockHeight, Envelope, MessageDigest, SignedTransaction, StoredTransaction, TransactionHash,
+    Address, BlockHeight, Envelope, MessageDigest, Nonce, SignedTransaction, StoredTransaction,
+    TransactionHash,
 };
 
 use super::peers;
@@ -50,6 +53,10 @@ impl Transaction {
         envelope.payload.text().is_some() && envelope.header().is_none()
     }
 
+    pub(crate) fn nonce(&self) -> Option<Nonce> {
+        Nonce::of(&self.stored.nonce)
+    }
+
     pub(crate) fn text(&self) -> Option<String> {
         peers::text(&self.stored.payload)
     }
@@ -64,8 +71,11 @@ pub(crate) struct Block {
     pub(crate) transactions: Vec<Transaction>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Chain {
+    /// Whether the node mines a hosted wallet's transaction only if its nonce is the account's
+    /// counter.
+    pub(crate) nonces: NoncePolicy,
     /// The blocks from height 1.
     pub(crate) blocks: Vec<Block>,
     pub(crate) mempool: Vec<Transaction>,
@@ -73,6 +83,43 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
+    pub(crate) fn new(nonces: NoncePolicy) -> Self {
+        Self {
+            nonces,
+            blocks: Vec::new(),
+            mempool: Vec::new(),
+            last_id: 0,
+        }
+    }
+
+    /// The counter of a hosted wallet's account as of a block: the next nonce.
+    pub(crate) fn counter(&self, of: &Address, through: BlockHeight) -> Nonce {
+        let own = self.transactions().filter(|(height, one)| {
+            *height <= through && one.own.is_some() && one.stored.from == *of
+        });
+        let last = own.filter_map(|(_, one)| one.nonce()).max();
+        last.map_or(Nonce::default(), Nonce::next)
+    }
+
+    /// Mines these transactions in a new block. Those whose turn has not come are pending, and those
+    /// whose nonce is spent are gone.
+    fn mine_all(&mut self, time: u64, transactions: Vec<Transaction>) {
+        self.push(time, Vec::new());
+        for one in transactions {
+            let turn = match (self.nonces, &one.own, one.nonce()) {
+                (NoncePolicy::Sequential, Some(_), Some(nonce)) => {
+                    nonce.cmp(&self.counter(&one.stored.from, self.head()))
+                }
+                _ => Ordering::Equal,
+            };
+            match (turn, self.blocks.last_mut()) {
+                (Ordering::Equal, Some(block)) => block.transactions.push(one),
+                (Ordering::Greater, _) => self.post(one),
+                _ => {}
+            }
+        }
+    }
+
     pub(crate) fn head(&self) -> BlockHeight {
         BlockHeight(self.blocks.len() as u64)
     }
@@ -110,7 +157,7 @@ impl Chain {
     pub(crate) fn mine(&mut self, time: u64, at_most: usize) {
         let count = at_most.min(self.mempool.len());
         let transactions = self.mempool.drain(..count).collect();
-        self.push(time, transactions);
+        self.mine_all(time, transactions);
     }
 
     fn push(&mut self, time: u64, transactions: Vec<Transaction>) {
@@ -158,7 +205,7 @@ impl Chain {
         let mut mined = mined.into_iter();
         for _ in 0..count {
             let transactions = mined.by_ref().take(share).collect();
-            self.push(time, transactions);
+            self.mine_all(time, transactions);
         }
     }
 

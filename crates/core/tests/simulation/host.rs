@@ -22,7 +22,7 @@ use agentry_core::catch_up::Goal;
 use agentry_core::commit::{
     Arrival, Changes, HostedAgent, Now, Observation, Outcome, OwnTransaction, Step,
 };
-use agentry_core::nonce::{NonceManager, Timestamps};
+use agentry_core::nonce::NonceManager;
 use agentry_core::record;
 use agentry_core::rows::{EventState, InboxState, OutboxState, TaskState, day_of};
 use agentry_core::state::row::{Outgoing, outbox};
@@ -73,7 +73,7 @@ pub(crate) struct Host {
     confirmed: u64,
     /// The runtime's own time when it started, and the true time then.
     started: (u64, u64),
-    nonces: Timestamps,
+    nonces: Box<dyn NonceManager>,
     marks: HashMap<OutboxId, Mark>,
     open: BTreeMap<OutboxId, Phase>,
     /// The head at the start, and the last row of the outbox, until that block is read.
@@ -106,7 +106,7 @@ impl Host {
             read: Vec::new(),
             confirmed: 0,
             started: (0, 0),
-            nonces: Timestamps::default(),
+            nonces: chain.nonces.manager([]),
             marks: HashMap::new(),
             open: BTreeMap::new(),
             catching_up: None,
@@ -170,7 +170,8 @@ impl Host {
         let agents = (0..HOSTED).map(hosted).collect();
         self.commit(Commit::Host { agents }, clocks)?;
         let last = self.state.agents().iter();
-        self.nonces = Timestamps::new(last.filter_map(|row| Some((row.id, row.last_nonce?))));
+        let last = last.filter_map(|row| Some((row.id, row.last_nonce?)));
+        self.nonces = chain.nonces.manager(last);
         let open = self.state.outbox().iter().filter(|row| row.is_open());
         self.open = open.map(|row| (row.id, Phase::Posted)).collect();
         let mark = self.state.outbox().iter().map(|row| row.id).max();

@@ -1,5 +1,7 @@
 //! Schedules that failed once, each with the reason.
 
+use agentry_core::nonce::NoncePolicy;
+
 use super::world;
 use super::world::Action::{
     self, Drop, Handle, Look, Lose, Mine, Post, Read, Reorganise, Replay, Restore, Say, Send, Sign,
@@ -46,7 +48,7 @@ fn post() -> Action {
 }
 
 fn keeps(schedule: &[Action]) {
-    world::run(schedule).unwrap();
+    world::run(NoncePolicy::Timestamp, schedule).unwrap();
 }
 
 /// The store was restored from a copy whose last blocks had been replaced meanwhile. Agents acted as

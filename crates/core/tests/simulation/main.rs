@@ -8,6 +8,9 @@
 //! once and signed once (G3), nothing that is in a block is posted again (G4), no nonce is used twice,
 //! no budget is exceeded (G14).
 //!
+//! Nonces follow one of the two policies: under `sequential`, the node mines a transaction only when its
+//! nonce is the account's counter, and one that another has overtaken is signed again.
+//!
 //! A schedule is made from its seed alone, and a failing one is shrunk. `AGENTRY_SCHEDULES` sets how
 //! many are run, and `AGENTRY_TEST_SEED` the first seed:
 //!
@@ -30,7 +33,9 @@ mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use agentry_core::nonce::NoncePolicy;
 use proptest::collection::vec;
+use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 /// The number of schedules without `AGENTRY_SCHEDULES`.
@@ -55,9 +60,10 @@ fn try_seed(seed: u64) -> Result<(), String> {
         ..Config::default()
     };
     let mut runner = TestRunner::new_with_rng(config, rng);
-    let schedules = vec(world::action(), 1..STEPS);
-    let run = runner.run(&schedules, |schedule| {
-        world::run(&schedule).map_err(|broken| TestCaseError::fail(broken.0))
+    let policies = prop_oneof![Just(NoncePolicy::Timestamp), Just(NoncePolicy::Sequential)];
+    let schedules = (policies, vec(world::action(), 1..STEPS));
+    let run = runner.run(&schedules, |(nonces, schedule)| {
+        world::run(nonces, &schedule).map_err(|broken| TestCaseError::fail(broken.0))
     });
     run.map_err(|error| format!("seed {seed}: {error}"))
 }

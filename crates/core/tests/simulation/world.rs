@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use agentry_core::nonce::NoncePolicy;
 use agentry_core::state::row::Outgoing;
 use agentry_protocol::{Address, BlockHeight, Header, MessageDigest, Nonce, TransactionHash};
 use proptest::prelude::*;
@@ -26,6 +27,8 @@ pub(crate) enum Action {
     Forge { to: u8, kind: u8 },
     /// An operator sends a message from one hosted wallet to another.
     Send { from: u8, kind: u8 },
+    /// Another program sends from a hosted wallet, with the next nonce of its account.
+    Overtake(u8),
     /// Somebody posts a peer's transaction again.
     Replay(u8),
     /// A peer acknowledges a message that asked for it.
@@ -81,6 +84,7 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
         }),
         1 => (some(), some()).prop_map(|(to, kind)| Action::Forge { to, kind }),
         2 => (some(), some()).prop_map(|(from, kind)| Action::Send { from, kind }),
+        1 => some().prop_map(Action::Overtake),
         2 => some().prop_map(Action::Replay),
         3 => some().prop_map(Action::Acknowledge),
         12 => some().prop_map(Action::Mine),
@@ -110,8 +114,8 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
 }
 
 /// Runs a schedule, lets everything come to an end, and checks what must hold.
-pub(crate) fn run(schedule: &[Action]) -> Checked {
-    let mut world = World::new()?;
+pub(crate) fn run(nonces: NoncePolicy, schedule: &[Action]) -> Checked {
+    let mut world = World::new(nonces)?;
     for action in schedule {
         world.step(action)?;
         world.check()?;
@@ -133,6 +137,9 @@ pub(crate) struct World {
     pub(crate) said: u32,
     /// The transactions of peers, to be replayed.
     pub(crate) posted: Vec<Transaction>,
+    /// The transactions of another program, which posts them again if they are lost: later ones of
+    /// the wallet wait for their nonces.
+    others: Vec<Transaction>,
     /// The digest that each wallet has posted with each nonce.
     pub(crate) nonces: BTreeMap<(Address, Nonce), MessageDigest>,
     /// The digests that each wallet has posted, by the day whose budget has paid.
@@ -153,8 +160,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    fn new() -> Result<Self, Broken> {
-        let mut chain = Chain::default();
+    fn new(nonces: NoncePolicy) -> Result<Self, Broken> {
+        let mut chain = Chain::new(nonces);
         chain.mine(START, 0);
         let clocks = Clocks {
             time: START,
@@ -167,6 +174,7 @@ impl World {
             chain,
             said: 0,
             posted: Vec::new(),
+            others: Vec::new(),
             nonces: BTreeMap::new(),
             spent: BTreeMap::new(),
             origins: BTreeMap::new(),
@@ -179,6 +187,10 @@ impl World {
             is_reorganised: false,
             respelled: BTreeSet::new(),
         })
+    }
+
+    fn follows_counter(&self) -> bool {
+        self.chain.nonces == NoncePolicy::Sequential
     }
 
     fn clocks(&self) -> Clocks {
@@ -223,12 +235,17 @@ impl World {
                 let from = usize::from(from) % HOSTED;
                 self.host.send(from, Kind::of(kind), self.said, clocks)?;
             }
+            Action::Overtake(which) if self.follows_counter() => self.overtake(which),
+            Action::Overtake(_) => {}
             Action::Replay(which) => self.replay(which),
             Action::Acknowledge(which) => self.acknowledge(which),
             Action::Mine(count) => self.chain.mine(self.time, usize::from(count % 8)),
             Action::Lose(which) => self.chain.lose(which),
             // What is pending then is not looked at any more.
             Action::Reorganise { .. } if self.is_restored && !self.host.acts() => {}
+            // A transaction that a restored store has only seen on the chain is not posted again, and
+            // later ones of its wallet would wait for its nonce.
+            Action::Reorganise { .. } if self.is_restored && self.follows_counter() => {}
             Action::Reorganise {
                 depth,
                 blocks,
@@ -253,7 +270,8 @@ impl World {
                 self.host.work(which, fails, clocks)?;
             }
             Action::Sign(count) => {
-                self.host.sign(usize::from(count % 4) + 1, clocks)?;
+                self.host
+                    .sign(usize::from(count % 4) + 1, &self.chain, clocks)?;
             }
             Action::Post { which, answer } => {
                 let answer = match answer % 16 {
@@ -323,6 +341,18 @@ impl World {
         peers::from_peer(peer, to, Nonce::new(self.said.into()), payload)
     }
 
+    fn overtake(&mut self, which: u8) {
+        let from = usize::from(which) % HOSTED;
+        let nonce = self.chain.counter(peers::address(from), self.chain.head());
+        let header = self.header();
+        self.said += 1;
+        let payload = peers::payload(format!("other {}", self.said), Some(&header));
+        let signed = peers::sign(from, peers::address(HOSTED), nonce, payload);
+        let transaction = Transaction::own(&signed);
+        self.others.push(transaction.clone());
+        self.chain.post(transaction);
+    }
+
     fn replay(&mut self, which: u8) {
         if self.posted.is_empty() || self.is_pruned {
             return;
@@ -390,6 +420,9 @@ impl World {
         let before = self.nonces.insert((from.clone(), nonce), bytes.digest);
         // A restored store cannot know a transaction that is nowhere any more.
         let before = before.filter(|before| !self.is_restored || self.chain.has(*before));
+        // With the account's counter, a refused transaction's nonce is free again, and the node mines
+        // one of those that have it.
+        let before = before.filter(|_| !self.follows_counter());
         if before.is_some_and(|before| before != bytes.digest) {
             broken!("{} has a nonce that was used before", row.origin);
         }
@@ -402,6 +435,8 @@ impl World {
             broken!("{} is beyond the budget", row.origin);
         }
         let before = self.origins.insert(row.origin.clone(), bytes.digest);
+        // With the account's counter, what another transaction has overtaken is signed again.
+        let before = before.filter(|before| !self.follows_counter() || self.chain.has(*before));
         if before.is_some_and(|before| before != bytes.digest) && !self.is_restored {
             broken!("{} is signed twice", row.origin);
         }
@@ -447,6 +482,12 @@ impl World {
                 self.time += 24 * 60 * 60 * 1000;
             }
             let clocks = self.clocks();
+            for other in &self.others {
+                let counter = self.chain.counter(&other.stored.from, self.chain.head());
+                if !self.chain.has(other.digest) && other.nonce() >= Some(counter) {
+                    self.chain.post(other.clone());
+                }
+            }
             self.host.read(&self.chain, usize::MAX, clocks)?;
             let how = How {
                 signs: true,
@@ -454,7 +495,7 @@ impl World {
             };
             self.host.store_decided(clocks)?;
             while self.host.handle(0, how, clocks)? || self.host.work(0, false, clocks)? {}
-            while self.host.sign(usize::MAX, clocks)? {}
+            while self.host.sign(usize::MAX, &self.chain, clocks)? {}
             self.host.sync();
             while let Some(id) = self.host.next_post(0) {
                 self.reach_node(id)?;

@@ -263,9 +263,10 @@ impl Host {
             return Ok(());
         }
         for (draft, prepared) in &mut outcome.sends {
-            if how.signs && self.spent(of, clocks) + FEE <= BUDGET {
+            if how.signs && !self.nonces.follows_counter() && self.spent(of, clocks) + FEE <= BUDGET
+            {
                 let message = (&draft.recipient, &draft.payload);
-                *prepared = Some(self.prepared(of, message, clocks));
+                *prepared = Some(self.prepared(of, message, None, clocks));
             }
         }
         let changes = self.commit(Commit::Outcome(outcome), clocks)?;

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use agentry_core::absence::Look;
 use agentry_core::commit::PostResult;
-use agentry_core::nonce::NonceManager as _;
 use agentry_core::rows::{OutboxState, Prepared, day_of};
 use agentry_core::state::row::Outgoing;
 use agentry_core::{AgentId, Commit, OutboxId};
@@ -14,7 +13,7 @@ use agentry_protocol::{
 };
 
 use super::{BUDGET, Broken, Checked, Clocks, Host, Phase, agent, wallet};
-use crate::chain::{Chain, Transaction};
+use crate::chain::{Chain, FINAL_DEPTH, Transaction};
 use crate::peers::{self, FEE, HOSTED};
 
 /// How a POST ends.
@@ -37,10 +36,11 @@ impl Host {
         &mut self,
         of: AgentId,
         (to, payload): (&Address, &Json),
+        counter: Option<Nonce>,
         clocks: Clocks,
     ) -> Prepared {
         let now = self.now(clocks);
-        let nonce = self.nonces.next(of, Nonce::new(now));
+        let nonce = self.nonces.next(of, counter.unwrap_or(Nonce::new(now)));
         let signed = peers::sign(wallet(of), to, nonce, payload.clone());
         Prepared {
             nonce,
@@ -54,7 +54,12 @@ impl Host {
 
     /// Signs drafts that wait for a nonce, and holds those for which there is no budget. Returns
     /// whether there were any.
-    pub(crate) fn sign(&mut self, at_most: usize, clocks: Clocks) -> Result<bool, Broken> {
+    pub(crate) fn sign(
+        &mut self,
+        at_most: usize,
+        chain: &Chain,
+        clocks: Clocks,
+    ) -> Result<bool, Broken> {
         if !self.acts() {
             return Ok(false);
         }
@@ -68,17 +73,28 @@ impl Host {
             *left = BUDGET.saturating_sub(self.spent(agent(number), clocks)) / FEE;
         }
         let (mut prepared, mut held, mut release) = (Vec::new(), Vec::new(), Vec::new());
+        // With the account's counter, a wallet has one transaction in flight.
+        let rows = self.state.outbox().iter();
+        let in_flight = rows.filter(|row| self.nonces.follows_counter() && row.is_open());
+        let mut in_flight: HashSet<AgentId> = in_flight.map(|row| row.agent).collect();
         for row in queued {
+            let is_next = !in_flight.contains(&row.agent);
             let left = &mut left[wallet(row.agent)];
             match (*left > 0, row.held) {
                 (true, true) => {
                     release.push(row.id);
                     *left -= 1;
                 }
-                (true, false) if prepared.len() < at_most => {
+                (true, false) if prepared.len() < at_most && is_next => {
                     *left -= 1;
                     let message = (&row.recipient, &row.payload);
-                    prepared.push((row.id, self.prepared(row.agent, message, clocks)));
+                    let counter = self.nonces.follows_counter().then(|| {
+                        in_flight.insert(row.agent);
+                        let from = peers::address(wallet(row.agent));
+                        chain.counter(from, chain.head())
+                    });
+                    let signed = self.prepared(row.agent, message, counter, clocks);
+                    prepared.push((row.id, signed));
                 }
                 (false, false) => held.push((row.id, "no budget".to_owned())),
                 (true, false) | (false, true) => {}
@@ -183,10 +199,27 @@ impl Host {
                     let at = self.now(clocks);
                     self.commit(Commit::Post { id, result, at }, clocks)?;
                 }
+                None if self.is_overtaken(id, chain) => {
+                    // It is paid for a second time.
+                    self.overdrawn = true;
+                    self.forget(id);
+                    let reason = "another has its nonce".to_owned();
+                    self.commit(Commit::Requeue { id, reason }, clocks)?;
+                }
                 None => lost.push(id),
             }
         }
         Ok(lost)
+    }
+
+    /// Whether another transaction took the nonce of one, in a block that is final.
+    fn is_overtaken(&self, id: OutboxId, chain: &Chain) -> bool {
+        let through = chain.head().saturating_sub(FINAL_DEPTH);
+        self.state.outbox().get(&id).is_some_and(|row| {
+            let counter = chain.counter(peers::address(wallet(row.agent)), through);
+            let nonce = row.signed.as_ref().map(|signed| signed.nonce);
+            nonce.is_some_and(|nonce| self.nonces.is_overtaken(nonce, counter))
+        })
     }
 
     /// The block that holds a transaction, of those that may hold it.
