@@ -2,8 +2,8 @@
 //!
 //! Data may become visible some milliseconds after the event that reports it, and some commits
 //! raise no event at all (hazard 9 in `docs/hazards.md`). So after an event the file is read at
-//! once and again at 1, 2, 5, 10 and 20 ms, until something new was found; and every 250 ms in any
-//! case.
+//! once and again at 0.3, 1, 2, 5, 10 and 20 ms, until something new was found; and every 250 ms in
+//! any case.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -15,15 +15,20 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-/// How long after an event the file is read again.
-const LADDER: [Duration; 6] = [
+/// How long after an event the file is read again. The second step is long enough for a commit that
+/// does not wait for the disk: its first event comes before the transaction can be seen.
+const LADDER: [Duration; 7] = [
     Duration::ZERO,
+    Duration::from_micros(300),
     Duration::from_millis(1),
     Duration::from_millis(2),
     Duration::from_millis(5),
     Duration::from_millis(10),
     Duration::from_millis(20),
 ];
+
+/// Shorter pauses than this are precise.
+const PRECISE: Duration = Duration::from_micros(900);
 
 /// Wakes a reader when the file may have changed.
 #[derive(Debug)]
@@ -72,12 +77,12 @@ impl Watch {
                 biased;
                 () = self.signal.notified() => {
                     // In a burst of events the first one is acted on at once and the ladder starts
-                    // over with each, but nothing is read more often than once a millisecond.
+                    // over with each, but there is a pause between two reads.
                     let now = Instant::now();
                     let soon = now.duration_since(self.last) < LADDER[1];
                     self.ladder = Some((now, usize::from(soon)));
                 }
-                () = sleep_until(next) => {
+                () = pause_until(next) => {
                     let now = Instant::now();
                     self.ladder = self.ladder.and_then(|(event, _)| {
                         let next = LADDER.iter().position(|step| event + *step > now)?;
@@ -147,6 +152,18 @@ impl Watch {
             })?;
         watcher.watch(directory, RecursiveMode::NonRecursive)?;
         Ok(watcher)
+    }
+}
+
+/// Waits precisely: tokio's timers have a resolution of a millisecond, and fire up to two late.
+async fn pause_until(time: Instant) {
+    let short = time.saturating_duration_since(Instant::now());
+    if (Duration::from_nanos(1)..PRECISE).contains(&short) {
+        let slept = tokio::task::spawn_blocking(move || std::thread::sleep(short));
+        // It cannot panic; without threads for it, the runtime is shutting down.
+        let _ = slept.await;
+    } else {
+        sleep_until(time).await;
     }
 }
 
