@@ -155,15 +155,16 @@ impl Watch {
     }
 }
 
-/// Waits precisely: tokio's timers have a resolution of a millisecond, and fire up to two late.
+/// Waits precisely: tokio's timers have a resolution of a millisecond, and fire up to two late, even
+/// if the time has come.
 async fn pause_until(time: Instant) {
     let short = time.saturating_duration_since(Instant::now());
-    if (Duration::from_nanos(1)..PRECISE).contains(&short) {
+    if short >= PRECISE {
+        sleep_until(time).await;
+    } else if !short.is_zero() {
         let slept = tokio::task::spawn_blocking(move || std::thread::sleep(short));
         // It cannot panic; without threads for it, the runtime is shutting down.
         let _ = slept.await;
-    } else {
-        sleep_until(time).await;
     }
 }
 
