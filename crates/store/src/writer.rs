@@ -49,6 +49,10 @@ const IDLE: Duration = Duration::from_millis(10);
 /// How long the tables may lack what the log has.
 const LATEST: Duration = Duration::from_millis(250);
 
+/// How many pages of the write-ahead log are worth copying into the database when nothing was
+/// committed for [`LOOK`]: 1 MiB.
+const CHECKPOINT: i64 = 256;
+
 /// How often an idle writer checks that its file still exists.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -222,6 +226,9 @@ impl Work {
                     Err(RecvTimeoutError::Timeout) => {
                         self.look();
                         self.write();
+                        if !is_writing {
+                            self.checkpoint();
+                        }
                         continue;
                     }
                     Err(RecvTimeoutError::Disconnected) => return,
@@ -287,6 +294,23 @@ impl Work {
             }));
         }
         self.note_behind();
+    }
+
+    /// Copies the pages of the write-ahead log into the database if there are many: in the middle of
+    /// changes, commits would wait for that.
+    fn checkpoint(&self) {
+        if self.health.is_refusing() || self.health.is_broken() {
+            return;
+        }
+        let db = self.db.lock();
+        let run = |mode: &str| {
+            let pages = |row: &rusqlite::Row<'_>| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?);
+            db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], pages)
+        };
+        // An error is met by the next change, too, and reported then.
+        if run("NOOP").is_ok_and(|pages| pages >= CHECKPOINT) {
+            let _ = run("PASSIVE");
+        }
     }
 
     /// Closes the store. No other process has it open, except for reading: then it stays as SQLite
