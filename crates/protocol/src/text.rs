@@ -20,11 +20,13 @@ pub(crate) fn write_hex(bytes: &[u8], formatter: &mut fmt::Formatter<'_>) -> fmt
 
 /// Reads exactly `2 * N` hexadecimal digits; upper case is refused when `lower_only`.
 pub(crate) fn read_hex<const N: usize>(text: &str, lower_only: bool) -> Result<[u8; N], HexFault> {
-    let found = text.chars().count();
-    if found != 2 * N {
-        return Err(HexFault::Length { found });
+    let mut bytes = [0; N];
+    let is_allowed = !lower_only || !text.bytes().any(|digit| digit.is_ascii_uppercase());
+    if is_allowed && hex::decode_to_slice(text, &mut bytes).is_ok() {
+        return Ok(bytes);
     }
-    for (found, position) in text.chars().zip(1..) {
+    let found = text.chars().count();
+    for (found, position) in text.chars().zip(1..).take_while(|_| found == 2 * N) {
         match found {
             '0'..='9' | 'a'..='f' => {}
             'A'..='F' if !lower_only => {}
@@ -32,10 +34,7 @@ pub(crate) fn read_hex<const N: usize>(text: &str, lower_only: bool) -> Result<[
             _ => return Err(HexFault::Character { found, position }),
         }
     }
-    let mut bytes = [0; N];
-    // Nothing else can be wrong.
-    hex::decode_to_slice(text, &mut bytes).map_err(|_| HexFault::Length { found })?;
-    Ok(bytes)
+    Err(HexFault::Length { found })
 }
 
 /// Serde for a type that is written by `Display` and read by the given function of `&str`.
