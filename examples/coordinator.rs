@@ -175,13 +175,12 @@ impl Coordinator {
             return effects.unschedule(place.name());
         };
         part.asked.push(worker.clone());
-        let within = u64::try_from(self.within.as_millis()).unwrap_or(u64::MAX);
         let order = KnownCommand::ExecuteAiJob(ExecuteAiJob {
             kind: self.job_type.clone(),
             prompt: Some(prompt),
             model: None,
             params: None,
-            deadline: Some(context.now_ms.saturating_add(within)),
+            deadline: Some(context.now.plus(self.within)),
         });
         let order = Outgoing::command(&order)
             .expiring(self.within)
@@ -407,8 +406,8 @@ mod tests {
     };
     use agentry_sdk::protocol::{BlockHeight, TransactionHash};
     use agentry_sdk::testing::{
-        Agent, Contract, MessageBuilder, Party, START_MS, Sent, Simulation,
-        assert_behaviour_contract, block_on,
+        Agent, Contract, MessageBuilder, Party, START, Sent, Simulation, assert_behaviour_contract,
+        block_on,
     };
     use serde_json::json;
 
@@ -436,7 +435,7 @@ mod tests {
                 capabilities: Tags::new(vec!["shout".parse().unwrap()]).unwrap(),
                 commands: Tags::default(),
                 enc_key: None,
-                expires: START_MS + 24 * 3_600_000,
+                expires: START.plus_ms(24 * 3_600_000),
             },
             transaction: TransactionHash::of(name.as_bytes()),
             height: BlockHeight(0),

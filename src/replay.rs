@@ -62,7 +62,7 @@ use std::time::Duration;
 use agentry_chain::{
     ChainDb, ChainDbOptions, ChainEvent, ChainSource, Interest, SourceError, Start,
 };
-use agentry_protocol::BlockHeight;
+use agentry_protocol::{BlockHeight, Timestamp};
 
 use self::cast::Cast;
 use self::engine::Engine;
@@ -199,7 +199,7 @@ pub async fn replay(
     );
     let stage = Stage {
         workers: tokio::runtime::Handle::current(),
-        clock: Clock::held(0),
+        clock: Clock::held(Timestamp::EPOCH),
         environment: Arc::new(ReplayEnvironment {
             directory: directory.clone(),
             registry: cast.registry.clone(),
@@ -347,8 +347,8 @@ impl Replayer {
         }
         self.at = Some(height);
         let time = retrying!(self.source.time(height))?;
-        let now_ms = time.unwrap_or_else(|| self.engine.stage.clock.now_ms());
-        self.engine.advance(now_ms, height).await
+        let now = time.unwrap_or_else(|| self.engine.stage.clock.now());
+        self.engine.advance(now, height).await
     }
 }
 

@@ -98,7 +98,7 @@ impl Process {
         let _permit = self.keeper.permit().await?;
         let view = View {
             environment: std::sync::Arc::clone(&context.environment),
-            now_ms: context.now_ms,
+            now: context.now,
             taken: Instant::now(),
         };
         let shown = show::context(context);

@@ -109,7 +109,7 @@ impl Tasks {
             let reason = format!("this agent does not do jobs of type {kind:?}");
             return Err(("unknown-type", reason));
         }
-        if job.deadline.is_some_and(|last| context.now_ms >= last) {
+        if job.deadline.is_some_and(|last| context.now >= last) {
             return Err((
                 "deadline",
                 "its deadline had passed when it arrived".to_owned(),
@@ -132,7 +132,7 @@ impl Tasks {
                 key,
                 kind: kind.to_owned(),
                 input,
-                deadline_ms: job.deadline,
+                deadline: job.deadline,
             }))
     }
 }

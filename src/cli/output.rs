@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::failure::Failure;
+use agentry_protocol::Timestamp;
 use agentry_protocol::untrusted::{self, escaped, json_escaped, styled};
 
 pub use agentry_protocol::untrusted::printable;
@@ -182,14 +183,13 @@ impl Output {
     }
 }
 
-/// A time in milliseconds since the epoch, formatted as `2026-11-22T12:00:00Z`.
-pub fn moment(at_ms: u64) -> String {
-    let at = UNIX_EPOCH.checked_add(Duration::from_millis(at_ms));
-    at.filter(|_| at_ms <= agentry_protocol::header::MAX_TIME_MS)
-        .map_or_else(
-            || format!("{at_ms} ms"),
-            |at| humantime::format_rfc3339_seconds(at).to_string(),
-        )
+/// A time, formatted as `2026-11-22T12:00:00Z`.
+pub fn moment(time: Timestamp) -> String {
+    let at = UNIX_EPOCH.checked_add(time.since(Timestamp::EPOCH));
+    at.filter(|_| time <= Timestamp::MAX_STATED).map_or_else(
+        || format!("{time} ms"),
+        |at| humantime::format_rfc3339_seconds(at).to_string(),
+    )
 }
 
 /// A value, or a dash if there is none.
@@ -254,9 +254,12 @@ mod tests {
 
     #[test]
     fn times_are_told_in_utc() {
-        assert_eq!(moment(0), "1970-01-01T00:00:00Z");
-        assert_eq!(moment(253_402_300_799_999), "9999-12-31T23:59:59Z");
-        assert_eq!(moment(u64::MAX), format!("{} ms", u64::MAX));
+        assert_eq!(moment(Timestamp::EPOCH), "1970-01-01T00:00:00Z");
+        assert_eq!(
+            moment(Timestamp::new(253_402_300_799_999)),
+            "9999-12-31T23:59:59Z"
+        );
+        assert_eq!(moment(Timestamp::MAX), format!("{} ms", u64::MAX));
     }
 
     #[test]

@@ -5,9 +5,10 @@ mod list;
 mod show;
 mod stats;
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use agentry_core::commit::{QueueKind, Selection};
+use agentry_protocol::Timestamp;
 use agentry_store::{Reader, open_for_reading};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
@@ -16,7 +17,7 @@ use super::{Context, Failure, runtime};
 use crate::config::Config;
 use crate::ops::queues::{self, QueueChange};
 use crate::ops::who::{self, resolve};
-use crate::runtime::clock::{Clock, millis};
+use crate::runtime::clock::Clock;
 
 /// The subcommands of `queue`.
 #[derive(Clone, Debug, Subcommand)]
@@ -107,15 +108,15 @@ impl DeadQueue {
 enum Since {
     /// A duration before now.
     Ago(Duration),
-    /// Milliseconds since the epoch.
-    At(u64),
+    /// This time.
+    At(Timestamp),
 }
 
 impl Since {
-    /// The point in time, in milliseconds since the epoch.
-    fn at_ms(self, now_ms: u64) -> u64 {
+    /// The point in time.
+    fn at(self, now: Timestamp) -> Timestamp {
         match self {
-            Self::Ago(ago) => now_ms.saturating_sub(millis(ago)),
+            Self::Ago(ago) => now.minus(ago),
             Self::At(at) => at,
         }
     }
@@ -129,11 +130,7 @@ fn since(text: &str) -> Result<Since, String> {
         "write a time such as 2026-11-22T08:00:00Z, or how long ago, such as 90s, 2h or 7d"
             .to_owned()
     })?;
-    let since = at
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let ms = millis(since);
-    Ok(Since::At(ms))
+    Ok(Since::At(at.into()))
 }
 
 impl RowArgs {
@@ -150,7 +147,7 @@ impl RowArgs {
             sender: address(&self.from)?,
             recipient: address(&self.to)?,
             behaviour: self.behaviour.clone(),
-            since: self.since_ms(),
+            since: self.since(),
         })
     }
 
@@ -162,9 +159,8 @@ impl RowArgs {
         }
     }
 
-    fn since_ms(&self) -> Option<u64> {
-        self.since
-            .map(|since| since.at_ms(Clock::default().now_ms()))
+    fn since(&self) -> Option<Timestamp> {
+        self.since.map(|since| since.at(Clock::default().now()))
     }
 }
 
@@ -209,11 +205,12 @@ mod tests {
 
     #[test]
     fn times_are_said_in_two_ways() {
-        assert_eq!(since("2h").unwrap().at_ms(7_200_500), 500);
-        assert_eq!(since("10d").unwrap().at_ms(5), 0);
+        let [early, now] = [500, 7_200_500].map(Timestamp::new);
+        assert_eq!(since("2h").unwrap().at(now), early);
+        assert_eq!(since("10d").unwrap().at(now), Timestamp::EPOCH);
         assert_eq!(
             since("2026-11-22T08:00:00Z").unwrap(),
-            Since::At(1_795_334_400_000)
+            Since::At(Timestamp::new(1_795_334_400_000))
         );
         assert!(since("lately").is_err());
     }

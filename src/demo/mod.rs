@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 
 use agentry_chain::NodeError;
 use agentry_protocol::BlockHeight;
+use agentry_protocol::timestamp::millis;
 
 use self::evidence::Evidence;
 use self::scene::Scene;
 pub use self::scene::{Place, SceneError};
 use self::talk::Talk;
-use crate::runtime::clock::millis;
 use crate::runtime::control::ControlError;
 use agentry_store::StoreError;
 

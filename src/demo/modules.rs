@@ -77,9 +77,9 @@ async fn named(
     who: usize,
     name: &'static str,
 ) -> Result<Address, DemoError> {
-    let now_ms = Clock::default().now_ms();
+    let now = Clock::default().now();
     talk.read(&format!("{name} in the directory"), who, move |db| {
-        let counts = |card: &agentry_sdk::Card| card.card.check_time(now_ms).is_ok();
+        let counts = |card: &agentry_sdk::Card| card.card.check_time(now).is_ok();
         Ok(read::cards_named(db, name)?
             .into_iter()
             .map(|announced| announced.card)

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use agentry_protocol::timestamp::millis;
 use agentry_protocol::{
     AckRequest, Address, BlockHeight, Envelope, Json, KnownCommand, Payload, TransactionHash,
 };
@@ -14,7 +15,6 @@ use super::scene::Scene;
 use super::{DemoError, Step};
 use crate::ops::search::{self, Found};
 use crate::ops::send::{Ack, SendRequest};
-use crate::runtime::clock::millis;
 use crate::runtime::control::Client;
 
 /// Polling interval.

@@ -215,7 +215,7 @@ impl Operations {
         let register = Commit::Register {
             agent,
             card: card.to_value(),
-            due_at: self.shared.clock.now_ms(),
+            due_at: self.shared.clock.now(),
         };
         let changes = store.commit_now(register).await?;
         let renewal = store.read(move |db| read::renewal(db, agent)).await?;

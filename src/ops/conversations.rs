@@ -8,7 +8,7 @@
 pub mod chain;
 pub mod hosted;
 
-use agentry_protocol::{AckRequest, Address, Authenticity, Thread};
+use agentry_protocol::{AckRequest, Address, Authenticity, Thread, Timestamp};
 use agentry_store::list::talk::{Place, Told};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -66,7 +66,7 @@ pub struct MessageEntry {
     pub height: Option<u64>,
     /// When it was seen in a block; for a sent message without a block, when it was requested; for
     /// a message read from the chain alone, the time of its block.
-    pub seen_at: Option<u64>,
+    pub seen_at: Option<Timestamp>,
     /// Its transaction.
     pub transaction: Option<String>,
     /// The sender.
@@ -91,8 +91,8 @@ pub struct MessageEntry {
     pub re: Option<String>,
     /// The acknowledgment that it asks for.
     pub ack: Option<&'static str>,
-    /// When it expires, in milliseconds since the epoch.
-    pub expires_at: Option<u64>,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
     /// Why its header cannot be read.
     pub damage: Option<String>,
     /// Whether it is sealed.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agentry_protocol::command::Tags;
-use agentry_protocol::{Address, BlockHeight};
+use agentry_protocol::{Address, BlockHeight, Timestamp};
 use agentry_sdk::Query;
 use agentry_store::read::{self, AnnouncedCard, Renewal};
 use agentry_store::{Reader, StoreError};
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::who::{self, WhoError};
 use crate::config::Config;
-use crate::runtime::clock::{Clock, millis};
+use crate::runtime::clock::Clock;
 use crate::runtime::directory::backfill;
 
 /// A card of the directory.
@@ -31,14 +31,14 @@ pub struct CardEntry {
     pub capabilities: Vec<String>,
     /// The commands that it accepts.
     pub commands: Vec<String>,
-    /// Until when the card is valid, in milliseconds since the epoch.
+    /// Until when the card is valid.
     #[serde(rename = "expires_at")]
-    pub expires: u64,
+    pub expires: Timestamp,
     /// Whether the card is no longer valid.
     pub expired: bool,
-    /// When it was announced, in milliseconds since the epoch.
+    /// When it was announced.
     #[serde(rename = "announced_at")]
-    pub announced: u64,
+    pub announced: Timestamp,
     /// The block that holds it.
     pub height: u64,
     /// Its transaction.
@@ -46,7 +46,7 @@ pub struct CardEntry {
 }
 
 impl CardEntry {
-    fn new(announced: &AnnouncedCard, now_ms: u64) -> Self {
+    fn new(announced: &AnnouncedCard, now: Timestamp) -> Self {
         let card = &announced.card;
         Self {
             name: card.card.name.to_string(),
@@ -57,7 +57,7 @@ impl CardEntry {
             capabilities: words(&card.card.capabilities),
             commands: words(&card.card.commands),
             expires: card.card.expires,
-            expired: card.card.check_time(now_ms).is_err(),
+            expired: card.card.check_time(now).is_err(),
             announced: announced.announced_at,
             height: card.height.0,
             transaction: card.transaction.to_string(),
@@ -135,18 +135,16 @@ pub struct CardList {
 ///
 /// # Errors
 /// The store's.
-pub fn list(db: &Reader, wanted: &ListCards, now_ms: u64) -> Result<CardList, StoreError> {
+pub fn list(db: &Reader, wanted: &ListCards, now: Timestamp) -> Result<CardList, StoreError> {
     let mut found = read::cards(db)?;
     let known = found.len();
-    let since = wanted
-        .fresh
-        .map(|fresh| now_ms.saturating_sub(millis(fresh)));
+    let since = wanted.fresh.map(|fresh| now.minus(fresh));
     found.retain(|announced| {
         let card = &announced.card;
         let asked_at = if wanted.expired {
             card.card.expires
         } else {
-            now_ms
+            now
         };
         wanted.query.fits(card, asked_at)
             && since.is_none_or(|since| announced.announced_at >= since)
@@ -156,7 +154,7 @@ pub fn list(db: &Reader, wanted: &ListCards, now_ms: u64) -> Result<CardList, St
     });
     let cards = found.iter().take(wanted.limit);
     Ok(CardList {
-        cards: cards.map(|card| CardEntry::new(card, now_ms)).collect(),
+        cards: cards.map(|card| CardEntry::new(card, now)).collect(),
         matching: found.len(),
         known,
         coverage: coverage(db)?,
@@ -188,7 +186,7 @@ pub struct CardDetails {
 /// # Errors
 /// [`WhoError`].
 pub fn show(db: &Reader, who: &str, config: &Config) -> Result<CardDetails, WhoError> {
-    let now_ms = Clock::default().now_ms();
+    let now = Clock::default().now();
     let coverage = coverage(db)?;
     let address = match who::resolve(who, config) {
         Ok(address) => address,
@@ -213,11 +211,11 @@ pub fn show(db: &Reader, who: &str, config: &Config) -> Result<CardDetails, WhoE
     let same_name = named
         .into_iter()
         .map(|other| other.card)
-        .filter(|other| other.address != address && other.card.check_time(now_ms).is_ok())
+        .filter(|other| other.address != address && other.card.check_time(now).is_ok())
         .map(|other| other.address)
         .collect();
     Ok(CardDetails {
-        card: card.map(|card| CardEntry::new(&card, now_ms)),
+        card: card.map(|card| CardEntry::new(&card, now)),
         contact: contact.map(|contact| contact.name.to_string()),
         hosted_as: agent.map(|agent| agent.name),
         address,

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use agentry_protocol::Address;
+use agentry_protocol::{Address, Timestamp};
 use agentry_store::{Reader, StoreError, read};
 
 use crate::config::Config;
@@ -26,7 +26,7 @@ pub struct Names<'a> {
     db: Option<&'a Reader>,
     /// Names already looked up in the directory.
     announced: RefCell<HashMap<String, Option<String>>>,
-    now_ms: u64,
+    now: Timestamp,
 }
 
 impl<'a> Names<'a> {
@@ -54,7 +54,7 @@ impl<'a> Names<'a> {
             own,
             db,
             announced: RefCell::default(),
-            now_ms: Clock::default().now_ms(),
+            now: Clock::default().now(),
         })
     }
 
@@ -80,7 +80,7 @@ impl<'a> Names<'a> {
         let card = || {
             let parsed = Address::from_chain(address).ok()?;
             let card = read::card(self.db?, &parsed).ok()??.card.card;
-            card.check_time(self.now_ms).ok()?;
+            card.check_time(self.now).ok()?;
             let name = card.name.to_string();
             let is_ours = self.own.values().any(|own| *own == name);
             (!is_ours).then_some(name)

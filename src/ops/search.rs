@@ -8,7 +8,7 @@ use agentry_chain::{
     BlockWalk, ChainDb, ChainDbOptions, ChainEvent, ChainSource, HeadPoll, Interest, NodeClient,
     NodeError, NodeOptions, SourceError, Start,
 };
-use agentry_protocol::{BlockHash, BlockHeight, StoredTransaction, TransactionHash};
+use agentry_protocol::{BlockHash, BlockHeight, StoredTransaction, Timestamp, TransactionHash};
 
 use crate::config::{ChainConfig, masked};
 
@@ -56,8 +56,8 @@ pub struct Found {
     pub height: BlockHeight,
     /// The block's hash.
     pub block_hash: BlockHash,
-    /// When the block was made, as reported by the node, in milliseconds since the epoch.
-    pub made_at: Option<u64>,
+    /// When the block was made, as reported by the node.
+    pub made_at: Option<Timestamp>,
 }
 
 /// Reads everything that matches `interest` from the database, starting at block `from`, oldest
@@ -185,7 +185,7 @@ pub async fn stretch(
 ) -> Result<Vec<Found>, NodeError> {
     let mut found = Vec::new();
     for block in walk.stretch(from, to).await? {
-        let made_at = block.made_at_ms();
+        let made_at = block.made_at();
         for transaction in block.transactions.into_iter().flatten() {
             // A transaction that cannot be read is not part of the conversation.
             let (Some(hash), Ok(stored)) = (transaction.hash, transaction.stored) else {

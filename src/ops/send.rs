@@ -175,10 +175,10 @@ pub(super) async fn send(
         Some(key) => key,
         None => PublicKeys::of(agent, &links.keys).await?.0,
     };
-    let now_ms = shared.clock.local_ms();
+    let now = shared.clock.local();
     let recipient_key = request
         .recipient_key
-        .or_else(|| shared.directory.enc_key_of(&request.to, now_ms));
+        .or_else(|| shared.directory.enc_key_of(&request.to, now));
     let draft = compose::compose(
         &request.outgoing(),
         Author::hosted(hosted, public_key, None),
@@ -188,7 +188,7 @@ pub(super) async fn send(
             answers: None,
             recipient_key,
             chain_id: &links.chain_id,
-            now_ms,
+            now,
             plain: true,
         },
     )?;
@@ -198,7 +198,7 @@ pub(super) async fn send(
             agent,
             draft,
             prepared: None,
-            at: shared.clock.now_ms(),
+            at: shared.clock.now(),
         },
         waits: false,
         span: tracing::info_span!("outgoing", agent.name = hosted.config.name),

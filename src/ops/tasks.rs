@@ -26,7 +26,7 @@ use super::send::{Ack, KeyError, SendRequest, Sent, random_key};
 use super::who::{self, WhoError};
 use super::{OperationError, Operations};
 use crate::config::Config;
-use crate::runtime::clock::{Clock, millis};
+use crate::runtime::clock::Clock;
 use crate::runtime::control::{Client, ControlError};
 use executing::ExecutingTask;
 use job::Job;
@@ -132,9 +132,9 @@ pub async fn submit(wanted: SubmitJob, config: &Config) -> Result<OutboxId, Task
     }
     let from = who::resolve_hosted(&wanted.wallet, config).await?;
     let key = format!("task/{}/{}", random_key()?, job.kind);
-    let now_ms = Clock::default().now_ms();
+    let now = Clock::default().now();
     let useful_for = wanted.useful_for;
-    job.deadline = useful_for.map(|after| now_ms.saturating_add(millis(after)));
+    job.deadline = useful_for.map(|after| now.plus(after));
     let request = SendRequest {
         expires_in: useful_for,
         ack: wanted.ack.map(|request| Ack {
@@ -295,7 +295,7 @@ impl Operations {
                     attempts: row.attempts,
                     end: TaskEnd::Canceled,
                     duration_ms: 0,
-                    at: shared.clock.now_ms(),
+                    at: shared.clock.now(),
                 })
                 .await?;
             // Another attempt began meanwhile, or the task has ended.

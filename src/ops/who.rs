@@ -363,12 +363,12 @@ fn announced(name: &str, config: &Config) -> Result<Option<Address>, WhoError> {
     let Some(db) = open_if_exists(&config.store.path)? else {
         return Ok(None);
     };
-    let now_ms = Clock::default().now_ms();
+    let now = Clock::default().now();
     let cards = read::cards_named(&db, name)?;
     let mut addresses: Vec<Address> = cards
         .into_iter()
         .map(|announced| announced.card)
-        .filter(|card| card.card.check_time(now_ms).is_ok())
+        .filter(|card| card.card.check_time(now).is_ok())
         .map(|card| card.address)
         .collect();
     match addresses.len() {

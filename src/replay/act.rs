@@ -72,7 +72,7 @@ impl Engine {
         let mut outcome = Outcome {
             behaviour: Some(name.clone()),
             handled,
-            ..Outcome::nothing(subject.event, subject.attempts, self.now_ms())
+            ..Outcome::nothing(subject.event, subject.attempts, self.now())
         };
         let acted = ran.and_then(|effects| self.act(subject, name, effects, &mut outcome));
         if let (Ok(act), EventRef::Inbox(id)) = (&acted, subject.event)
@@ -141,7 +141,7 @@ impl Engine {
         instance: &BehaviourInstance,
         error: &BehaviourError,
     ) -> Result<(), ReplayError> {
-        let (at, attempts) = (self.now_ms(), subject.attempts);
+        let (at, attempts) = (self.now(), subject.attempts);
         let most = subject.hosted.config.common.attempts;
         let again = error.is_transient() && attempts.saturating_add(1) < most;
         let reason = format!("{}: {error}", instance.name);
@@ -209,7 +209,7 @@ impl Engine {
                 ));
             }
         };
-        let now_ms = self.now_ms();
+        let now = self.now();
         // The key in the header is not compared, so any key will do if the wallet's is unknown.
         let public_key = hosted
             .public_key
@@ -221,9 +221,9 @@ impl Engine {
                 origin: "replay",
                 to: &to,
                 answers,
-                recipient_key: self.directory.enc_key_of(&to, now_ms),
+                recipient_key: self.directory.enc_key_of(&to, now),
                 chain_id: &self.chain_id,
-                now_ms,
+                now,
                 plain: false,
             },
         )?;

@@ -8,7 +8,7 @@ use agentry_core::commit::{Changes, HostedAgent, Observation, Step};
 use agentry_core::state::due::{DueEvent, Turn};
 use agentry_core::state::row;
 use agentry_core::{AgentId, Commit, InboxId, OutboxId};
-use agentry_protocol::{Address, BlockHeight, ChainId, PublicKey};
+use agentry_protocol::{Address, BlockHeight, ChainId, PublicKey, Timestamp};
 use agentry_store::{Scratch, StoreError};
 use serde_json::Value;
 
@@ -136,9 +136,9 @@ impl Engine {
         self.told.push(Told::Warning(text));
     }
 
-    /// The time of the clock, in milliseconds since the epoch.
-    pub(super) fn now_ms(&self) -> u64 {
-        self.stage.clock.now_ms()
+    /// The time of the clock.
+    pub(super) fn now(&self) -> Timestamp {
+        self.stage.clock.now()
     }
 
     /// Applies what was seen on the chain.
@@ -148,31 +148,31 @@ impl Engine {
             cursor: Value::Null,
             final_through: None,
             catching_up: None,
-            at: self.stage.clock.now_ms(),
+            at: self.stage.clock.now(),
         }))
     }
 
     /// Advances the clock to the time of a block. What is due before then happens first.
     pub(super) async fn advance(
         &mut self,
-        now_ms: u64,
+        now: Timestamp,
         height: BlockHeight,
     ) -> Result<(), ReplayError> {
         self.height = height;
-        let now_ms = now_ms.max(self.now_ms());
-        self.work(now_ms).await?;
-        self.stage.clock.set(now_ms);
+        let now = now.max(self.now());
+        self.work(now).await?;
+        self.stage.clock.set(now);
         Ok(())
     }
 
     /// Does what is due by a time, each by its own.
-    pub(super) async fn work(&mut self, by_ms: u64) -> Result<(), ReplayError> {
+    pub(super) async fn work(&mut self, by: Timestamp) -> Result<(), ReplayError> {
         for _ in 0..STEPS {
-            let Some((at, agent, item)) = self.next(by_ms)? else {
+            let Some((at, agent, item)) = self.next(by)? else {
                 self.waiting.clear();
                 break;
             };
-            self.stage.clock.set(at.max(self.now_ms()));
+            self.stage.clock.set(at.max(self.now()));
             let Some(hosted) = self.cast.registry.get(agent) else {
                 break;
             };
@@ -180,7 +180,7 @@ impl Engine {
                 Item::Message(message) => self.handle_message(&hosted, &message).await?,
                 Item::Event(event) => self.handle_event(&hosted, &event).await?,
                 Item::Overdue(outbox) => {
-                    let at = self.now_ms();
+                    let at = self.now();
                     self.state.apply(&Commit::Unacknowledged { outbox, at })?;
                 }
             }
@@ -189,24 +189,24 @@ impl Engine {
     }
 
     /// What is due first, by a time.
-    fn next(&self, by_ms: u64) -> Result<Option<(u64, AgentId, Item)>, StoreError> {
+    fn next(&self, by: Timestamp) -> Result<Option<(Timestamp, AgentId, Item)>, StoreError> {
         self.state.query(|state| {
             let all = BlockHeight(u64::MAX);
             let of_agent = |agent| {
-                let due = state.due(agent, by_ms, all, &mut Turn::default(), 1);
+                let due = state.due(agent, by, all, &mut Turn::default(), 1);
                 let messages = due.messages.into_iter();
                 let messages = messages.map(|row| (row.due_at, Item::Message(row)));
                 let events = due.events.into_iter();
                 let events = events.map(|event| (event.row.due_at, Item::Event(event)));
                 let overdue = due.overdue.into_iter().map(|overdue| {
                     let receipt = state.receipts().get(&overdue.outbox);
-                    let at = receipt.and_then(|receipt| receipt.due_at).unwrap_or(by_ms);
+                    let at = receipt.and_then(|receipt| receipt.due_at).unwrap_or(by);
                     (at, Item::Overdue(overdue.outbox))
                 });
                 let items = messages.chain(events).chain(overdue);
                 items.map(move |(at, item)| (at, agent, item))
             };
-            let agents = state.agents_due(by_ms).into_iter();
+            let agents = state.agents_due(by).into_iter();
             agents.flat_map(of_agent).min_by_key(|(at, ..)| *at)
         })
     }

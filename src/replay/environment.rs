@@ -1,7 +1,7 @@
 //! What behaviours can look up in a replay.
 
-use agentry_protocol::Address;
 use agentry_protocol::command::Status;
+use agentry_protocol::{Address, Timestamp};
 use agentry_sdk::directory::Answer;
 use agentry_sdk::{Card, Environment, NameError, Query};
 
@@ -18,12 +18,12 @@ pub(super) struct ReplayEnvironment {
 }
 
 impl Environment for ReplayEnvironment {
-    fn find(&self, query: &Query, now_ms: u64) -> Vec<Card> {
-        self.directory.find(query, now_ms)
+    fn find(&self, query: &Query, now: Timestamp) -> Vec<Card> {
+        self.directory.find(query, now)
     }
 
-    fn resolve(&self, name: &str, now_ms: u64) -> Result<Address, NameError> {
-        environment::resolve(&self.directory, &self.registry, name, now_ms)
+    fn resolve(&self, name: &str, now: Timestamp) -> Result<Address, NameError> {
+        environment::resolve(&self.directory, &self.registry, name, now)
     }
 
     fn status<'a>(&'a self, agent: &'a str) -> Answer<'a, Status> {

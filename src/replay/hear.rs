@@ -44,9 +44,8 @@ impl Engine {
         seen: &ChainTransaction,
         authenticity: Authenticity,
     ) -> Result<(), ReplayError> {
-        let (agent, hash, now_ms) = (hosted.id, seen.hash, self.now_ms());
-        let mut arrival =
-            Arrival::new(agent, hash, &seen.stored, seen.height, authenticity, now_ms);
+        let (agent, hash, now) = (hosted.id, seen.hash, self.now());
+        let mut arrival = Arrival::new(agent, hash, &seen.stored, seen.height, authenticity, now);
         if authenticity == Authenticity::Verified {
             // Shares do not apply.
             arrival.standing = Standing::Known;
@@ -75,7 +74,7 @@ impl Engine {
             self.ledger
                 .note(report, format!("would be a dead letter: {reason}"));
         }
-        self.work(now_ms).await
+        self.work(now).await
     }
 
     fn begin(&mut self, hosted: &Hosted, message: &Message, sealed: bool) -> ReportId {
@@ -99,7 +98,7 @@ impl Engine {
         row: &row::Message,
     ) -> Result<(), ReplayError> {
         let heard = self.read(hosted, row).await?;
-        let (at, message) = (self.now_ms(), Arc::new(heard.message));
+        let (at, message) = (self.now(), Arc::new(heard.message));
         let report = match self.waiting.get(&row.id) {
             Some(waiting) => waiting.report,
             None => {
@@ -205,7 +204,7 @@ impl Engine {
         };
         self.state.apply(&Commit::Outcome(Outcome {
             handled: Some(handled),
-            ..Outcome::nothing(EventRef::Inbox(row.id), row.attempts, self.now_ms())
+            ..Outcome::nothing(EventRef::Inbox(row.id), row.attempts, self.now())
         }))?;
         Ok(())
     }
@@ -311,7 +310,7 @@ impl Engine {
         let instance = instances.iter().find(|one| one.name == row.behaviour);
         let event = Event::of(due, message.as_ref(), &hosted.config.name);
         let (Some(place), Some(instance), Some(event)) = (place, instance, event) else {
-            let nothing = Outcome::nothing(EventRef::Event(row.id), row.attempts, self.now_ms());
+            let nothing = Outcome::nothing(EventRef::Event(row.id), row.attempts, self.now());
             self.state.apply(&Commit::Outcome(nothing))?;
             return Ok(());
         };

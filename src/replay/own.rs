@@ -2,7 +2,7 @@
 
 use agentry_chain::ChainTransaction;
 use agentry_core::commit::Step;
-use agentry_core::rows::{AgentId, Draft, OutboxId, Prepared, day_of};
+use agentry_core::rows::{AgentId, Draft, OutboxId, Prepared};
 use agentry_core::state::row::outbox::Index;
 use agentry_core::state::sent::Question;
 use agentry_core::{Commit, State};
@@ -63,8 +63,8 @@ impl Engine {
 
     fn card(&self, seen: &ChainTransaction) {
         let stored = &seen.stored;
-        let now_ms = self.now_ms();
-        let card = directory::card_of(stored, seen.hash, seen.height, &self.chain_id, now_ms);
+        let now = self.now();
+        let card = directory::card_of(stored, seen.hash, seen.height, &self.chain_id, now);
         let Some(announced) = card else { return };
         match command(stored) {
             Some(KnownCommand::Announce(_))
@@ -132,7 +132,7 @@ impl Engine {
             Placed::Unasked => self.ledger.unasked(agent, &sender.config.name, did),
         }
         self.sent(sender, seen, draft)?;
-        self.work(self.now_ms()).await
+        self.work(self.now()).await
     }
 
     /// Adds what an agent sent to the state, where its recipient's answers find it.
@@ -142,7 +142,7 @@ impl Engine {
         seen: &ChainTransaction,
         mut draft: Draft,
     ) -> Result<(), ReplayError> {
-        let (agent, hash, height, at) = (sender.id, seen.hash, seen.height, self.now_ms());
+        let (agent, hash, height, at) = (sender.id, seen.hash, seen.height, self.now());
         if let Some(receipt) = &mut draft.receipt {
             // As if it was sent again each time, at once.
             let times = u64::from(std::mem::take(&mut receipt.resends)).saturating_add(1);
@@ -154,7 +154,7 @@ impl Engine {
             digest: seen.stored.digest(),
             body: String::new(),
             since: height,
-            day: day_of(at),
+            day: at.day(),
         };
         self.state.apply(&Commit::Send {
             agent,

@@ -10,7 +10,7 @@ use agentry_core::AgentId;
 use agentry_protocol::command::{Ack, AckStatus};
 use agentry_protocol::{
     AckRequest, Address, BlockHash, BlockHeight, Header, Json, KnownCommand, MessageId, Number,
-    Payload, Seed, SigningKey, Transaction, TransactionHash, compose,
+    Payload, Seed, SigningKey, Timestamp, Transaction, TransactionHash, compose,
 };
 use agentry_sdk::{
     Behaviour, BehaviourError, ConfigureError, Context, DeliveryUpdate, Effects, Message, Outgoing,
@@ -116,7 +116,7 @@ impl Behaviour for Puppet {
 
 const AGENT: u8 = 1;
 const PEER: u8 = 2;
-const NOW: u64 = 1_795_000_000_000;
+const NOW: Timestamp = Timestamp::new(1_795_000_000_000);
 
 /// One agent, and a peer that sends it messages.
 struct Play {
@@ -175,9 +175,9 @@ impl Play {
     /// The next block, `after` seconds after the last one.
     async fn block(&mut self, after: u64) {
         self.height += 1;
-        let now_ms = self.engine.stage.clock.now_ms() + after * 1000;
+        let now = self.engine.stage.clock.now().plus_ms(after * 1000);
         let height = BlockHeight(self.height);
-        self.engine.advance(now_ms, height).await.unwrap();
+        self.engine.advance(now, height).await.unwrap();
     }
 
     fn transaction(
@@ -421,7 +421,7 @@ async fn messages_that_the_runtime_withholds_are_withheld() {
     let mut play = Play::new("{ kind = \"ack\" }, { kind = \"puppet\" }");
     play.block(2).await;
     let expired = Header {
-        exp: Some(NOW - 1),
+        exp: Some(NOW.minus_ms(1)),
         ack: Some(AckRequest::Received),
         ..Header::default()
     };

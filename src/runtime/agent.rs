@@ -28,7 +28,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use agentry_core::AgentId;
 use agentry_core::state::due::{Due, Memory, Turn};
-use agentry_protocol::{Address, ChainId, EncryptionKey, PublicKey};
+use agentry_protocol::{Address, ChainId, EncryptionKey, PublicKey, Timestamp};
 use agentry_sdk::State;
 use agentry_store::{StoreError, read};
 use tracing::Instrument;
@@ -117,7 +117,7 @@ struct Work {
     /// The sender whose turn it is.
     turn: Turn,
     /// Senders over their rate, and until when (`None`: all unverified senders).
-    paused: HashMap<Option<Address>, u64>,
+    paused: HashMap<Option<Address>, Timestamp>,
     /// The state of the behaviours, once it was read, with the outcomes since: nothing else writes
     /// it.
     memory: Option<Memory>,
@@ -140,7 +140,7 @@ impl Work {
 
     /// Works until there is nothing to do. Returns when its next message is due, if one is waiting
     /// for its time.
-    async fn work(&mut self) -> Option<u64> {
+    async fn work(&mut self) -> Option<Timestamp> {
         let mut runner: Option<Arc<Hosted>> = None;
         // Of the pass over all senders, which can take several pulls.
         let mut next_at = None;
@@ -247,11 +247,11 @@ impl Work {
 
     async fn pull(&mut self) -> Result<Due, StoreError> {
         let (agent, mut turn) = (self.id, self.turn.clone());
-        let (now, through) = (self.shared.clock.now_ms(), self.shared.confirmed.get());
+        let (now, through) = (self.shared.clock.now(), self.shared.confirmed.get());
         self.paused.retain(|_, until| *until > now);
         turn.paused = self.paused.keys().flatten().cloned().collect();
         turn.unverified_paused = self.paused.contains_key(&None);
-        turn.doubted = self.shared.clock.confirmed_ms()..self.shared.clock.local_ms();
+        turn.doubted = self.shared.clock.confirmed()..self.shared.clock.local();
         let is_known = self.memory.is_some();
         let query = move |state: &agentry_core::State| {
             let due = state.due(agent, now, through, &mut turn, PULL);

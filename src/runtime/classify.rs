@@ -203,8 +203,8 @@ struct Bench {
 /// to be refused permanently.
 fn now(shared: &Shared) -> Now {
     Now {
-        earliest: shared.clock.confirmed_ms(),
-        latest: shared.clock.latest_ms(),
+        earliest: shared.clock.confirmed(),
+        latest: shared.clock.latest(),
     }
 }
 
@@ -263,8 +263,8 @@ impl Bench {
         let mut steps = Vec::new();
         if stored.from == stored.to {
             let (hash, height) = (seen.hash, seen.height);
-            let now_ms = self.now.latest;
-            let card = directory::card_of(stored, hash, height, &self.chain, now_ms);
+            let now = self.now.latest;
+            let card = directory::card_of(stored, hash, height, &self.chain, now);
             steps.extend(card.map(Step::Card));
         }
         let sender = self.registry.at(stored.from.as_str());

@@ -5,9 +5,9 @@
 //!
 //! | question | method | meaning |
 //! |---|---|---|
-//! | when something happened; when a wait ends | [`now_ms`](Clock::now_ms) | the runtime's own time: it never goes back, and runs as the monotonic clock does |
-//! | values that other machines compare with their clocks: ids, expiries, cards, nonces, days | [`local_ms`](Clock::local_ms) | the local clock |
-//! | irreversible decisions: pruning, expiring, missing a deadline | [`confirmed_ms`](Clock::confirmed_ms) | the earlier of the local clock and the time of the chain's blocks |
+//! | when something happened; when a wait ends | [`now`](Clock::now) | the runtime's own time: it never goes back, and runs as the monotonic clock does |
+//! | values that other machines compare with their clocks: ids, expiries, cards, nonces, days | [`local`](Clock::local) | the local clock |
+//! | irreversible decisions: pruning, expiring, missing a deadline | [`confirmed`](Clock::confirmed) | the earlier of the local clock and the time of the chain's blocks |
 //!
 //! The runtime's own time continues where the store's last runtime left it
 //! ([`resume`](Clock::resume)). It jumps ahead, over the time in which the process was down or the
@@ -19,9 +19,9 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
-use agentry_protocol::header::MAX_TIME_MS;
+use agentry_protocol::Timestamp;
 
 /// The clocks of one runtime. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -49,18 +49,17 @@ struct Times {
     block: Option<Running>,
 }
 
-/// A time that advances with the monotonic clock. All fields are in milliseconds.
+/// A time that advances with the monotonic clock.
 #[derive(Clone, Copy, Debug)]
 struct Running {
-    time_ms: u64,
-    /// The reading of the monotonic clock at `time_ms`.
-    at: u64,
+    time: Timestamp,
+    /// The reading of the monotonic clock at `time`.
+    at: Duration,
 }
 
 impl Running {
-    const fn at(self, monotonic: u64) -> u64 {
-        self.time_ms
-            .saturating_add(monotonic.saturating_sub(self.at))
+    fn at(self, monotonic: Duration) -> Timestamp {
+        self.time.plus(monotonic.saturating_sub(self.at))
     }
 }
 
@@ -71,50 +70,52 @@ impl Default for Inner {
 }
 
 impl Inner {
-    fn new(held_at: Option<u64>) -> Self {
+    fn new(held_at: Option<Timestamp>) -> Self {
         Self {
             began: Instant::now(),
             shift_ms: AtomicI64::new(0),
             passed_ms: AtomicU64::new(0),
-            held_at: held_at.map(AtomicU64::new),
+            held_at: held_at.map(|at| AtomicU64::new(at.get())),
             times: Mutex::new(Times {
                 own: Running {
-                    time_ms: system_ms(),
-                    at: 0,
+                    time: SystemTime::now().into(),
+                    at: Duration::ZERO,
                 },
                 block: None,
             }),
         }
     }
 
-    fn held(&self) -> Option<u64> {
+    fn held(&self) -> Option<Timestamp> {
         let held_at = self.held_at.as_ref()?;
-        Some(held_at.load(Ordering::Relaxed))
+        Some(Timestamp::new(held_at.load(Ordering::Relaxed)))
     }
 
-    fn local(&self) -> u64 {
+    fn passed(&self) -> Duration {
+        Duration::from_millis(self.passed_ms.load(Ordering::Relaxed))
+    }
+
+    fn local(&self) -> Timestamp {
         self.held().unwrap_or_else(|| {
-            system_ms()
-                .saturating_add(self.passed_ms.load(Ordering::Relaxed))
-                .saturating_add_signed(self.shift_ms.load(Ordering::Relaxed))
+            let unshifted = Timestamp::from(SystemTime::now()).plus(self.passed()).get();
+            Timestamp::new(unshifted.saturating_add_signed(self.shift_ms.load(Ordering::Relaxed)))
         })
     }
 
-    fn monotonic(&self) -> u64 {
-        let elapsed = millis(self.began.elapsed());
-        elapsed.saturating_add(self.passed_ms.load(Ordering::Relaxed))
+    fn monotonic(&self) -> Duration {
+        self.began.elapsed().saturating_add(self.passed())
     }
 
     /// The runtime's own time, the blocks' time, and the local clock.
-    fn read(&self) -> (u64, Option<u64>, u64) {
+    fn read(&self) -> (Timestamp, Option<Timestamp>, Timestamp) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let (monotonic, local) = (self.monotonic(), self.local());
         let own = times.own.at(monotonic);
         let block = times.block.map(|block| block.at(monotonic));
-        let confirmed = block.map_or(0, |block| block.min(local));
+        let confirmed = block.map_or(Timestamp::EPOCH, |block| block.min(local));
         if confirmed > own {
             times.own = Running {
-                time_ms: confirmed,
+                time: confirmed,
                 at: monotonic,
             };
         }
@@ -123,34 +124,32 @@ impl Inner {
 }
 
 impl Clock {
-    /// A clock that shows this time, in milliseconds since the Unix epoch, until it is
-    /// [set](Self::set). All its times are the same.
-    pub fn held(now_ms: u64) -> Self {
-        Self(Arc::new(Inner::new(Some(now_ms))))
+    /// A clock that shows this time until it is [set](Self::set). All its times are the same.
+    pub fn held(now: Timestamp) -> Self {
+        Self(Arc::new(Inner::new(Some(now))))
     }
 
     /// Sets a held clock; a clock that advances by itself is unchanged.
-    pub fn set(&self, now_ms: u64) {
+    pub fn set(&self, now: Timestamp) {
         if let Some(held_at) = &self.0.held_at {
-            held_at.store(now_ms, Ordering::Relaxed);
+            held_at.store(now.get(), Ordering::Relaxed);
         }
     }
 
-    /// The runtime's own time, in milliseconds since the Unix epoch: for the time of an event, and
-    /// for the end of a wait. It never goes back.
-    pub fn now_ms(&self) -> u64 {
+    /// The runtime's own time: for the time of an event, and for the end of a wait. It never goes
+    /// back.
+    pub fn now(&self) -> Timestamp {
         self.0.held().unwrap_or_else(|| self.0.read().0)
     }
 
-    /// The local clock's time, in milliseconds since the Unix epoch.
-    pub fn local_ms(&self) -> u64 {
+    /// The local clock's time.
+    pub fn local(&self) -> Timestamp {
         self.0.local()
     }
 
-    /// A time that has certainly passed, in milliseconds since the Unix epoch: the local clock has
-    /// passed it, and so have the chain's blocks. Until a block has shown its time, the runtime's
-    /// own time stands in for the blocks'.
-    pub fn confirmed_ms(&self) -> u64 {
+    /// A time that has certainly passed: the local clock has passed it, and so have the chain's
+    /// blocks. Until a block has shown its time, the runtime's own time stands in for the blocks'.
+    pub fn confirmed(&self) -> Timestamp {
         if let Some(held) = self.0.held() {
             return held;
         }
@@ -158,9 +157,9 @@ impl Clock {
         block.unwrap_or(own).min(local)
     }
 
-    /// The latest possible current time, in milliseconds since the Unix epoch: the local clock's,
-    /// or the runtime's own if the local clock was set back.
-    pub fn latest_ms(&self) -> u64 {
+    /// The latest possible current time: the local clock's, or the runtime's own if the local clock
+    /// was set back.
+    pub fn latest(&self) -> Timestamp {
         if let Some(held) = self.0.held() {
             return held;
         }
@@ -170,40 +169,37 @@ impl Clock {
 
     /// How far the local clock is ahead of the time that blocks confirm, in milliseconds.
     pub fn unconfirmed_ms(&self) -> u64 {
-        self.local_ms().saturating_sub(self.confirmed_ms())
+        self.local().ms_since(self.confirmed())
     }
 
     /// Continues from the latest time that the store's last runtime reached. Called before anything
     /// waits.
     ///
-    /// Returns by how much the local clock is behind that time.
-    pub fn resume(&self, noted_ms: u64) -> u64 {
+    /// Returns by how many milliseconds the local clock is behind that time.
+    pub fn resume(&self, noted: Timestamp) -> u64 {
         // A time that no clock can show means damage.
-        if noted_ms > MAX_TIME_MS {
+        if noted > Timestamp::MAX_STATED {
             return 0;
         }
         let local = self.0.local();
         let mut times = self.0.times.lock().unwrap_or_else(PoisonError::into_inner);
         times.own = Running {
-            time_ms: noted_ms,
+            time: noted,
             at: self.0.monotonic(),
         };
-        noted_ms.saturating_sub(local)
+        noted.ms_since(local)
     }
 
-    /// Records the time of a block, as the block states it, in milliseconds since the Unix epoch.
-    pub fn block_made_at(&self, time_ms: u64) {
+    /// Records the time of a block, as the block states it.
+    pub fn block_made_at(&self, time: Timestamp) {
         let local = self.0.local();
         let mut times = self.0.times.lock().unwrap_or_else(PoisonError::into_inner);
         let monotonic = self.0.monotonic();
         // A block's time in the future must not confirm a clock that jumps there later.
-        let time_ms = time_ms.min(local);
-        if times
-            .block
-            .is_none_or(|known| known.at(monotonic) < time_ms)
-        {
+        let time = time.min(local);
+        if times.block.is_none_or(|known| known.at(monotonic) < time) {
             times.block = Some(Running {
-                time_ms,
+                time,
                 at: monotonic,
             });
         }
@@ -221,17 +217,6 @@ impl Clock {
     }
 }
 
-/// A length of time in whole milliseconds, as times are stored and sent.
-pub fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn system_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, millis)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -247,87 +232,96 @@ mod tests {
         i64::try_from(ms).unwrap()
     }
 
-    fn about(found: u64, wanted: u64) -> bool {
-        found.abs_diff(wanted) < SLACK
+    fn about(found: Timestamp, wanted: Timestamp) -> bool {
+        found.get().abs_diff(wanted.get()) < SLACK
     }
 
     #[test]
     fn a_clock_that_is_set_back_stops_no_wait() {
         let clock = Clock::default();
-        let before = clock.now_ms();
+        let before = clock.now();
         clock.shift(-signed(40 * DAY));
         clock.pass(HOUR);
-        assert!(about(clock.now_ms(), before + HOUR));
-        assert!(about(clock.local_ms(), before + HOUR - 40 * DAY));
-        assert!(about(clock.latest_ms(), before + HOUR));
-        assert!(about(clock.confirmed_ms(), before + HOUR - 40 * DAY));
+        assert!(about(clock.now(), before.plus_ms(HOUR)));
+        assert!(about(
+            clock.local(),
+            before.plus_ms(HOUR).minus_ms(40 * DAY)
+        ));
+        assert!(about(clock.latest(), before.plus_ms(HOUR)));
+        assert!(about(
+            clock.confirmed(),
+            before.plus_ms(HOUR).minus_ms(40 * DAY)
+        ));
     }
 
     #[test]
     fn a_jump_ends_no_wait_and_confirms_nothing() {
         let clock = Clock::default();
-        let before = clock.now_ms();
+        let before = clock.now();
         clock.block_made_at(before);
         clock.shift(signed(40 * DAY));
-        assert!(about(clock.now_ms(), before));
-        assert!(about(clock.confirmed_ms(), before));
-        assert!(about(clock.unconfirmed_ms(), 40 * DAY));
-        assert!(about(clock.latest_ms(), before + 40 * DAY));
+        assert!(about(clock.now(), before));
+        assert!(about(clock.confirmed(), before));
+        assert!(clock.unconfirmed_ms().abs_diff(40 * DAY) < SLACK);
+        assert!(about(clock.latest(), before.plus_ms(40 * DAY)));
         // A block of that time shows that no time has passed.
-        clock.block_made_at(before + 40 * DAY);
-        assert!(about(clock.now_ms(), before + 40 * DAY));
-        assert!(about(clock.confirmed_ms(), before + 40 * DAY));
+        clock.block_made_at(before.plus_ms(40 * DAY));
+        assert!(about(clock.now(), before.plus_ms(40 * DAY)));
+        assert!(about(clock.confirmed(), before.plus_ms(40 * DAY)));
         assert!(clock.unconfirmed_ms() < SLACK);
     }
 
     #[test]
     fn a_block_of_the_future_confirms_no_more_than_the_local_clock() {
         let clock = Clock::default();
-        let before = clock.local_ms();
-        clock.block_made_at(u64::MAX);
-        assert!(about(clock.now_ms(), before));
-        assert!(about(clock.confirmed_ms(), before));
+        let before = clock.local();
+        clock.block_made_at(Timestamp::MAX);
+        assert!(about(clock.now(), before));
+        assert!(about(clock.confirmed(), before));
         clock.shift(signed(40 * DAY));
-        assert!(about(clock.now_ms(), before), "not even a later one");
-        assert!(about(clock.confirmed_ms(), before));
+        assert!(about(clock.now(), before), "not even a later one");
+        assert!(about(clock.confirmed(), before));
     }
 
     #[test]
     fn the_time_in_which_the_process_was_down_counts_once_blocks_confirm_it() {
         let clock = Clock::default();
-        let local = clock.local_ms();
-        assert_eq!(clock.resume(local - DAY), 0);
-        assert!(about(clock.now_ms(), local - DAY));
-        assert!(about(clock.confirmed_ms(), local - DAY));
-        clock.block_made_at(local - HOUR);
-        assert!(about(clock.now_ms(), local - HOUR));
-        clock.block_made_at(local - 2 * HOUR);
-        assert!(about(clock.now_ms(), local - HOUR), "it never goes back");
+        let local = clock.local();
+        assert_eq!(clock.resume(local.minus_ms(DAY)), 0);
+        assert!(about(clock.now(), local.minus_ms(DAY)));
+        assert!(about(clock.confirmed(), local.minus_ms(DAY)));
+        clock.block_made_at(local.minus_ms(HOUR));
+        assert!(about(clock.now(), local.minus_ms(HOUR)));
+        clock.block_made_at(local.minus_ms(2 * HOUR));
+        assert!(
+            about(clock.now(), local.minus_ms(HOUR)),
+            "it never goes back"
+        );
     }
 
     #[test]
     fn a_runtime_goes_on_from_its_time_although_the_clock_was_set_back() {
         let clock = Clock::default();
-        let local = clock.local_ms();
-        assert!(about(clock.resume(local + DAY), DAY));
+        let local = clock.local();
+        assert!(clock.resume(local.plus_ms(DAY)).abs_diff(DAY) < SLACK);
         clock.pass(HOUR);
-        assert!(about(clock.now_ms(), local + DAY + HOUR));
-        assert_eq!(clock.resume(u64::MAX), 0, "damage is not believed");
-        assert!(about(clock.now_ms(), local + DAY + HOUR));
+        assert!(about(clock.now(), local.plus_ms(DAY + HOUR)));
+        assert_eq!(clock.resume(Timestamp::MAX), 0, "damage is not believed");
+        assert!(about(clock.now(), local.plus_ms(DAY + HOUR)));
     }
 
     #[test]
     fn a_held_clock_shows_one_time() {
-        let clock = Clock::held(5);
-        clock.set(7);
-        clock.block_made_at(9);
+        let clock = Clock::held(Timestamp::new(5));
+        clock.set(Timestamp::new(7));
+        clock.block_made_at(Timestamp::new(9));
         let all = [
-            clock.now_ms(),
-            clock.local_ms(),
-            clock.confirmed_ms(),
-            clock.latest_ms(),
+            clock.now(),
+            clock.local(),
+            clock.confirmed(),
+            clock.latest(),
         ];
-        assert_eq!((all, clock.unconfirmed_ms()), ([7; 4], 0));
+        assert_eq!((all, clock.unconfirmed_ms()), ([Timestamp::new(7); 4], 0));
     }
 
     #[derive(Clone, Debug)]
@@ -355,23 +349,24 @@ mod tests {
         #[test]
         fn no_wait_grows_and_nothing_is_confirmed_that_the_local_clock_has_not_passed(steps in steps()) {
             let clock = Clock::default();
-            let start = clock.local_ms();
+            let start = clock.local();
             let mut passed = 0;
             for step in steps {
-                let before = clock.now_ms();
+                let before = clock.now();
                 let this = if let Step::Pass(by) = step { by } else { 0 };
                 match step {
                     Step::Set(by) => clock.shift(by),
                     Step::Pass(by) => clock.pass(by),
                     Step::Block(off) => {
-                        clock.block_made_at((start + passed).saturating_add_signed(off));
+                        let time = start.plus_ms(passed).get().saturating_add_signed(off);
+                        clock.block_made_at(Timestamp::new(time));
                     }
                 }
                 passed += this;
-                let now = clock.now_ms();
-                prop_assert!(now >= before + this, "it advances at least as fast as time does");
-                prop_assert!(clock.confirmed_ms() <= clock.local_ms());
-                prop_assert!(clock.latest_ms() >= now);
+                let now = clock.now();
+                prop_assert!(now >= before.plus_ms(this), "it advances at least as fast as time does");
+                prop_assert!(clock.confirmed() <= clock.local());
+                prop_assert!(clock.latest() >= now);
             }
         }
 
@@ -379,7 +374,7 @@ mod tests {
         #[test]
         fn nothing_ends_early_whatever_is_done_to_the_local_clock(steps in steps()) {
             let clock = Clock::default();
-            let start = clock.local_ms();
+            let start = clock.local();
             clock.block_made_at(start);
             let mut passed = 0;
             for step in steps {
@@ -391,11 +386,11 @@ mod tests {
                     }
                     Step::Block(late) => {
                         let late = u64::try_from(late.max(0)).unwrap();
-                        clock.block_made_at((start + passed).saturating_sub(late));
+                        clock.block_made_at(start.plus_ms(passed).minus_ms(late));
                     }
                 }
-                prop_assert!(clock.now_ms() <= start + passed + SLACK);
-                prop_assert!(clock.confirmed_ms() <= start + passed + SLACK);
+                prop_assert!(clock.now() <= start.plus_ms(passed + SLACK));
+                prop_assert!(clock.confirmed() <= start.plus_ms(passed + SLACK));
             }
         }
     }

@@ -4,7 +4,7 @@ use agentry_core::rows::Draft;
 use agentry_protocol::message::{self, ComposeError as WriteError};
 use agentry_protocol::sealing::{self, Binding, SealError};
 use agentry_protocol::{
-    Address, Amount, ChainId, EncryptionKey, Header, KnownCommand, MessageId, PublicKey,
+    Address, Amount, ChainId, EncryptionKey, Header, KnownCommand, MessageId, PublicKey, Timestamp,
 };
 use agentry_sdk::{BehaviourError, Message, Outgoing, Sealing};
 
@@ -48,8 +48,8 @@ pub struct Circumstances<'a> {
     pub recipient_key: Option<EncryptionKey>,
     /// The chain's id.
     pub chain_id: &'a ChainId,
-    /// The current time, in milliseconds since the epoch.
-    pub now_ms: u64,
+    /// The current time.
+    pub now: Timestamp,
     /// Whether a text that asks for nothing is sent as it is, without a header, so that every
     /// client can read it.
     pub plain: bool,
@@ -125,7 +125,7 @@ pub fn compose(
         to,
         answers,
         recipient_key,
-        now_ms,
+        now,
         ..
     } = circumstances;
     let (amount, fee) = (outgoing.amount, author.fee);
@@ -138,10 +138,10 @@ pub fn compose(
         Sealing::IfPossible => recipient_key.is_some(),
         Sealing::Always => true,
     };
-    let header = outgoing.header(answers, sealed, circumstances.plain, now_ms);
+    let header = outgoing.header(answers, sealed, circumstances.plain, now);
     let header = match header {
         Some(header) => Some(Header {
-            id: Some(MessageId::generate(now_ms)?),
+            id: Some(MessageId::generate(now)?),
             key: Some(author.public_key),
             ..header
         }),
@@ -162,7 +162,7 @@ pub fn compose(
     Ok(Draft {
         amount,
         message_id: header.and_then(|header| header.id),
-        expires_at: outgoing.expires_at(now_ms),
+        expires_at: outgoing.expires_at(now),
         receipt: outgoing.receipt(author.behaviour, answers.is_some()),
         ..Draft::new(circumstances.origin.to_owned(), to.clone(), fee, payload)
     })
@@ -231,7 +231,7 @@ mod tests {
                     answers,
                     recipient_key: key.then(|| self.key.encryption_key()),
                     chain_id: &self.chain,
-                    now_ms: 1_795_000_000_000,
+                    now: Timestamp::new(1_795_000_000_000),
                     plain,
                 },
             )
@@ -310,7 +310,7 @@ mod tests {
         let envelope = Envelope::read(&draft.payload);
         let header = envelope.header().unwrap();
         assert_eq!(header.ack, Some(AckRequest::Done));
-        assert_eq!(header.exp, Some(1_795_000_060_000));
+        assert_eq!(header.exp, Some(Timestamp::new(1_795_000_060_000)));
         assert_eq!(draft.expires_at, header.exp);
         let receipt = draft.receipt.unwrap();
         assert_eq!(receipt.label.as_deref(), Some("l"));

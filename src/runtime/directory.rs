@@ -25,7 +25,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use agentry_protocol::{Address, EncryptionKey, PublicKey};
+use agentry_protocol::{Address, EncryptionKey, PublicKey, Timestamp};
 use agentry_sdk::{Card, NameError, Query};
 
 use crate::config::Contact;
@@ -144,11 +144,11 @@ impl Directory {
     }
 
     /// The key for sealing messages to an address: from the contacts, or else from its card or the
-    /// card of the address's other form, as long as the card is valid at `now_ms`.
-    pub fn enc_key_of(&self, address: &Address, now_ms: u64) -> Option<EncryptionKey> {
+    /// card of the address's other form, as long as the card is valid at `now`.
+    pub fn enc_key_of(&self, address: &Address, now: Timestamp) -> Option<EncryptionKey> {
         self.contacts().enc_key_of(address).or_else(|| {
             let table = self.table();
-            let counts = |card: &&Arc<Card>| card.card.check_time(now_ms).is_ok();
+            let counts = |card: &&Arc<Card>| card.card.check_time(now).is_ok();
             let card = table
                 .of(address)
                 .filter(counts)
@@ -162,10 +162,10 @@ impl Directory {
         self.table().of(address).map(|card| Card::clone(card))
     }
 
-    /// The cards that match at `now_ms`, by name, then by address.
-    pub fn find(&self, query: &Query, now_ms: u64) -> Vec<Card> {
+    /// The cards that match at `now`, by name, then by address.
+    pub fn find(&self, query: &Query, now: Timestamp) -> Vec<Card> {
         // Copied outside the lock: refreshes do not wait for a large result.
-        let found = self.table().find(query, now_ms);
+        let found = self.table().find(query, now);
         found.iter().map(|card| Card::clone(card)).collect()
     }
 
@@ -179,20 +179,20 @@ impl Directory {
         self.contacts().has(address)
     }
 
-    /// Whether an address, or its other form, has a card that is valid at `now_ms`.
-    pub fn is_listed(&self, address: &Address, now_ms: u64) -> bool {
+    /// Whether an address, or its other form, has a card that is valid at `now`.
+    pub fn is_listed(&self, address: &Address, now: Timestamp) -> bool {
         self.table()
             .at(address)
-            .is_some_and(|card| card.card.check_time(now_ms).is_ok())
+            .is_some_and(|card| card.card.check_time(now).is_ok())
     }
 
     /// The address of the one agent that has announced this name, in a card that is valid at
-    /// `now_ms`.
+    /// `now`.
     ///
     /// # Errors
     /// No agent has the name, or more than one has.
-    pub fn named(&self, name: &str, now_ms: u64) -> Result<Address, NameError> {
-        let mut addresses = self.table().named(name, now_ms);
+    pub fn named(&self, name: &str, now: Timestamp) -> Result<Address, NameError> {
+        let mut addresses = self.table().named(name, now);
         match (addresses.pop(), addresses.is_empty()) {
             (None, _) => Err(NameError::Unknown(name.to_owned())),
             (Some(address), true) => Ok(address),
@@ -210,10 +210,10 @@ impl Directory {
     ///
     /// # Errors
     /// No agent has announced the name, or more than one has.
-    pub fn resolve(&self, name: &str, now_ms: u64) -> Result<Address, NameError> {
+    pub fn resolve(&self, name: &str, now: Timestamp) -> Result<Address, NameError> {
         match self.contact(name) {
             Some(address) => Ok(address),
-            None => self.named(name, now_ms),
+            None => self.named(name, now),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use agentry_protocol::Address;
 use agentry_protocol::command::{Status, TAGS_MAX, Tag, Tags};
+use agentry_protocol::{Address, Timestamp};
 use agentry_sdk::directory::Answer;
 use agentry_sdk::{Card, Environment, NameError, Query};
 use agentry_store::{Store, read};
@@ -20,7 +20,7 @@ pub struct RuntimeEnvironment {
     registry: AgentRegistry,
     clock: Clock,
     version: String,
-    started_at: u64,
+    started_at: Timestamp,
 }
 
 impl fmt::Debug for RuntimeEnvironment {
@@ -33,15 +33,14 @@ impl fmt::Debug for RuntimeEnvironment {
 }
 
 impl RuntimeEnvironment {
-    /// The environment of a runtime of this version that was started at `started_at` (milliseconds
-    /// since the epoch).
+    /// The environment of a runtime of this version that was started at `started_at`.
     pub fn new(
         store: Store,
         directory: Directory,
         registry: AgentRegistry,
         clock: Clock,
         version: impl Into<String>,
-        started_at: u64,
+        started_at: Timestamp,
     ) -> Self {
         Self {
             store,
@@ -55,7 +54,7 @@ impl RuntimeEnvironment {
 
     async fn status_of(&self, agent: &str) -> Status {
         let mut status = Status {
-            uptime_ms: Some(self.clock.now_ms().saturating_sub(self.started_at)),
+            uptime_ms: Some(self.clock.now().ms_since(self.started_at)),
             ..outline(agent, &self.version, &self.registry)
         };
         let Some(hosted) = self.registry.named(agent) else {
@@ -77,12 +76,12 @@ impl RuntimeEnvironment {
 }
 
 impl Environment for RuntimeEnvironment {
-    fn find(&self, query: &Query, now_ms: u64) -> Vec<Card> {
-        self.directory.find(query, now_ms)
+    fn find(&self, query: &Query, now: Timestamp) -> Vec<Card> {
+        self.directory.find(query, now)
     }
 
-    fn resolve(&self, name: &str, now_ms: u64) -> Result<Address, NameError> {
-        resolve(&self.directory, &self.registry, name, now_ms)
+    fn resolve(&self, name: &str, now: Timestamp) -> Result<Address, NameError> {
+        resolve(&self.directory, &self.registry, name, now)
     }
 
     fn status<'a>(&'a self, agent: &'a str) -> Answer<'a, Status> {
@@ -99,14 +98,14 @@ pub fn resolve(
     directory: &Directory,
     registry: &AgentRegistry,
     name: &str,
-    now_ms: u64,
+    now: Timestamp,
 ) -> Result<Address, NameError> {
     if let Some(address) = directory.contact(name) {
         return Ok(address);
     }
     match registry.named(name) {
         Some(hosted) => Ok(hosted.address.clone()),
-        None => directory.named(name, now_ms),
+        None => directory.named(name, now),
     }
 }
 

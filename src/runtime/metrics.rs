@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use agentry_protocol::Amount;
+use agentry_protocol::{Amount, Timestamp};
 use agentry_sdk::Standing;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -387,9 +387,9 @@ impl Metrics {
         self.accepted.get()
     }
 
-    /// When the last one was accepted, in milliseconds since the epoch; 0 before the first.
-    pub fn last_accepted_ms(&self) -> u64 {
-        self.last_accepted_ms.load(Ordering::Relaxed)
+    /// When the last one was accepted; the epoch before the first.
+    pub fn last_accepted(&self) -> Timestamp {
+        Timestamp::new(self.last_accepted_ms.load(Ordering::Relaxed))
     }
 
     /// Records whether the chain could be read. Returns whether that is a change.
@@ -429,9 +429,9 @@ impl Metrics {
         self.refused.inc_by(count as u64);
     }
 
-    pub(crate) fn message_handled(&self, now_ms: u64) {
+    pub(crate) fn message_handled(&self, now: Timestamp) {
         self.handled.inc();
-        self.last_handled_ms.store(now_ms, Ordering::Relaxed);
+        self.last_handled_ms.store(now.get(), Ordering::Relaxed);
     }
 
     pub(crate) fn dead_letters(&self, count: usize) {
@@ -473,9 +473,9 @@ impl Metrics {
         self.post_seconds.observe(took.as_secs_f64());
     }
 
-    pub(crate) fn accepted(&self, now_ms: u64) {
+    pub(crate) fn accepted(&self, now: Timestamp) {
         self.accepted.inc();
-        self.last_accepted_ms.store(now_ms, Ordering::Relaxed);
+        self.last_accepted_ms.store(now.get(), Ordering::Relaxed);
     }
 
     pub(crate) fn mined(&self) {

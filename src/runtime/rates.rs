@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agentry_core::AgentId;
+use agentry_protocol::Timestamp;
 
 use crate::config::Rate;
 
@@ -38,41 +39,40 @@ impl Rates {
     /// Takes a token for a message of this sender (`None`: of an unverified sender).
     ///
     /// # Errors
-    /// There is no token; the error says when the next one is available, in milliseconds since the
-    /// epoch.
+    /// There is no token; the error says when the next one is available.
     pub fn take(
         &self,
         agent: AgentId,
         sender: Option<&str>,
         rate: Rate,
-        now_ms: u64,
-    ) -> Result<(), u64> {
-        let now = now_ms as f64;
+        now: Timestamp,
+    ) -> Result<(), Timestamp> {
+        let at = now.get() as f64;
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        buckets.prune(now);
+        buckets.prune(at);
         let bucket = buckets
             .of
             .entry((agent, sender.map(Into::into)))
-            .or_insert(Bucket { full_at: now });
-        bucket.take(rate, now_ms)
+            .or_insert(Bucket { full_at: at });
+        bucket.take(rate, now)
     }
 }
 
 impl Rates {
-    /// When the next token for this sender is available, in milliseconds since the epoch; `None`,
-    /// if one is available now. Takes none.
+    /// When the next token for this sender is available; `None`, if one is available now. Takes
+    /// none.
     pub fn until(
         &self,
         agent: AgentId,
         sender: Option<&str>,
         rate: Rate,
-        now_ms: u64,
-    ) -> Option<u64> {
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         let lane = (agent, sender.map(Into::into));
         let buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bucket = *buckets.of.get(&lane)?;
         drop(buckets);
-        bucket.take(rate, now_ms).err()
+        bucket.take(rate, now).err()
     }
 }
 
@@ -81,17 +81,17 @@ impl Bucket {
     ///
     /// # Errors
     /// There is no token; the error says when the next one is available.
-    fn take(&mut self, rate: Rate, now_ms: u64) -> Result<(), u64> {
+    fn take(&mut self, rate: Rate, now: Timestamp) -> Result<(), Timestamp> {
         let count = f64::from(rate.count.max(1));
         let period = rate.per.as_millis() as f64;
         let each = period / count;
-        let now = now_ms as f64;
+        let at = now.get() as f64;
         // Neither a changed rate nor a time that goes back may close the bucket for longer than the
         // rate's period.
-        self.full_at = self.full_at.clamp(now, now + period);
-        if self.full_at + each > now + period + f64::EPSILON * now {
-            let wait = self.full_at + each - (now + period);
-            return Err(now_ms.saturating_add(wait.ceil().max(1.0) as u64));
+        self.full_at = self.full_at.clamp(at, at + period);
+        if self.full_at + each > at + period + f64::EPSILON * at {
+            let wait = self.full_at + each - (at + period);
+            return Err(now.plus_ms(wait.ceil().max(1.0) as u64));
         }
         self.full_at += each;
         Ok(())
@@ -128,31 +128,44 @@ mod tests {
     fn a_burst_is_taken_and_then_one_at_a_time() {
         let rates = Rates::default();
         let (agent, rate) = (AgentId(1), rate(60, 60));
-        let now = 1_795_000_000_000;
+        let now = Timestamp::new(1_795_000_000_000);
         for _ in 0..60 {
             assert_eq!(rates.take(agent, Some("a"), rate, now), Ok(()));
         }
-        assert_eq!(rates.take(agent, Some("a"), rate, now), Err(now + 1000));
+        assert_eq!(
+            rates.take(agent, Some("a"), rate, now),
+            Err(now.plus_ms(1000))
+        );
         assert_eq!(rates.take(agent, Some("b"), rate, now), Ok(()));
         assert_eq!(rates.take(agent, None, rate, now), Ok(()));
         assert_eq!(rates.take(AgentId(2), Some("a"), rate, now), Ok(()));
-        assert_eq!(rates.take(agent, Some("a"), rate, now + 1000), Ok(()));
-        assert!(rates.take(agent, Some("a"), rate, now + 1000).is_err());
+        assert_eq!(
+            rates.take(agent, Some("a"), rate, now.plus_ms(1000)),
+            Ok(())
+        );
+        assert!(
+            rates
+                .take(agent, Some("a"), rate, now.plus_ms(1000))
+                .is_err()
+        );
     }
 
     #[test]
     fn asking_when_a_token_is_there_takes_none() {
         let rates = Rates::default();
-        let (agent, rate, now) = (AgentId(1), rate(2, 60), 1_795_000_000_000);
+        let (agent, rate, now) = (AgentId(1), rate(2, 60), Timestamp::new(1_795_000_000_000));
         assert_eq!(rates.until(agent, Some("a"), rate, now), None);
         for _ in 0..2 {
             assert_eq!(rates.until(agent, Some("a"), rate, now), None);
             rates.take(agent, Some("a"), rate, now).unwrap();
         }
-        let until = Some(now + 30_000);
+        let until = Some(now.plus_ms(30_000));
         assert_eq!(rates.until(agent, Some("a"), rate, now), until);
         assert_eq!(rates.until(agent, Some("a"), rate, now), until);
-        assert_eq!(rates.until(agent, Some("a"), rate, now + 30_000), None);
+        assert_eq!(
+            rates.until(agent, Some("a"), rate, now.plus_ms(30_000)),
+            None
+        );
         assert_eq!(rates.until(agent, None, rate, now), None);
     }
 
@@ -160,16 +173,16 @@ mod tests {
     fn a_time_that_goes_back_closes_a_bucket_no_longer_than_the_rates_time() {
         let rates = Rates::default();
         let rate = rate(60, 60);
-        let now = 1_795_000_000_000;
+        let now = Timestamp::new(1_795_000_000_000);
         for back in [60 * 60 * 1000, 40 * 24 * 60 * 60 * 1000] {
             assert_eq!(rates.take(AgentId(1), Some("a"), rate, now), Ok(()));
-            let earlier = now - back;
+            let earlier = now.minus_ms(back);
             let until = rates
                 .take(AgentId(1), Some("a"), rate, earlier)
                 .unwrap_err();
-            assert!(until <= earlier + 60_000);
+            assert!(until <= earlier.plus_ms(60_000));
             assert_eq!(rates.take(AgentId(1), Some("a"), rate, until), Ok(()));
-            let full = earlier + 60_000 + 2_000;
+            let full = earlier.plus_ms(60_000 + 2_000);
             for _ in 0..60 {
                 assert_eq!(rates.take(AgentId(1), Some("a"), rate, full), Ok(()));
             }
@@ -179,7 +192,7 @@ mod tests {
     #[test]
     fn full_buckets_are_dropped() {
         let rates = Rates::default();
-        let now = 1_795_000_000_000;
+        let now = Timestamp::new(1_795_000_000_000);
         for sender in 0..PRUNE_AT {
             let sender = sender.to_string();
             rates
@@ -187,7 +200,7 @@ mod tests {
                 .unwrap();
         }
         rates
-            .take(AgentId(1), Some("x"), rate(1, 1), now + 2000)
+            .take(AgentId(1), Some("x"), rate(1, 1), now.plus_ms(2000))
             .unwrap();
         assert_eq!(rates.0.lock().unwrap().of.len(), 1);
     }
@@ -199,16 +212,16 @@ mod tests {
         ) {
             let rates = Rates::default();
             let rate = rate(count, seconds);
-            let began = 1_795_000_000_000;
+            let began = Timestamp::new(1_795_000_000_000);
             let (mut now, mut passed) = (began, 0_u64);
             for gap in gaps {
-                now += gap;
+                now = now.plus_ms(gap);
                 match rates.take(AgentId(1), None, rate, now) {
                     Ok(()) => passed += 1,
-                    Err(until) => prop_assert!(until > now && until <= now + seconds * 1000),
+                    Err(until) => prop_assert!(until > now && until <= now.plus_ms(seconds * 1000)),
                 }
                 // A full bucket at the start, plus the tokens since.
-                let allowed = u64::from(count) + (now - began) * u64::from(count) / (seconds * 1000);
+                let allowed = u64::from(count) + now.ms_since(began) * u64::from(count) / (seconds * 1000);
                 prop_assert!(passed <= allowed + 1, "{passed} of {allowed}");
             }
         }
@@ -217,7 +230,7 @@ mod tests {
         fn the_time_that_it_names_is_right(count in 1_u32..50, seconds in 1_u64..100) {
             let rates = Rates::default();
             let rate = rate(count, seconds);
-            let now = 1_795_000_000_000;
+            let now = Timestamp::new(1_795_000_000_000);
             let until = loop {
                 if let Err(until) = rates.take(AgentId(1), None, rate, now) {
                     break until;

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use agentry_devnet::Devnet;
-use agentry_protocol::{Address, BlockHeight};
+use agentry_protocol::{Address, BlockHeight, Timestamp};
 use tokio::sync::Mutex;
 
 use super::Shared;
@@ -400,7 +400,7 @@ impl Inner {
         let due = links
             .shared
             .store
-            .query(|state| state.agents_due(u64::MAX))
+            .query(|state| state.agents_due(Timestamp::MAX))
             .await;
         let due = due.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot find agents with something due");

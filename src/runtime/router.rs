@@ -19,7 +19,7 @@ use actix::prelude::*;
 use agentry_chain::{Batch, ChainEvent};
 use agentry_core::commit::{Observation, Step};
 use agentry_core::{AgentId, Commit, State};
-use agentry_protocol::{BlockHeight, ChainId};
+use agentry_protocol::{BlockHeight, ChainId, Timestamp};
 use agentry_store::StoreError;
 use tokio::sync::Notify;
 
@@ -73,8 +73,8 @@ impl Alarm {
 pub struct Idle {
     /// The row of the agent's wallet.
     pub agent: AgentId,
-    /// When its next message is due, if one is waiting for its time (milliseconds since the epoch).
-    pub next_at: Option<u64>,
+    /// When its next message is due, if one is waiting for its time.
+    pub next_at: Option<Timestamp>,
 }
 
 impl Message for Idle {
@@ -172,7 +172,7 @@ impl InboxRouter {
 
     /// Wakes sleeping agents that have something due.
     fn wake_sleepers(&self, ctx: &mut Context<Self>) {
-        let (store, now) = (self.shared.store.clone(), self.shared.clock.now_ms());
+        let (store, now) = (self.shared.store.clone(), self.shared.clock.now());
         let find = async move { store.query(move |state| state.agents_due(now)).await };
         ctx.spawn(find.into_actor(self).map(|due, router, ctx| match due {
             Ok(due) => {
@@ -241,7 +241,7 @@ impl Actor for InboxRouter {
         let catch_up = self.shared.catch_up.clone();
         let caught_up = async move { catch_up.done().await };
         ctx.spawn(caught_up.into_actor(self).map(|(), router, ctx| {
-            router.wake_found(|state| state.agents_due(u64::MAX), ctx);
+            router.wake_found(|state| state.agents_due(Timestamp::MAX), ctx);
         }));
         ctx.run_interval(LOOK_EVERY, |router, ctx| router.wake_sleepers(ctx));
     }
@@ -323,7 +323,7 @@ impl Handler<Route> for InboxRouter {
                     cursor,
                     final_through: read_through.and_then(|h| h.checked_sub(rules.final_depth)),
                     catching_up: shared.catch_up.mark(),
-                    at: shared.clock.now_ms(),
+                    at: shared.clock.now(),
                 }))
                 .await?;
             if arrivals {
@@ -400,9 +400,10 @@ impl Handler<Idle> for InboxRouter {
             return self.wake(idle.agent, ctx);
         }
         if let Some(next_at) = idle.next_at {
-            let pause = next_at.saturating_sub(self.shared.clock.now_ms()).max(1);
+            let pause = next_at.since(self.shared.clock.now());
+            let pause = pause.max(Duration::from_millis(1));
             let id = idle.agent;
-            let timer = ctx.run_later(Duration::from_millis(pause), move |router, ctx| {
+            let timer = ctx.run_later(pause, move |router, ctx| {
                 router.timers.remove(&id);
                 router.wake(id, ctx);
             });

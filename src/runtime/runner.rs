@@ -157,7 +157,7 @@ impl<'a> Runner<'a> {
             address: self.hosted.address.clone(),
             behaviour: instance.name.clone(),
             attempt: attempts.saturating_add(1),
-            now_ms: self.stage.clock.local_ms(),
+            now: self.stage.clock.local(),
             state,
             environment: Arc::clone(&self.stage.environment),
         };

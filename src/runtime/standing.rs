@@ -5,7 +5,7 @@
 //! next run on.
 
 use agentry_core::Cause;
-use agentry_protocol::{Address, PublicKey};
+use agentry_protocol::{Address, PublicKey, Timestamp};
 use agentry_sdk::{Authenticity, Message, Standing};
 
 use super::directory::Directory;
@@ -22,33 +22,33 @@ pub struct Standings {
 }
 
 impl Standings {
-    /// How well an agent knows the sender of a message at `now_ms`.
-    pub fn of(&self, hosted: &Hosted, message: &Message, now_ms: u64) -> Standing {
+    /// How well an agent knows the sender of a message at `now`.
+    pub fn of(&self, hosted: &Hosted, message: &Message, now: Timestamp) -> Standing {
         let key = message.header.as_ref().and_then(|header| header.key);
         // A header's key counts if the sender's address is derived from it.
         let key = key.filter(|key| message.from.matches(key));
-        self.of_sender(hosted, (message.authenticity, &message.from), key, now_ms)
+        self.of_sender(hosted, (message.authenticity, &message.from), key, now)
     }
 
-    /// How well an agent knows a sender at `now_ms`, given the key that may be known of it.
+    /// How well an agent knows a sender at `now`, given the key that may be known of it.
     pub fn of_sender(
         &self,
         hosted: &Hosted,
         (authenticity, sender): (Authenticity, &Address),
         key: Option<PublicKey>,
-        now_ms: u64,
+        now: Timestamp,
     ) -> Standing {
         match authenticity {
-            Authenticity::Verified => self.of_verified(hosted, sender, key, now_ms),
+            Authenticity::Verified => self.of_verified(hosted, sender, key, now),
             Authenticity::Unverified | Authenticity::Forged => Standing::unknown(authenticity),
         }
     }
 
-    /// The sender that caused something, with its standing at `now_ms`.
-    pub fn again(&self, hosted: &Hosted, cause: &Cause, now_ms: u64) -> Cause {
+    /// The sender that caused something, with its standing at `now`.
+    pub fn again(&self, hosted: &Hosted, cause: &Cause, now: Timestamp) -> Cause {
         match cause.sender() {
             None => cause.clone(),
-            Some(sender) => Cause::of(self.of_verified(hosted, sender, None, now_ms), sender),
+            Some(sender) => Cause::of(self.of_verified(hosted, sender, None, now), sender),
         }
     }
 
@@ -58,7 +58,7 @@ impl Standings {
         hosted: &Hosted,
         sender: &Address,
         key: Option<PublicKey>,
-        now_ms: u64,
+        now: Timestamp,
     ) -> Standing {
         let key = key.or_else(|| self.directory.key_of(sender));
         // A wallet has two forms of address.
@@ -68,7 +68,7 @@ impl Standings {
         };
         let is_named = |name: &String| match name.parse::<Address>() {
             Ok(address) => is_sender(&address),
-            Err(_) => environment::resolve(&self.directory, &self.registry, name, now_ms)
+            Err(_) => environment::resolve(&self.directory, &self.registry, name, now)
                 .is_ok_and(|address| is_sender(&address)),
         };
         let mut named = hosted
@@ -81,7 +81,7 @@ impl Standings {
             || named.any(is_named)
         {
             Standing::Known
-        } else if self.directory.is_listed(sender, now_ms) {
+        } else if self.directory.is_listed(sender, now) {
             Standing::Listed
         } else {
             Standing::Stranger

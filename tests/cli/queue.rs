@@ -1,11 +1,12 @@
 //! `queue` on a store that no runtime has open.
 
 use agentry_core::commit::{Arrival, HostedAgent, Observation, PostResult, Step};
-use agentry_core::rows::{DAY_MS, Draft, EventRef, Prepared, ReceiptRequest, day_of};
+use agentry_core::rows::{Draft, EventRef, Prepared, ReceiptRequest};
 use agentry_core::{AgentId, Commit, InboxId, OutboxId};
+use agentry_protocol::timestamp::DAY_MS;
 use agentry_protocol::{
     Address, Amount, BlockHeight, ChainId, Json, Nonce, Number, Seed, SignedTransaction,
-    SigningKey, Transaction,
+    SigningKey, Timestamp, Transaction,
 };
 use agentry_sdk::Authenticity;
 use agentry_store::Store;
@@ -63,9 +64,8 @@ fn arrival(agent: i64, from: u8, text: &str, authenticity: Authenticity) -> Step
     ))
 }
 
-fn now() -> u64 {
-    let since = std::time::UNIX_EPOCH.elapsed().unwrap();
-    u64::try_from(since.as_millis()).unwrap()
+fn now() -> Timestamp {
+    std::time::SystemTime::now().into()
 }
 
 /// The store of two agents. Of `ponger` (1): a message that waits, one that is handled, a dead one
@@ -73,7 +73,7 @@ fn now() -> u64 {
 /// waits for a budget, and one that failed. Of `pinger` (2): a dead letter.
 fn two_agents() -> World {
     // Counts per day must be made on one day, so the test does not start just before midnight.
-    while now() % DAY_MS >= DAY_MS - 60_000 {
+    while now().get() % DAY_MS >= DAY_MS - 60_000 {
         std::thread::sleep(std::time::Duration::from_secs(1));
     }
     let world = World::new();
@@ -134,7 +134,7 @@ fn two_agents() -> World {
                 digest: signed.digest(),
                 body: signed.body(),
                 since: BlockHeight(5),
-                day: day_of(now()),
+                day: now().day(),
             }
         });
         let agent = AgentId(1);

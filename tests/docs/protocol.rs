@@ -7,10 +7,9 @@ mod vectors;
 
 use std::collections::BTreeSet;
 
-use agentry_protocol::header::MAX_TIME_MS;
 use agentry_protocol::{
-    Command, CommandError, Envelope, HeaderError, Json, KnownCommand, Limits, Payload, command,
-    header, message,
+    Command, CommandError, Envelope, HeaderError, Json, KnownCommand, Limits, Payload, Timestamp,
+    command, header, message,
 };
 use serde_json::Value;
 
@@ -401,7 +400,7 @@ fn the_limits_are_the_code_s() {
         ("PLAINTEXT_MAX", command::PLAINTEXT_MAX as u64),
         ("MAX_ID_AGE_MS", header::MAX_ID_AGE_MS),
         ("MAX_ID_AHEAD_MS", header::MAX_ID_AHEAD_MS),
-        ("MAX_TIME_MS", MAX_TIME_MS),
+        ("MAX_TIME_MS", Timestamp::MAX_STATED.get()),
         ("CARD_MAX_AHEAD_MS", command::CARD_MAX_AHEAD_MS),
         ("THREAD_MAX", header::THREAD_MAX as u64),
         (
@@ -438,7 +437,7 @@ fn the_limits_are_the_code_s() {
         limits.max_depth as u64,
         header::MAX_ID_AGE_MS,
         header::MAX_ID_AHEAD_MS,
-        MAX_TIME_MS,
+        Timestamp::MAX_STATED.get(),
         command::PLAINTEXT_MAX as u64,
     ] {
         let spelled = bounds::spelled(number);

@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use agentry::runtime::kill::Point;
 use agentry_devnet::NoncePolicy;
 use agentry_protocol::command::{ExecuteAiJob, Prompt, StatusReport};
+use agentry_protocol::timestamp::DAY_MS;
 use agentry_protocol::{
     AckRequest, Address, Command, Envelope, Header, Json, KnownCommand, Limits, MessageId, Number,
-    Payload, Transaction, compose,
+    Payload, Timestamp, Transaction, compose,
 };
 
 use crate::support::chain;
@@ -48,9 +49,8 @@ struct Conversation<'a> {
     asked: Mutex<Vec<Asked>>,
 }
 
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    u64::try_from(now.as_millis()).unwrap()
+fn now() -> Timestamp {
+    SystemTime::now().into()
 }
 
 impl<'a> Conversation<'a> {
@@ -84,7 +84,7 @@ impl<'a> Conversation<'a> {
             .to_payload(),
         };
         let header = Header {
-            id: Some(MessageId::generate(now_ms()).unwrap()),
+            id: Some(MessageId::generate(now()).unwrap()),
             ack: Some(AckRequest::Done),
             key: Some(wallet.public_key),
             ..Header::default()
@@ -620,7 +620,7 @@ fn hostile(world: &World, victim: &Wallet, answered: &str) -> Vec<(Address, Stri
     })
     .to_payload();
     let asking = |wallet: &Wallet| Header {
-        id: Some(MessageId::generate(now_ms()).unwrap()),
+        id: Some(MessageId::generate(now()).unwrap()),
         ack: Some(AckRequest::Done),
         key: Some(wallet.public_key),
         ..Header::default()
@@ -633,7 +633,7 @@ fn hostile(world: &World, victim: &Wallet, answered: &str) -> Vec<(Address, Stri
         // In the sender's own name, with the victim's key.
         add(wallet, &wallet.address, payload, asking(victim));
         // With an id from last year, and one from next year.
-        for time in [now_ms() - 365 * 86_400_000, now_ms() + 365 * 86_400_000] {
+        for time in [now().minus_ms(365 * DAY_MS), now().plus_ms(365 * DAY_MS)] {
             let wallet = world.fresh();
             let header = Header {
                 id: Some(MessageId::new(time, [7; 10])),
@@ -644,7 +644,7 @@ fn hostile(world: &World, victim: &Wallet, answered: &str) -> Vec<(Address, Stri
         // Expired, without a request for an acknowledgment.
         let wallet = world.fresh();
         let header = Header {
-            exp: Some(now_ms() - 60_000),
+            exp: Some(now().minus_ms(60_000)),
             ack: None,
             ..asking(wallet)
         };

@@ -1,7 +1,5 @@
 //! Messages with headers: how often and when they are handled, and what their sender learns.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use agentry_protocol::command::{Ack, AckStatus};
 use agentry_protocol::sealing::{self, Binding};
 use agentry_protocol::{
@@ -11,17 +9,12 @@ use agentry_protocol::{
 use agentry_store::{open_for_reading, read};
 use rusqlite::{Connection, params};
 
-use super::{Stage, address, key};
-
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    u64::try_from(now.as_millis()).unwrap()
-}
+use super::{Stage, address, key, now};
 
 /// The header of a verified message of a wallet.
 fn header(from: u8) -> Header {
     Header {
-        id: Some(MessageId::generate(now_ms()).unwrap()),
+        id: Some(MessageId::generate(now()).unwrap()),
         key: Some(key(from).public_key()),
         ..Header::default()
     }
@@ -101,7 +94,7 @@ async fn an_answer_names_its_question_and_carries_its_thread_on() {
 async fn an_expired_message_is_not_handled_and_its_sender_is_told() {
     let stage = Stage::set(r#"{ kind = "ack" }, { kind = "counter" }"#, "", "");
     let late = Header {
-        exp: Some(now_ms() - 1),
+        exp: Some(now().minus_ms(1)),
         ack: Some(AckRequest::Done),
         ..header(2)
     };

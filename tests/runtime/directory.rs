@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use agentry::config::{Config, Overlay, Source};
 use agentry::ops::OperationError;
@@ -26,7 +26,7 @@ use agentry_store::list::{self, Filter};
 use agentry_store::{open_for_reading, read};
 use tokio::sync::watch;
 
-use super::{PATIENCE, Stage, address, key, kinds, unique};
+use super::{PATIENCE, Stage, address, key, kinds, now, unique};
 
 /// A second runtime on the node of a stage, with a store of its own and an agent of its own.
 struct Neighbour {
@@ -205,11 +205,6 @@ fn db(devnet: &Devnet) -> String {
     format!("db = \"{}\"", devnet.chain_db().display())
 }
 
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    u64::try_from(now.as_millis()).unwrap()
-}
-
 /// A command from an address to an address.
 struct Said {
     signer: SigningKey,
@@ -233,7 +228,7 @@ impl Said {
     /// Posts it.
     async fn post(&self, stage: &Stage) -> TransactionHash {
         let header = Header {
-            id: Some(MessageId::generate(now_ms()).unwrap()),
+            id: Some(MessageId::generate(now()).unwrap()),
             key: self.key,
             ..Header::default()
         };
@@ -265,7 +260,7 @@ impl Said {
 
 fn card(name: &str) -> KnownCommand {
     let registration = Registration::new(name, None, &[], &[], 3_600_000).unwrap();
-    KnownCommand::Announce(registration.announce(now_ms(), None))
+    KnownCommand::Announce(registration.announce(now(), None))
 }
 
 async fn announce(stage: &Stage, byte: u8, name: &str) -> TransactionHash {
@@ -404,8 +399,8 @@ async fn an_unverified_card_is_never_in_the_directory() {
     said.post(&stage).await;
     let mut ahead = Registration::new("ahead", None, &[], &[], 3_600_000)
         .unwrap()
-        .announce(now_ms(), None);
-    ahead.expires = now_ms() + CARD_MAX_AHEAD_MS + 3_600_000;
+        .announce(now(), None);
+    ahead.expires = now().plus_ms(CARD_MAX_AHEAD_MS + 3_600_000);
     let ahead = KnownCommand::Announce(ahead);
     Said::by(4, ahead).post(&stage).await;
     stage.blocks(2).await;
@@ -586,7 +581,7 @@ async fn behaviours_look_others_up() {
     for (byte, name) in [(3, "twin"), (4, "twin"), (6, "boss"), (7, "single")] {
         let words = ["worker".to_owned()];
         let registration = Registration::new(name, None, &words, &[], 3_600_000).unwrap();
-        let card = KnownCommand::Announce(registration.announce(now_ms(), None));
+        let card = KnownCommand::Announce(registration.announce(now(), None));
         Said::by(byte, card).post(&stage).await;
     }
     neighbour

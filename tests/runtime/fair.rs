@@ -5,20 +5,15 @@ use agentry_store::list::{self, Filter};
 use agentry_store::open_for_reading;
 
 use super::worker::Bench;
-use super::{Stage, address, key};
+use super::{Stage, address, key, now};
 
 /// `pong`, and acknowledgments: an answered message costs three transactions.
 const ACKNOWLEDGED: &str = r#"{ kind = "pong" }, { kind = "ack" }"#;
 
-fn now_ms() -> u64 {
-    let now = std::time::UNIX_EPOCH.elapsed().unwrap();
-    u64::try_from(now.as_millis()).unwrap()
-}
-
 /// A text of a verified sender that asks for an acknowledgment when it was handled.
 fn asking(from: u8, text: &str) -> Json {
     let header = Header {
-        id: Some(MessageId::generate(now_ms()).unwrap()),
+        id: Some(MessageId::generate(now()).unwrap()),
         key: Some(key(from).public_key()),
         ack: Some(AckRequest::Done),
         ..Header::default()
@@ -171,7 +166,10 @@ async fn a_timer_that_sets_itself_again_pauses_in_between() {
         .until("it was set again", |stage| again(stage).is_some())
         .await;
     let event = again(&stage).unwrap();
-    assert!(event.due_at >= Some(event.made_at + 1_000), "{event:?}");
+    assert!(
+        event.due_at >= Some(event.made_at.plus_ms(1_000)),
+        "{event:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

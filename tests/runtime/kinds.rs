@@ -262,7 +262,7 @@ impl Treadmill {
             key: number.to_string(),
             kind: "step".to_owned(),
             input: number.into(),
-            deadline_ms: None,
+            deadline: None,
         })
     }
 }

@@ -20,7 +20,7 @@ mod worker;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use agentry::config::{Config, Overlay, Source};
 use agentry::runtime::clock::Clock;
@@ -28,8 +28,8 @@ use agentry::{Host, HostError, HostOptions};
 use agentry_chain::{NodeClient, NodeOptions};
 use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{
-    Address, ChainId, Json, Limits, Number, Password, Payload, Seed, SigningKey, Transaction,
-    TransactionHash,
+    Address, ChainId, Json, Limits, Number, Password, Payload, Seed, SigningKey, Timestamp,
+    Transaction, TransactionHash,
 };
 use agentry_sdk::Registry;
 use agentry_store::list::{self, Filter, InboxItem, OutboxItem};
@@ -259,6 +259,10 @@ impl Stage {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+fn now() -> Timestamp {
+    SystemTime::now().into()
 }
 
 /// A number that was not returned before.

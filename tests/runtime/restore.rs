@@ -2,7 +2,6 @@
 //! chain.
 
 use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use agentry::ops::search::{self, Found};
 use agentry::ops::send::SendRequest;
@@ -13,7 +12,7 @@ use agentry_protocol::{
 };
 use agentry_store::{open_for_reading, read};
 
-use super::{Stage, address, key};
+use super::{Stage, address, key, now};
 
 /// Forty days in milliseconds.
 const FORTY_DAYS: i64 = 40 * 24 * 60 * 60 * 1000;
@@ -81,15 +80,10 @@ fn assert_unique(sent: &[Found]) {
     }
 }
 
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    u64::try_from(now.as_millis()).unwrap()
-}
-
 /// Sets the highest nonce that the wallet has used, as a clock that was ahead leaves it.
 fn clock_was_ahead(stage: &Stage) {
     let db = rusqlite::Connection::open(&stage.store).unwrap();
-    let ahead = i64::try_from(now_ms()).unwrap() + FORTY_DAYS;
+    let ahead = i64::try_from(now().get()).unwrap() + FORTY_DAYS;
     db.execute("UPDATE agent SET last_nonce = ?1", [ahead])
         .unwrap();
 }
@@ -143,7 +137,7 @@ async fn a_lost_store_issues_no_nonce_twice() {
 /// A message with a header, as a verifiable wallet sends it.
 fn verified(from: u8, payload: &Payload, ack: Option<AckRequest>) -> Json {
     let header = Header {
-        id: Some(MessageId::generate(now_ms()).unwrap()),
+        id: Some(MessageId::generate(now()).unwrap()),
         key: Some(key(from).public_key()),
         ack,
         ..Header::default()

@@ -1,23 +1,16 @@
 //! Clocks that are set back, jump, or are wrong at startup; and wake-ups that are lost.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use agentry_protocol::{AckRequest, Header, Json, MessageId, Payload, TransactionHash, compose};
 use rusqlite::Connection;
 
-use super::{PATIENCE, Stage, key};
+use super::{PATIENCE, Stage, key, now};
 
 const HOUR: i64 = 60 * 60 * 1000;
 const DAY: i64 = 24 * HOUR;
 
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    u64::try_from(now.as_millis()).unwrap()
-}
-
 fn header(from: u8) -> Header {
     Header {
-        id: Some(MessageId::generate(now_ms()).unwrap()),
+        id: Some(MessageId::generate(now()).unwrap()),
         key: Some(key(from).public_key()),
         ..Header::default()
     }
@@ -119,7 +112,7 @@ async fn a_start_with_a_clock_far_ahead_repeats_and_loses_nothing() {
     stage.send(3, text("fresh", &header(3))).await;
     answered(&stage, 2).await;
     let soon = Header {
-        exp: Some(now_ms() + 600_000),
+        exp: Some(now().plus_ms(600_000)),
         ack: Some(AckRequest::Done),
         ..header(4)
     };

@@ -155,15 +155,15 @@ impl Behaviour for Worker {
         let [key, kind, action, rest @ ..] = &words[..] else {
             return Err(BehaviourError::permanent("it is no task"));
         };
-        let deadline_ms = match rest {
-            ["by", ms] => Some(context.now_ms.saturating_add(ms.parse().unwrap())),
+        let deadline = match rest {
+            ["by", ms] => Some(context.now.plus_ms(ms.parse().unwrap())),
             _ => None,
         };
         Ok(Effects::none().start_task(TaskStart {
             key: (*key).to_owned(),
             kind: (*kind).to_owned(),
             input: json!({ "action": action }),
-            deadline_ms,
+            deadline,
         }))
     }
 

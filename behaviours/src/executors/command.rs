@@ -123,8 +123,8 @@ fn input(task: &Task) -> Vec<u8> {
     if let Some(submitter) = &task.submitter {
         input.insert("submitter".to_owned(), submitter.as_str().into());
     }
-    if let Some(deadline) = task.deadline_ms {
-        input.insert("deadline_ms".to_owned(), deadline.into());
+    if let Some(deadline) = task.deadline {
+        input.insert("deadline_ms".to_owned(), deadline.get().into());
     }
     Value::Object(input).to_string().into_bytes()
 }

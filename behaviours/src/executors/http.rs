@@ -66,6 +66,7 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use agentry_sdk::protocol::timestamp::millis;
 use agentry_sdk::{ConfigureError, Desk, Executor, Setup, Task, TaskError, TaskOutput};
 use backon::{ExponentialBuilder, Retryable};
 use reqwest::{Client, redirect, retry};
@@ -167,7 +168,7 @@ impl Http {
             .notify(|failure, pause| {
                 tracing::debug!(
                     agent = %task.agent, kind = %task.kind, task = %task.key, host = service.host(),
-                    pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                    pause_ms = millis(pause),
                     "the model service is busy; the request is sent again: {failure}"
                 );
             })

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use agentry_sdk::protocol::timestamp::millis;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -236,7 +237,7 @@ async fn keep(
         tracing::warn!(
             kind,
             program,
-            restart_after_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            restart_after_ms = millis(pause),
             "the program {}",
             begun.end
         );

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agentry_sdk::protocol::{AckRequest, Address, Json, Payload, Thread};
+use agentry_sdk::protocol::{AckRequest, Address, Json, Payload, Thread, Timestamp};
 use agentry_sdk::{Acknowledge, Context, Effects, Outgoing, Sealing, TaskStart};
 use serde_json::{Map, Value};
 
@@ -97,7 +97,7 @@ fn add(
             key,
             kind,
             input,
-            deadline_ms,
+            deadline: deadline_ms.map(Timestamp::new),
         }),
         Effect::CancelTask { key } => effects.cancel_task(key),
         Effect::Reject { reason } => effects.reject(reason),

@@ -12,6 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use agentry_sdk::protocol::Timestamp;
 use agentry_sdk::{Desk, Environment, TaskOutput};
 use tokio::io::AsyncWriteExt;
 use tokio::process::ChildStdin;
@@ -89,15 +90,14 @@ impl Subject {
 pub(super) struct View {
     pub(super) environment: Arc<dyn Environment>,
     /// The time of the run's clock.
-    pub(super) now_ms: u64,
+    pub(super) now: Timestamp,
     /// The instant at which that was read.
     pub(super) taken: Instant,
 }
 
 impl View {
-    fn now_ms(&self) -> u64 {
-        let elapsed = u64::try_from(self.taken.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.now_ms.saturating_add(elapsed)
+    fn now(&self) -> Timestamp {
+        self.now.plus(self.taken.elapsed())
     }
 }
 

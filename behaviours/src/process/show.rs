@@ -1,6 +1,6 @@
 //! Conversion of the sdk's types to lines for a program.
 
-use agentry_sdk::protocol::{AckRequest, Json, JsonRef, Kind, Payload};
+use agentry_sdk::protocol::{AckRequest, Json, JsonRef, Kind, Payload, Timestamp};
 use agentry_sdk::{self as sdk, Context};
 use serde_json::{Map, Number, Value};
 
@@ -38,7 +38,7 @@ pub(super) fn message(message: &sdk::Message) -> wire::Message {
             id: header.id.map(|id| id.to_string()),
             re: header.re.map(|re| re.to_string()),
             thread: header.thread.as_ref().map(ToString::to_string),
-            expires_ms: header.exp,
+            expires_ms: header.exp.map(Timestamp::get),
             acknowledge: header.ack.map(|request| match request {
                 AckRequest::Received => wire::AckWord::Received,
                 AckRequest::Done => wire::AckWord::Done,
@@ -101,7 +101,7 @@ pub(super) fn timer(timer: &sdk::Timer) -> wire::Event {
     wire::Event::Timer {
         name: timer.name.clone(),
         data: timer.data.clone(),
-        due_ms: timer.due_ms,
+        due_ms: timer.due_at.get(),
     }
 }
 
@@ -183,7 +183,7 @@ pub(super) fn task(task: &sdk::Task) -> wire::Task {
         key: task.key.clone(),
         kind: task.kind.clone(),
         input: task.input.clone(),
-        deadline_ms: task.deadline_ms,
+        deadline_ms: task.deadline.map(Timestamp::get),
         agent: task.agent.clone(),
         submitter: task.submitter.as_ref().map(ToString::to_string),
         attempt: task.attempt,
@@ -256,7 +256,7 @@ pub(super) fn context(context: &Context) -> wire::RunContext {
         address: context.address.to_string(),
         behaviour: context.behaviour.clone(),
         attempt: context.attempt,
-        now_ms: context.now_ms,
+        now_ms: context.now.get(),
         state: context
             .state
             .entries()
@@ -277,7 +277,7 @@ pub(super) fn card(card: &sdk::Card) -> wire::Card {
         capabilities: tags(&card.card.capabilities),
         commands: tags(&card.card.commands),
         sealable: card.card.enc_key.is_some(),
-        expires_ms: card.card.expires,
+        expires_ms: card.card.expires.get(),
         height: card.height.0,
     }
 }

@@ -5,7 +5,7 @@ use agentry_behaviours::pong::Pong;
 use agentry_behaviours::status::StatusReporter;
 use agentry_behaviours::tasks::Tasks;
 use agentry_sdk::protocol::command::{ExecuteAiJob, StatusReport};
-use agentry_sdk::protocol::{AckRequest, Json, KnownCommand, TransactionHash};
+use agentry_sdk::protocol::{AckRequest, Json, KnownCommand, Timestamp, TransactionHash};
 use agentry_sdk::testing::{Contract, MessageBuilder, assert_behaviour_contract};
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ async fn ack_keeps_the_laws() {
         [
             asking(AckRequest::Received),
             asking(AckRequest::Done),
-            asking(AckRequest::Done).expires_at(1),
+            asking(AckRequest::Done).expires_at(Timestamp::new(1)),
         ]
     };
     for detail in [true, false] {

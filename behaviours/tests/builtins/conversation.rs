@@ -6,9 +6,7 @@ use agentry_behaviours::ack::Acknowledger;
 use agentry_sdk::TaskOutput;
 use agentry_sdk::protocol::command::{AckStatus, ExecuteAiJob};
 use agentry_sdk::protocol::{AckRequest, KnownCommand, MessageId, TransactionHash};
-use agentry_sdk::testing::{
-    Agent, MessageBuilder, Party, START_MS, Simulation, TaskPlan, TaskState,
-};
+use agentry_sdk::testing::{Agent, MessageBuilder, Party, START, Simulation, TaskPlan, TaskState};
 use serde_json::json;
 
 use crate::tasks::Echo;
@@ -103,7 +101,7 @@ async fn an_id_that_another_sender_used_first_does_not_block_a_job() {
     let mut chain = Simulation::new(1);
     let (alice, worker) = worker(&mut chain);
     let bob = chain.peer("bob");
-    let id = MessageId::new(START_MS, [7; 10]);
+    let id = MessageId::new(START, [7; 10]);
     chain.plan_tasks(|task| {
         let submitter = task.submitter.as_ref().map(ToString::to_string);
         TaskPlan::Complete(TaskOutput::text(submitter.unwrap_or_default()))

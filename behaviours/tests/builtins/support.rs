@@ -7,8 +7,8 @@ use std::sync::Arc;
 use agentry_sdk::directory::Answer;
 use agentry_sdk::protocol::command::Status;
 use agentry_sdk::protocol::{
-    Address, BlockHeight, Header, Json, KnownCommand, MessageDigest, Payload, TransactionHash,
-    compose,
+    Address, BlockHeight, Header, Json, KnownCommand, MessageDigest, Payload, Timestamp,
+    TransactionHash, compose,
 };
 use agentry_sdk::{
     AnyBehaviour, Authenticity, BuildError, Card, Context, Effects, Environment, Event, Message,
@@ -63,12 +63,12 @@ pub(crate) struct Known {
 }
 
 impl Environment for Known {
-    fn find(&self, query: &Query, now_ms: u64) -> Vec<Card> {
-        let fit = self.cards.iter().filter(|card| query.fits(card, now_ms));
+    fn find(&self, query: &Query, now: Timestamp) -> Vec<Card> {
+        let fit = self.cards.iter().filter(|card| query.fits(card, now));
         fit.cloned().collect()
     }
 
-    fn resolve(&self, name: &str, _: u64) -> Result<Address, NameError> {
+    fn resolve(&self, name: &str, _: Timestamp) -> Result<Address, NameError> {
         let found = self.names.get(name).cloned();
         found.ok_or_else(|| NameError::Unknown(name.to_owned()))
     }
@@ -78,14 +78,14 @@ impl Environment for Known {
     }
 }
 
-/// The context of a first run in this environment, at `now_ms` 1,000.
+/// The context of a first run in this environment, at `now` 1,000.
 pub(crate) fn context_in(environment: Known) -> Context {
     Context {
         agent: "worker".to_owned(),
         address: address("ait1agent"),
         behaviour: "it".to_owned(),
         attempt: 1,
-        now_ms: 1_000,
+        now: Timestamp::new(1_000),
         state: State::default(),
         environment: Arc::new(environment),
     }

@@ -12,7 +12,7 @@ use agentry_sdk::protocol::command::{
 use agentry_sdk::protocol::message::compose;
 use agentry_sdk::protocol::{
     Address, BlockHeight, ContentHash, Header, Json, KnownCommand, MessageId, Payload, PublicKey,
-    Seed, SigningKey, TransactionHash,
+    Seed, SigningKey, Timestamp, TransactionHash,
 };
 use agentry_sdk::{
     AnyBehaviour, Authenticity, BuildError, Card, ConfigureError, Context, Desk, Effect, Effects,
@@ -151,7 +151,7 @@ fn report(start: &TaskStart, news: TaskNews) -> Event {
             key: start.key.clone(),
             kind: start.kind.clone(),
             input: start.input.clone(),
-            deadline_ms: start.deadline_ms,
+            deadline: start.deadline,
             agent: "worker".to_owned(),
             submitter: Some(address(SENDER)),
             attempt: 1,
@@ -174,7 +174,7 @@ async fn a_job_becomes_a_task_and_its_end_an_answer() {
     let asked = ExecuteAiJob {
         model: Some("m".parse().unwrap()),
         params: Some(Params::new(params).unwrap()),
-        deadline: Some(9_000),
+        deadline: Some(Timestamp::new(9_000)),
         ..job("say")
     };
     let message = asking(asked, &with_id());
@@ -187,7 +187,7 @@ async fn a_job_becomes_a_task_and_its_end_an_answer() {
             key: transaction.to_string(),
             kind: "say".to_owned(),
             input: json!({ "prompt": "hello", "model": "m", "params": { "seed": 7 } }),
-            deadline_ms: Some(9_000),
+            deadline: Some(Timestamp::new(9_000)),
         }
     );
     let context = after(&context(), &effects);
@@ -285,7 +285,7 @@ async fn an_end_without_result_says_why() {
 async fn a_job_that_cannot_be_done_is_refused_with_a_code() {
     let id = JobId::Message(ID.parse().unwrap());
     let late = ExecuteAiJob {
-        deadline: Some(1_000),
+        deadline: Some(Timestamp::new(1_000)),
         ..job("say")
     };
     let refused = [
@@ -412,7 +412,7 @@ fn card(key: &PublicKey, capability: &str) -> Card {
             capabilities: Tags::new(vec![capability.parse().unwrap()]).unwrap(),
             commands: Tags::default(),
             enc_key: None,
-            expires: CARD_MAX_AHEAD_MS,
+            expires: Timestamp::new(CARD_MAX_AHEAD_MS),
         },
         transaction: TransactionHash::of(b"card"),
         height: BlockHeight(1),
@@ -549,7 +549,7 @@ async fn any_result_fits_in_a_message() {
             id: Some(id),
             re: Some(TransactionHash::of(b"question")),
             thread: Some("t".repeat(128).parse().unwrap()),
-            exp: Some(u64::MAX),
+            exp: Some(Timestamp::MAX),
             ack: None,
             key: Some(key(1)),
         };

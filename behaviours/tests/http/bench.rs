@@ -166,7 +166,7 @@ pub(crate) fn task(input: Value) -> Task {
         key: "0xkey".to_owned(),
         kind: "chat".to_owned(),
         input,
-        deadline_ms: None,
+        deadline: None,
         agent: "worker".to_owned(),
         submitter: None,
         attempt: 1,

@@ -38,7 +38,7 @@ fn card(name: &str, capability: &str) -> Card {
             capabilities: Tags::new(vec![capability.parse().unwrap()]).unwrap(),
             commands: Tags::default(),
             enc_key: None,
-            expires: context_in(TestEnvironment::new()).now_ms + 60_000_000,
+            expires: context_in(TestEnvironment::new()).now.plus_ms(60_000_000),
         },
         transaction: TransactionHash::of(name.as_bytes()),
         height: BlockHeight(3),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentry_behaviours::process::Process;
-use agentry_sdk::protocol::{AckRequest, BlockHeight, Json, Payload, Thread, TransactionHash};
+use agentry_sdk::protocol::{
+    AckRequest, BlockHeight, Json, Payload, Thread, Timestamp, TransactionHash,
+};
 use agentry_sdk::testing::{
     Agent, Contract, MessageBuilder, Simulation, assert_behaviour_contract,
 };
@@ -194,7 +196,7 @@ agentry.run(All())",
             key: "k".to_owned(),
             kind: "kind".to_owned(),
             input: json!({ "a": 1 }),
-            deadline_ms: Some(9),
+            deadline: Some(Timestamp::new(9)),
         })
         .cancel_task("k")
         .reject("no");
@@ -389,7 +391,7 @@ agentry.run(Tells())",
                 key: "k".to_owned(),
                 kind: "kind".to_owned(),
                 input: Value::Null,
-                deadline_ms: None,
+                deadline: None,
                 agent: "worker".to_owned(),
                 submitter: None,
                 attempt: 1,
@@ -404,7 +406,7 @@ agentry.run(Tells())",
             Event::Timer(Timer {
                 name: "t".to_owned(),
                 data: json!([1]),
-                due_ms: 5,
+                due_at: Timestamp::new(5),
             }),
             "('t', [1], 5)",
         ),

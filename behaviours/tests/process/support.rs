@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentry_sdk::protocol::{Address, BlockHeight, Json, MessageDigest, TransactionHash};
+use agentry_sdk::protocol::{
+    Address, BlockHeight, Json, MessageDigest, Timestamp, TransactionHash,
+};
 use agentry_sdk::testing::TestEnvironment;
 use agentry_sdk::{
     AnyBehaviour, Authenticity, BehaviourError, BuildError, Context, Effect, Effects, Event,
@@ -118,7 +120,7 @@ pub(crate) fn context_in(environment: TestEnvironment) -> Context {
         address: address("ait1agent"),
         behaviour: "process".to_owned(),
         attempt: 1,
-        now_ms: 1_795_000_000_000,
+        now: Timestamp::new(1_795_000_000_000),
         state: State::default(),
         environment: Arc::new(environment),
     }

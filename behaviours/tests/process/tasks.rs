@@ -12,7 +12,7 @@ fn task(kind: &str) -> Task {
         key: "k".to_owned(),
         kind: kind.to_owned(),
         input: json!({ "words": ["one", "two"] }),
-        deadline_ms: None,
+        deadline: None,
         agent: "worker".to_owned(),
         submitter: Some(address("ait1sender")),
         attempt: 1,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use agentry_sdk::protocol::Address;
+use agentry_sdk::protocol::{Address, Timestamp};
 use agentry_sdk::{AnyExecutor, Desk, Setup, Task, TaskError, TaskOutput};
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ pub(crate) fn task() -> Task {
         key: "0xkey".to_owned(),
         kind: "sort".to_owned(),
         input: json!({ "prompt": "hello", "params": { "n": 5 } }),
-        deadline_ms: Some(99),
+        deadline: Some(Timestamp::new(99)),
         agent: "worker".to_owned(),
         submitter: Some(Address::from_chain("ait1sender").unwrap()),
         attempt: 1,

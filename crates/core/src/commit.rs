@@ -2,7 +2,7 @@
 
 use agentry_protocol::{
     Address, Amount, BlockHash, BlockHeight, ChainId, Envelope, MessageDigest, Nonce, Payload,
-    PublicKey, SignedTransaction, StoredTransaction, TransactionHash,
+    PublicKey, SignedTransaction, StoredTransaction, Timestamp, TransactionHash,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,9 +17,8 @@ use crate::{Authenticity, Standing, TaskOutput, TaskStart};
 
 /// One atomic change: the store holds all of it or none of it.
 ///
-/// A commit says *what* happened and when (`at`: milliseconds since the epoch), never how the
-/// tables change; only `apply` knows that. A commit is idempotent: applying it a second time
-/// changes nothing.
+/// A commit says *what* happened and when (`at`), never how the tables change; only `apply` knows
+/// that. A commit is idempotent: applying it a second time changes nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Commit {
     /// The runtime starts and reports its chain.
@@ -51,11 +50,11 @@ pub enum Commit {
         /// What the sender of the message may be told about it.
         public: String,
         /// When to try again; never if `None`.
-        retry_at: Option<u64>,
+        retry_at: Option<Timestamp>,
         /// The behaviours that watch the message.
         watchers: Vec<String>,
         /// When it failed.
-        at: u64,
+        at: Timestamp,
     },
     /// A message expired before its turn came.
     Expire {
@@ -64,14 +63,14 @@ pub enum Commit {
         /// The behaviours that watch it.
         watchers: Vec<String>,
         /// The time of the change.
-        at: u64,
+        at: Timestamp,
     },
     /// An event has to wait. This does not count as an attempt.
     Postpone {
         /// The event.
         event: EventRef,
-        /// The time until which it waits, in milliseconds since the epoch.
-        until: u64,
+        /// The time until which it waits.
+        until: Timestamp,
         /// The reason.
         reason: String,
     },
@@ -82,11 +81,11 @@ pub enum Commit {
         /// Their sender; all unverified senders if `None`.
         sender: Option<Address>,
         /// Only messages seen before this time are meant.
-        before: u64,
+        before: Timestamp,
         /// Why they are moved to the dead-letter queue.
         reason: String,
         /// The time of the change.
-        at: u64,
+        at: Timestamp,
     },
     /// The recipient of a message acknowledges it.
     Acknowledge {
@@ -97,7 +96,7 @@ pub enum Commit {
         /// The recipient's explanation.
         detail: Option<String>,
         /// The time of the change.
-        at: u64,
+        at: Timestamp,
     },
     /// A message was not acknowledged in time: it is sent again.
     Resend {
@@ -110,14 +109,14 @@ pub enum Commit {
         /// The signed bytes, if a nonce was free at once.
         prepared: Option<Prepared>,
         /// The time of the change.
-        at: u64,
+        at: Timestamp,
     },
     /// A message was not acknowledged in time, and no resends are left.
     Unacknowledged {
         /// Its first transaction.
         outbox: OutboxId,
         /// The time of the change.
-        at: u64,
+        at: Timestamp,
     },
     /// An attempt at a task starts.
     TaskBegin {
@@ -126,7 +125,7 @@ pub enum Commit {
         /// How many attempts were started before.
         attempts: u32,
         /// The time of the change.
-        at: u64,
+        at: Timestamp,
     },
     /// A task reports its progress.
     TaskProgress {
@@ -141,7 +140,7 @@ pub enum Commit {
         /// Whether the behaviour is told.
         tell: bool,
         /// The time of the change.
-        at: u64,
+        at: Timestamp,
     },
     /// An attempt at a task failed and will be retried.
     TaskRetry {
@@ -152,7 +151,7 @@ pub enum Commit {
         /// Why: a code for programs, and a message for people.
         error: (String, String),
         /// When to try again.
-        due_at: u64,
+        due_at: Timestamp,
     },
     /// An attempt at a task ended with the process, or with the pool that ran it.
     TaskInterrupt {
@@ -172,7 +171,7 @@ pub enum Commit {
         /// How long the last attempt took, in milliseconds.
         duration_ms: u64,
         /// The time of the change.
-        at: u64,
+        at: Timestamp,
     },
     /// An agent's card is announced and renewed from now on.
     Register {
@@ -181,7 +180,7 @@ pub enum Commit {
         /// The data that the renewal needs.
         card: Value,
         /// When it is announced next, for the first time or again.
-        due_at: u64,
+        due_at: Timestamp,
     },
     /// An agent's card is no longer renewed.
     Unregister {
@@ -197,14 +196,14 @@ pub enum Commit {
         /// The signed bytes, if a nonce was free at once.
         prepared: Option<Prepared>,
         /// The time of the change.
-        at: u64,
+        at: Timestamp,
     },
     /// Queued transactions received nonces and were signed.
     Prepare {
         /// The transactions, each with its nonce and signed bytes.
         prepared: Vec<(OutboxId, Prepared)>,
         /// The time of the change.
-        at: u64,
+        at: Timestamp,
     },
     /// A day's budget is too small for queued transactions: they are held.
     Hold {
@@ -219,7 +218,7 @@ pub enum Commit {
     /// Queued transactions that have expired are no longer sent.
     ExpireQueued {
         /// The time of the change.
-        at: u64,
+        at: Timestamp,
     },
     /// A transaction was posted, or cannot be posted.
     Post {
@@ -228,7 +227,7 @@ pub enum Commit {
         /// The result of the POST.
         result: PostResult,
         /// The time of the change.
-        at: u64,
+        at: Timestamp,
     },
     /// Transactions were accepted, but are still in no block after many blocks.
     Explain {
@@ -255,21 +254,21 @@ pub enum Commit {
         /// The rows that are meant.
         target: QueueTarget,
         /// The time of the change.
-        at: u64,
+        at: Timestamp,
     },
     /// Dead letters were verified again before they are retried: keys may have become known since.
     Reverify {
         /// The results.
         verified: Vec<Reverified>,
         /// The time of the change.
-        at: u64,
+        at: Timestamp,
     },
     /// An operator drops a message or event, or a transaction before it is sent.
     Drop {
         /// The rows that are meant.
         target: QueueTarget,
         /// The time of the change.
-        at: u64,
+        at: Timestamp,
     },
     /// Posting is halted until an operator resumes it.
     Halt {
@@ -281,10 +280,10 @@ pub enum Commit {
     /// Prunes rows that were settled before `before`, and ids that are refused at `at`. Both times
     /// must certainly have passed: a pruned message is not recognised when it arrives again.
     Prune {
-        /// The end of the retention, in milliseconds since the epoch.
-        before: u64,
+        /// The end of the retention.
+        before: Timestamp,
         /// The time of the change.
-        at: u64,
+        at: Timestamp,
     },
 }
 
@@ -307,7 +306,7 @@ impl Commit {
     }
 
     /// The time of the commit by the runtime's own clock; `None` for commits that do not carry it.
-    pub const fn runtime_time(&self) -> Option<u64> {
+    pub const fn runtime_time(&self) -> Option<Timestamp> {
         match self {
             Self::Observe(Observation { at, .. })
             | Self::Backfill(Backfill { at, .. })
@@ -374,7 +373,7 @@ pub struct Observation {
     /// seen now may be ones that this store has lost.
     pub catching_up: Option<OutboxId>,
     /// The time of the change.
-    pub at: u64,
+    pub at: Timestamp,
 }
 
 /// The result of one step of the directory backfill, in the chain's order.
@@ -391,7 +390,7 @@ pub struct Backfill {
     /// Blocks up to this one are final.
     pub final_through: Option<BlockHeight>,
     /// The time of the change.
-    pub at: u64,
+    pub at: Timestamp,
 }
 
 /// One thing that was seen on the chain.
@@ -421,9 +420,8 @@ pub enum Step {
         hash: TransactionHash,
         /// The transaction, if no transaction with this hash was known.
         own: Option<Box<OwnTransaction>>,
-        /// The latest possible current time, in milliseconds since the epoch: no block tells when
-        /// the transaction was sent.
-        latest: u64,
+        /// The latest possible current time: no block tells when the transaction was sent.
+        latest: Timestamp,
     },
     /// Blocks were withdrawn.
     Withdrawn {
@@ -510,28 +508,28 @@ pub struct Arrival {
     pub re: Option<TransactionHash>,
     /// The conversation that it belongs to.
     pub thread: Option<String>,
-    /// When it expires, in milliseconds since the epoch.
-    pub expires_at: Option<u64>,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
     /// Whether it takes priority over other messages.
     pub urgent: bool,
     /// Why it is not acted on, if that is already certain: it becomes a dead letter at once.
     pub refused: Option<String>,
 }
 
-/// The possible range of the current time, in milliseconds since the epoch.
+/// The possible range of the current time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
     /// It is certainly not earlier than this.
-    pub earliest: u64,
+    pub earliest: Timestamp,
     /// It is certainly not later than this.
-    pub latest: u64,
+    pub latest: Timestamp,
 }
 
-impl From<u64> for Now {
-    fn from(now_ms: u64) -> Self {
+impl From<Timestamp> for Now {
+    fn from(now: Timestamp) -> Self {
         Self {
-            earliest: now_ms,
-            latest: now_ms,
+            earliest: now,
+            latest: now,
         }
     }
 }
@@ -606,11 +604,10 @@ pub struct CardSeen {
     pub public_key: PublicKey,
     /// The parameters of ANNOUNCE, JSON; `None` for WITHDRAW.
     pub card: Option<String>,
-    /// When it expires, in milliseconds since the epoch; 0 for WITHDRAW.
-    pub expires_at: u64,
-    /// When it was announced, in milliseconds since the epoch: the time in the message's id, or
-    /// when it was seen if it has no id.
-    pub announced_at: u64,
+    /// When it expires; the epoch for WITHDRAW.
+    pub expires_at: Timestamp,
+    /// When it was announced: the time in the message's id, or when it was seen if it has no id.
+    pub announced_at: Timestamp,
 }
 
 /// The result of one behaviour's run for an event.
@@ -632,9 +629,8 @@ pub struct Outcome {
     pub timers: Vec<(String, Option<TimerSetting>)>,
     /// The tasks that it starts.
     pub tasks: Vec<TaskStart>,
-    /// The time before which they do not start and no task updates are delivered (milliseconds
-    /// since the epoch).
-    pub tasks_from: u64,
+    /// The time before which they do not start and no task updates are delivered.
+    pub tasks_from: Timestamp,
     /// The tasks that it cancels, by their keys.
     pub cancels: Vec<String>,
     /// Why it rejects the message.
@@ -642,15 +638,15 @@ pub struct Outcome {
     /// Set if no other behaviour is to see the message: its watchers are told. An event other than
     /// a message has one behaviour, so it is handled at once.
     pub handled: Option<Handled>,
-    /// The time at which the event is due again (milliseconds since the epoch): a renewal.
-    pub again_at: Option<u64>,
+    /// The time at which the event is due again: a renewal.
+    pub again_at: Option<Timestamp>,
     /// The time of the change.
-    pub at: u64,
+    pub at: Timestamp,
 }
 
 impl Outcome {
     /// An outcome without effects.
-    pub const fn nothing(event: EventRef, attempts: u32, at: u64) -> Self {
+    pub const fn nothing(event: EventRef, attempts: u32, at: Timestamp) -> Self {
         Self {
             event,
             attempts,
@@ -660,7 +656,7 @@ impl Outcome {
             state: Vec::new(),
             timers: Vec::new(),
             tasks: Vec::new(),
-            tasks_from: 0,
+            tasks_from: Timestamp::EPOCH,
             cancels: Vec::new(),
             rejected: None,
             handled: None,
@@ -682,8 +678,8 @@ pub struct Handled {
 /// When a timer fires, and with what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimerSetting {
-    /// When it fires, in milliseconds since the epoch.
-    pub due_at: u64,
+    /// When it fires.
+    pub due_at: Timestamp,
     /// The data that its event carries.
     pub data: Value,
 }
@@ -785,8 +781,8 @@ pub struct Selection {
     pub recipient: Option<String>,
     /// The rows belong to this behaviour: its events, and what it sent.
     pub behaviour: Option<String>,
-    /// The rows are not older than this time, in milliseconds since the epoch.
-    pub since: Option<u64>,
+    /// The rows are not older than this time.
+    pub since: Option<Timestamp>,
 }
 
 /// The result of verifying a dead letter again.

@@ -93,7 +93,7 @@ fn beginning(cmd: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use agentry_protocol::command::{Ack, JobComplete, JobError, JobFailed, JobId, JobResult};
-    use agentry_protocol::{Header, message};
+    use agentry_protocol::{Header, Timestamp, message};
 
     use super::*;
 
@@ -101,7 +101,7 @@ mod tests {
 
     fn told(payload: &Payload, id: u64) -> Fingerprint {
         let header = Header {
-            id: Some(MessageId::generate(1_795_000_000_000 + id).unwrap()),
+            id: Some(MessageId::generate(Timestamp::new(1_795_000_000_000 + id)).unwrap()),
             re: Some(RE.parse().unwrap()),
             ..Header::default()
         };

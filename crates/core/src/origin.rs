@@ -21,7 +21,7 @@
 
 use std::fmt;
 
-use agentry_protocol::{Address, ContentHash, MessageDigest};
+use agentry_protocol::{Address, ContentHash, MessageDigest, Timestamp};
 use serde_json::{Value, json};
 
 use crate::delivery::DeliveryUpdate;
@@ -53,12 +53,12 @@ impl Origin {
     }
 
     /// A card's renewal, registered to be announced first at `due_at`.
-    pub fn of_renewal(agent: &Address, card: &Value, due_at: u64) -> Self {
+    pub fn of_renewal(agent: &Address, card: &Value, due_at: Timestamp) -> Self {
         Self::hashed(&json!(["renewal", agent, card, due_at]))
     }
 
     /// An update on the delivery of a message that was sent with this origin.
-    pub fn of_delivery(sent: &str, update: &DeliveryUpdate, at: u64) -> Self {
+    pub fn of_delivery(sent: &str, update: &DeliveryUpdate, at: Timestamp) -> Self {
         // An operator may let it be sent again after these.
         let is_repeatable = matches!(
             update,
@@ -93,7 +93,7 @@ impl Origin {
     }
 
     /// Progress of this task, reported at this time.
-    pub fn progress(&self, news: &Value, at: u64) -> Self {
+    pub fn progress(&self, news: &Value, at: Timestamp) -> Self {
         Self::hashed(&json!(["progress", self.0, news, at]))
     }
 
@@ -146,17 +146,19 @@ mod tests {
                 Origin::of_message(&address(to), format!("{byte:064x}").parse().unwrap())
             }
             Of::Renewal(of, card, due_at) => {
-                Origin::of_renewal(&address(of), &json!(card), *due_at)
+                Origin::of_renewal(&address(of), &json!(card), Timestamp::new(*due_at))
             }
             Of::Delivery(sent, height) => {
                 let height = BlockHeight(*height);
-                Origin::of_delivery(sent, &DeliveryUpdate::Mined { height }, 0)
+                Origin::of_delivery(sent, &DeliveryUpdate::Mined { height }, Timestamp::EPOCH)
             }
             Of::Timer(event, behaviour, name) => origin(event).timer(behaviour, name),
             Of::Task(event, behaviour, key) => origin(event).task(behaviour, key),
             Of::Outcome(message, watcher, attempts) => origin(message).outcome(watcher, *attempts),
             Of::End(task) => origin(task).end(),
-            Of::Progress(task, news, at) => origin(task).progress(&json!(news), *at),
+            Of::Progress(task, news, at) => {
+                origin(task).progress(&json!(news), Timestamp::new(*at))
+            }
         }
     }
 
@@ -200,7 +202,11 @@ mod tests {
             (DeliveryUpdate::Expired, true),
             (DeliveryUpdate::Received, false),
         ] {
-            assert_eq!(told(&update, 1) != told(&update, 2), differ, "{update:?}");
+            assert_eq!(
+                told(&update, Timestamp::new(1)) != told(&update, Timestamp::new(2)),
+                differ,
+                "{update:?}"
+            );
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use agentry_protocol::command::AckStatus;
 use agentry_protocol::{
     Address, Amount, BlockHeight, ChainId, Json, Limits, MessageDigest, MessageId, Nonce,
-    StoredTransaction, Transaction, TransactionError, TransactionHash,
+    StoredTransaction, Timestamp, Transaction, TransactionError, TransactionHash,
 };
 use serde::{Deserialize, Serialize};
 
@@ -360,8 +360,8 @@ pub struct Draft {
     pub payload: Json,
     /// The id in its header.
     pub message_id: Option<MessageId>,
-    /// When it expires (milliseconds since the epoch): it is not signed after that.
-    pub expires_at: Option<u64>,
+    /// When it expires: it is not signed after that.
+    pub expires_at: Option<Timestamp>,
     /// Who caused it: whose share of the budget pays for it.
     pub cause: Cause,
     /// Who receives delivery updates on it.
@@ -418,14 +418,6 @@ pub struct Prepared {
     pub since: BlockHeight,
     /// The day whose budget pays for it, in days since the epoch, UTC.
     pub day: u64,
-}
-
-/// The number of milliseconds in a day.
-pub const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-
-/// The day of a time in milliseconds since the epoch: days since the epoch, UTC.
-pub const fn day_of(at_ms: u64) -> u64 {
-    at_ms / DAY_MS
 }
 
 /// A day's budget's payment for a transaction.

@@ -38,7 +38,7 @@ pub mod usage;
 use std::fmt;
 use std::sync::Arc;
 
-use agentry_protocol::{Amount, BlockHash, BlockHeight, ChainId, MessageId};
+use agentry_protocol::{Amount, BlockHash, BlockHeight, ChainId, MessageId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -82,9 +82,8 @@ pub struct Facts {
     pub directory_from: Option<BlockHeight>,
     /// The position of the directory backfill while it runs.
     pub directory_progress: Option<Arc<Value>>,
-    /// How far the runtime's own time had come, in milliseconds since the epoch. It lags by less
-    /// than a second.
-    pub time: Option<u64>,
+    /// How far the runtime's own time had come. It lags by less than a second.
+    pub time: Option<Timestamp>,
     /// Messages with ids below this one may have been pruned.
     pub ids_from: Option<MessageId>,
     /// How many addresses have a row in the directory.
@@ -344,7 +343,7 @@ impl State {
 
     fn change(&mut self, commit: &Commit, changes: &mut Changes) -> Result<(), Refusal> {
         if let Some(at) = commit.runtime_time() {
-            let is_newer = |time: u64| time.saturating_add(NOTE_EVERY_MS) <= at;
+            let is_newer = |time: Timestamp| time.plus_ms(NOTE_EVERY_MS) <= at;
             if self.facts.time.is_none_or(is_newer) {
                 self.facts.time = Some(at);
             }

@@ -1,5 +1,6 @@
 //! Tasks: what starts them, and what they result in.
 
+use agentry_protocol::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -16,8 +17,9 @@ pub struct TaskStart {
     pub kind: String,
     /// The input for the executor.
     pub input: Value,
-    /// The time at which it fails if it has not completed, in milliseconds since the epoch.
-    pub deadline_ms: Option<u64>,
+    /// The time at which it fails if it has not completed.
+    #[serde(rename = "deadline_ms")]
+    pub deadline: Option<Timestamp>,
 }
 
 /// The result of a task that completed.

@@ -8,6 +8,7 @@ use crate::bounded::{BoundError, Word};
 use crate::hash::{HashError, TransactionHash};
 use crate::json::{Json, JsonRef};
 use crate::key::{KeyError, PublicKey};
+use crate::timestamp::Timestamp;
 
 mod id;
 
@@ -22,10 +23,6 @@ pub const HEADER_KEY: &str = "msg";
 /// Longest name of a conversation, in bytes: two UUIDs and as much again. Every store that receives
 /// it keeps it in an index.
 pub const THREAD_MAX: usize = 128;
-
-/// Latest time that a message may state, in milliseconds since the epoch: the end of the year
-/// 9999, the last with four digits. So every time fits an `i64` and every calendar.
-pub const MAX_TIME_MS: u64 = 253_402_300_799_999;
 
 /// The name of a conversation: 1 to 128 printable ASCII characters.
 pub type Thread = Word<THREAD_MAX>;
@@ -78,8 +75,8 @@ pub struct Header {
     pub re: Option<TransactionHash>,
     /// The conversation that it belongs to; an answer has the same one.
     pub thread: Option<Thread>,
-    /// When the message expires, in milliseconds since the epoch, at most [`MAX_TIME_MS`].
-    pub exp: Option<u64>,
+    /// When the message expires, at most [`Timestamp::MAX_STATED`].
+    pub exp: Option<Timestamp>,
     /// The acknowledgment that the sender asks for.
     pub ack: Option<AckRequest>,
     /// The sender's public key. Whether it belongs to `from` is not checked here.
@@ -161,7 +158,8 @@ impl Header {
         }))
     }
 
-    /// The value to put under `msg`. Times beyond [`MAX_TIME_MS`] are written as that.
+    /// The value to put under `msg`. Times beyond [`Timestamp::MAX_STATED`] are written as
+    /// that.
     pub fn to_json(&self) -> Json {
         let text = |field: &'static str, value: Option<String>| Some((field, Json::string(value?)));
         let entries = [
@@ -169,17 +167,16 @@ impl Header {
             text("id", self.id.map(|id| id.to_string())),
             text("re", self.re.map(|hash| hash.to_string())),
             text("thread", self.thread.as_ref().map(ToString::to_string)),
-            self.exp
-                .map(|time| ("exp", Json::integer(time.min(MAX_TIME_MS).into()))),
+            self.exp.map(|time| ("exp", time.to_json())),
             text("ack", self.ack.map(|ack| ack.to_string())),
             text("key", self.key.map(|key| key.to_string())),
         ];
         Json::object(entries.into_iter().flatten())
     }
 
-    /// Whether the message has expired ([`exp`](Self::exp)) for a receiver with the clock `now_ms`.
-    pub fn is_expired(&self, now_ms: u64) -> bool {
-        self.exp.is_some_and(|last| now_ms > last)
+    /// Whether the message has expired ([`exp`](Self::exp)) for a receiver whose clock shows `now`.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.exp.is_some_and(|last| now > last)
     }
 }
 
@@ -205,15 +202,13 @@ fn parsed<T: std::str::FromStr>(
     text.parse().map(Some).map_err(refused)
 }
 
-fn time(msg: JsonRef<'_>, field: &'static str) -> Result<Option<u64>, HeaderError> {
+fn time(msg: JsonRef<'_>, field: &'static str) -> Result<Option<Timestamp>, HeaderError> {
     let Some(value) = present(msg, field) else {
         return Ok(None);
     };
-    let expected = "an integer of milliseconds from 1970 to 9999";
-    match value.as_u64() {
-        Some(time) if time <= MAX_TIME_MS => Ok(Some(time)),
-        _ => Err(HeaderError::Type { field, expected }),
-    }
+    let expected = Timestamp::EXPECTED;
+    let time = Timestamp::read(value).ok_or(HeaderError::Type { field, expected })?;
+    Ok(Some(time))
 }
 
 fn ack(msg: JsonRef<'_>) -> Result<Option<AckRequest>, HeaderError> {

@@ -13,6 +13,7 @@
 //! | [`block`] | chain ids, heights, and the formula of a block's hash |
 //! | [`amount`] | amounts, fees, costs and budgets, and the most that can be transferred |
 //! | [`nonce`] | the nonces of signed transactions, and the counters of accounts |
+//! | [`timestamp`] | points in time |
 //! | [`transaction`] | what a wallet signs, what it posts, and what a node keeps |
 //! | [`payload`] | how the payload of a transaction is read: command, text or opaque |
 //! | [`header`] | the metadata of a message: id, thread, expiry, acknowledgment, key |
@@ -72,6 +73,7 @@ pub mod nonce;
 pub mod password;
 pub mod payload;
 pub mod sealing;
+pub mod timestamp;
 pub mod transaction;
 pub mod untrusted;
 pub mod vault;
@@ -97,6 +99,7 @@ pub use nonce::Nonce;
 pub use password::Password;
 pub use payload::{Command, Payload};
 pub use sealing::{DecryptionKey, EncryptionKey};
+pub use timestamp::Timestamp;
 pub use transaction::{
     SignedTransaction, StoredTransaction, Transaction, TransactionError, Verification,
 };

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::json::Number;
+use crate::timestamp::Timestamp;
 
 /// The nonce of a transaction that this program signs, or the counter of an account, which is the
 /// nonce that its next transaction needs under sequential nonces: 0 to [`Nonce::MAX`].
@@ -28,6 +29,11 @@ impl Nonce {
         } else {
             Self(value)
         }
+    }
+
+    /// The nonce of a transaction that is signed at this time, under timestamp nonces.
+    pub const fn at(time: Timestamp) -> Self {
+        Self::new(time.get())
     }
 
     /// The nonce that a transaction states, if it is one.

@@ -8,9 +8,9 @@ use agentry_protocol::command::{
     PARAMS_MAX, PROMPT_MAX, Params, Progress, QueueCounts, RESULT_MAX, Sealed, Status,
     StatusReport, TAGS_MAX, Tag, Tags, TaskCounts,
 };
-use agentry_protocol::header::MAX_TIME_MS;
 use agentry_protocol::{
-    EncryptionKey, Envelope, Json, KnownCommand, MessageId, Payload, TransactionHash, compose,
+    EncryptionKey, Envelope, Json, KnownCommand, MessageId, Payload, Timestamp, TransactionHash,
+    compose,
 };
 use proptest::prelude::*;
 
@@ -144,7 +144,7 @@ fn status() {
 #[test]
 fn cards() {
     let key = "aa".repeat(32);
-    let card = |expires: u64| Announce {
+    let card = |expires: Timestamp| Announce {
         name: "ponger".parse().unwrap(),
         description: Some("answers".parse().unwrap()),
         capabilities: tags(&["ping"]),
@@ -155,8 +155,16 @@ fn cards() {
     let body = format!(
         r#"{{"capabilities":["ping"],"cmd":"ANNOUNCE","commands":["PING"],"description":"answers","enc_key":"{key}","expires":1000,"name":"ponger"}}"#
     );
-    assert_eq!(known(&body), KnownCommand::Announce(card(1000)));
-    assert_eq!(KnownCommand::Announce(card(1000)).body().to_compact(), body);
+    assert_eq!(
+        known(&body),
+        KnownCommand::Announce(card(Timestamp::new(1000)))
+    );
+    assert_eq!(
+        KnownCommand::Announce(card(Timestamp::new(1000)))
+            .body()
+            .to_compact(),
+        body
+    );
     let least = known(r#"{"cmd":"ANNOUNCE","name":"p","expires":1}"#);
     let expected = Announce {
         name: "p".parse().unwrap(),
@@ -164,7 +172,7 @@ fn cards() {
         capabilities: Tags::default(),
         commands: Tags::default(),
         enc_key: None,
-        expires: 1,
+        expires: Timestamp::new(1),
     };
     assert_eq!(least, KnownCommand::Announce(expected));
     let many = format!("[{}\"x\"]", "\"x\",".repeat(TAGS_MAX));
@@ -192,16 +200,16 @@ fn cards() {
         assert_eq!(refused(&body).1, key, "{body}");
     }
 
-    let now = 1_795_000_000_000;
+    let now = Timestamp::new(1_795_000_000_000);
     assert_eq!(card(now).check_time(now), Ok(()));
-    assert_eq!(card(now + CARD_MAX_AHEAD_MS).check_time(now), Ok(()));
+    assert_eq!(card(now.plus_ms(CARD_MAX_AHEAD_MS)).check_time(now), Ok(()));
     assert_eq!(
-        card(now - 1).check_time(now),
+        card(now.minus_ms(1)).check_time(now),
         Err(CardTimeError::Expired { ago_ms: 1 })
     );
     let ahead_ms = CARD_MAX_AHEAD_MS + 1;
     assert_eq!(
-        card(now + ahead_ms).check_time(now),
+        card(now.plus_ms(ahead_ms)).check_time(now),
         Err(CardTimeError::TooFarAhead { ahead_ms })
     );
 }
@@ -220,7 +228,7 @@ fn jobs() {
     assert_eq!(known(body), KnownCommand::ExecuteAiJob(job.clone()));
     job.model = Some("llama3.1:8b".parse().unwrap());
     job.params = Some(Params::new(r#"{"t":0.5}"#.parse().unwrap()).unwrap());
-    job.deadline = Some(9);
+    job.deadline = Some(Timestamp::new(9));
     let body = r#"{"cmd":"EXECUTE_AI_JOB","deadline":9,"model":"llama3.1:8b","params":{"t":0.5},"prompt":"Analyze load","type":"inference"}"#;
     assert_eq!(known(body), KnownCommand::ExecuteAiJob(job.clone()));
     assert_eq!(KnownCommand::ExecuteAiJob(job).body().to_compact(), body);
@@ -387,8 +395,9 @@ fn any_tags() -> impl Strategy<Value = Tags> {
 
 fn job_id() -> impl Strategy<Value = JobId> {
     prop_oneof![
-        (any::<u64>(), any::<[u8; 10]>())
-            .prop_map(|(time, random)| JobId::Message(MessageId::new(time, random))),
+        (any::<u64>(), any::<[u8; 10]>()).prop_map(|(time, random)| JobId::Message(
+            MessageId::new(Timestamp::new(time), random)
+        )),
         any::<[u8; 32]>().prop_map(|bytes| JobId::Transaction(TransactionHash::from_bytes(bytes))),
     ]
 }
@@ -442,7 +451,7 @@ fn card() -> impl Strategy<Value = KnownCommand> {
         any_tags(),
         any_tags(),
         prop::option::of(any::<[u8; 32]>()),
-        0..=MAX_TIME_MS,
+        (0..=Timestamp::MAX_STATED.get()).prop_map(Timestamp::new),
     )
         .prop_map(
             |(name, description, capabilities, commands, key, expires)| {
@@ -471,7 +480,7 @@ fn job() -> impl Strategy<Value = KnownCommand> {
         prop::option::of(any::<String>()),
         prop::option::of("[ -~]{1,256}"),
         prop::option::of(params),
-        prop::option::of(0..=MAX_TIME_MS),
+        prop::option::of((0..=Timestamp::MAX_STATED.get()).prop_map(Timestamp::new)),
     )
         .prop_map(|(kind, prompt, model, params, deadline)| {
             KnownCommand::ExecuteAiJob(ExecuteAiJob {

@@ -2,12 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use agentry_protocol::header::{MAX_TIME_MS, MessageIdError};
+use agentry_protocol::header::MessageIdError;
 use agentry_protocol::message::{ComposeError, MAX_PAYLOAD_BYTES};
 use agentry_protocol::payload::Command;
 use agentry_protocol::{
     AckRequest, Authenticity, Envelope, Header, HeaderError, Identity, Json, KnownCommand,
-    MessageDigest, MessageId, Payload, Seed, TransactionHash, compose,
+    MessageDigest, MessageId, Payload, Seed, Timestamp, TransactionHash, compose,
 };
 use proptest::prelude::*;
 
@@ -37,7 +37,7 @@ fn a_header_is_read_whole() {
         id: Some(ID.parse().unwrap()),
         re: Some(hash()),
         thread: Some("a thread".parse().unwrap()),
-        exp: Some(1_795_000_000_000),
+        exp: Some(Timestamp::new(1_795_000_000_000)),
         ack: Some(AckRequest::Done),
         key: Some(key),
     };
@@ -139,12 +139,12 @@ fn a_broken_header_names_its_field() {
 #[test]
 fn a_message_expires_after_its_last_millisecond() {
     let header = Header {
-        exp: Some(1000),
+        exp: Some(Timestamp::new(1000)),
         ..Header::default()
     };
-    assert!(!header.is_expired(1000));
-    assert!(header.is_expired(1001));
-    assert!(!Header::default().is_expired(u64::MAX));
+    assert!(!header.is_expired(Timestamp::new(1000)));
+    assert!(header.is_expired(Timestamp::new(1001)));
+    assert!(!Header::default().is_expired(Timestamp::new(u64::MAX)));
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn any_header() -> impl Strategy<Value = Header> {
         prop::option::of((any::<u64>(), any::<[u8; 10]>())),
         prop::option::of(any::<[u8; 32]>()),
         prop::option::of("[ -~]{1,128}"),
-        prop::option::of(0..=MAX_TIME_MS),
+        prop::option::of((0..=Timestamp::MAX_STATED.get()).prop_map(Timestamp::new)),
         prop::option::of(prop_oneof![
             Just(AckRequest::Received),
             Just(AckRequest::Done)
@@ -288,7 +288,7 @@ fn any_header() -> impl Strategy<Value = Header> {
         prop::option::of(any::<[u8; 32]>()),
     )
         .prop_map(|(id, re, thread, exp, ack, key)| Header {
-            id: id.map(|(time, random)| MessageId::new(time, random)),
+            id: id.map(|(time, random)| MessageId::new(Timestamp::new(time), random)),
             re: re.map(TransactionHash::from_bytes),
             thread: thread.map(|thread| thread.parse().unwrap()),
             exp,
@@ -364,8 +364,11 @@ proptest! {
 fn the_refusals_of_an_id_can_be_distinguished() {
     let id: MessageId = ID.parse().unwrap();
     assert!(matches!(
-        id.check(u64::MAX),
+        id.check(Timestamp::new(u64::MAX)),
         Err(MessageIdError::TooOld { .. })
     ));
-    assert!(matches!(id.check(0), Err(MessageIdError::Ahead { .. })));
+    assert!(matches!(
+        id.check(Timestamp::EPOCH),
+        Err(MessageIdError::Ahead { .. })
+    ));
 }

@@ -6,7 +6,7 @@ use agentry_protocol::command::{CommandFault, PLAINTEXT_MAX, Sealed};
 use agentry_protocol::sealing::{Binding, ContentFault, OpenError, SealError, open, seal};
 use agentry_protocol::{
     Address, Authenticity, DecryptionKey, EncryptionKey, Envelope, Header, Json, KnownCommand,
-    Limits, Number, Payload, Seed, SigningKey, StoredTransaction, Transaction, compose,
+    Limits, Number, Payload, Seed, SigningKey, StoredTransaction, Timestamp, Transaction, compose,
 };
 use proptest::prelude::*;
 
@@ -187,10 +187,10 @@ fn the_longest_message_is_sealed_and_sent_and_a_longer_one_is_not() {
     let longest = Payload::Text("x".repeat(PLAINTEXT_MAX - frame));
     let sealed = seal(&longest, &recipient, binding).unwrap();
     let header = Header {
-        id: Some(agentry_protocol::MessageId::new(0, [0; 10])),
+        id: Some(agentry_protocol::MessageId::new(Timestamp::EPOCH, [0; 10])),
         re: Some(agentry_protocol::TransactionHash::of(b"")),
         thread: Some("t".repeat(128).parse().unwrap()),
-        exp: Some(u64::MAX),
+        exp: Some(Timestamp::new(u64::MAX)),
         ack: Some(agentry_protocol::AckRequest::Received),
         key: Some(seed(1).public_key()),
     };

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use agentry_protocol::Address;
 use agentry_protocol::command::Status;
+use agentry_protocol::{Address, Timestamp};
 use serde_json::Value;
 
 use crate::directory::{Card, Environment, NameError, Query};
@@ -45,8 +45,8 @@ pub struct Context {
     pub behaviour: String,
     /// The number of this attempt at the event, from 1.
     pub attempt: u32,
-    /// When the run began: milliseconds since the Unix epoch, by the local clock.
-    pub now_ms: u64,
+    /// When the run began, by the local clock.
+    pub now: Timestamp,
     /// The behaviour's state as the last committed run left it.
     pub state: State,
     /// The queries that the behaviour can make: names, cards, the agent's status.
@@ -56,7 +56,7 @@ pub struct Context {
 impl Context {
     /// The cards that match the query and have not expired, sorted by name, then by address.
     pub fn find(&self, query: &Query) -> Vec<Card> {
-        self.environment.find(query, self.now_ms)
+        self.environment.find(query, self.now)
     }
 
     /// The address of an agent, by its name: an alias in agents.toml, a hosted agent, or an agent
@@ -65,7 +65,7 @@ impl Context {
     /// # Errors
     /// No agent has the name, or several agents in the directory have it.
     pub fn resolve(&self, name: &str) -> Result<Address, NameError> {
-        self.environment.resolve(name, self.now_ms)
+        self.environment.resolve(name, self.now)
     }
 
     /// The agent's status: its queues, its tasks, its capabilities.

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use agentry_protocol::command::Status;
-use agentry_protocol::{Address, BlockHeight};
+use agentry_protocol::{Address, BlockHeight, Timestamp};
 
 pub use agentry_core::card::Card;
 
@@ -58,13 +58,13 @@ impl Query {
         }
     }
 
-    /// Whether a card matches at the time `now_ms`: one that has expired does not.
-    pub fn fits(&self, card: &Card, now_ms: u64) -> bool {
+    /// Whether a card matches at the time `now`: one that has expired does not.
+    pub fn fits(&self, card: &Card, now: Timestamp) -> bool {
         let is_of = |address: &Address| {
             *address == card.address
                 || (card.address.matches(&card.public_key) && address.matches(&card.public_key))
         };
-        card.card.check_time(now_ms).is_ok()
+        card.card.check_time(now).is_ok()
             && self.address.as_ref().is_none_or(is_of)
             && self
                 .name
@@ -112,14 +112,14 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// The queries that behaviours can make. The runtime and the test kit each implement it.
 pub trait Environment: fmt::Debug + Send + Sync {
     /// The cards that match, sorted by name, then by address.
-    fn find(&self, query: &Query, now_ms: u64) -> Vec<Card>;
+    fn find(&self, query: &Query, now: Timestamp) -> Vec<Card>;
 
     /// The address that a name resolves to: aliases in agents.toml come first, then hosted agents,
     /// then the directory.
     ///
     /// # Errors
     /// [`NameError`].
-    fn resolve(&self, name: &str, now_ms: u64) -> Result<Address, NameError>;
+    fn resolve(&self, name: &str, now: Timestamp) -> Result<Address, NameError>;
 
     /// The status of a hosted agent.
     fn status<'a>(&'a self, agent: &'a str) -> Answer<'a, Status>;

@@ -9,7 +9,8 @@ use agentry_core::delivery::DeliveryData;
 use agentry_core::rows::{EventKind, ReceiptRequest};
 use agentry_core::state::due::DueEvent;
 use agentry_core::state::row;
-use agentry_protocol::{Address, Header, Payload};
+use agentry_protocol::timestamp::millis;
+use agentry_protocol::{Address, Header, Payload, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -34,11 +35,6 @@ pub const fn least_pause(kind: Option<EventKind>) -> Duration {
     }
 }
 
-/// The time `after` from now, in milliseconds since the epoch.
-pub(crate) fn after_ms(now_ms: u64, after: Duration) -> u64 {
-    now_ms.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
-}
-
 /// A message that a run sends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sending {
@@ -55,7 +51,7 @@ impl Effects {
     /// composed. Timers and tasks wait at least `pause`.
     pub fn record(self, outcome: &mut Outcome, pause: Duration) -> Vec<Sending> {
         let now = outcome.at;
-        outcome.tasks_from = after_ms(now, pause);
+        outcome.tasks_from = now.plus(pause);
         let mut sends = Vec::new();
         for (index, effect) in self.into_iter().enumerate() {
             match effect {
@@ -72,7 +68,7 @@ impl Effects {
                 Effect::SetState { key, value } => outcome.state.push((key, Some(value))),
                 Effect::ClearState { key } => outcome.state.push((key, None)),
                 Effect::Schedule { name, after, data } => {
-                    let due_at = after_ms(now, after.max(pause));
+                    let due_at = now.plus(after.max(pause));
                     let setting = TimerSetting { due_at, data };
                     outcome.timers.push((name, Some(setting)));
                 }
@@ -95,7 +91,7 @@ impl Event {
             EventKind::Timer => Self::Timer(Timer {
                 name: row.name.clone(),
                 data: row.data.clone(),
-                due_ms: row.due_at,
+                due_at: row.due_at,
             }),
             EventKind::Delivery => {
                 let update = DeliveryData::read(&row.data)?.update;
@@ -118,9 +114,9 @@ impl Event {
 }
 
 impl Outgoing {
-    /// When it expires if it is sent now, in milliseconds since the epoch.
-    pub fn expires_at(&self, now_ms: u64) -> Option<u64> {
-        self.expires_in.map(|after| after_ms(now_ms, after))
+    /// When it expires if it is sent now.
+    pub fn expires_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.expires_in.map(|after| now.plus(after))
     }
 
     /// Its header, without an id and a key; `None` for a text that asks for nothing and answers a
@@ -130,7 +126,7 @@ impl Outgoing {
         question: Option<&Message>,
         sealed: bool,
         plain: bool,
-        now_ms: u64,
+        now: Timestamp,
     ) -> Option<Header> {
         let asks = self.thread.is_some()
             || self.expires_in.is_some()
@@ -147,7 +143,7 @@ impl Outgoing {
         Some(Header {
             re: question.map(|question| question.transaction).or(self.re),
             thread: self.thread.clone().or_else(thread),
-            exp: self.expires_at(now_ms),
+            exp: self.expires_at(now),
             ack: self.acknowledge.map(|acknowledge| acknowledge.request),
             ..Header::default()
         })
@@ -165,7 +161,7 @@ impl Outgoing {
             behaviour: behaviour.map(ToOwned::to_owned),
             label: self.label.clone(),
             wanted: acknowledge.map(|acknowledge| acknowledge.request.to_string()),
-            within_ms: acknowledge.map_or(0, |acknowledge| after_ms(0, acknowledge.within)),
+            within_ms: acknowledge.map_or(0, |acknowledge| millis(acknowledge.within)),
             resends: acknowledge.map_or(0, |acknowledge| acknowledge.resends),
         })
     }
@@ -178,7 +174,7 @@ impl Task {
             key: row.key.clone(),
             kind: row.kind.clone(),
             input: row.input.clone(),
-            deadline_ms: row.deadline,
+            deadline: row.deadline,
             agent: agent.to_owned(),
             submitter: row.submitter.clone(),
             attempt: row.attempts,

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use agentry_protocol::Amount;
-use agentry_protocol::header::MAX_TIME_MS;
 use agentry_protocol::message::compose;
-use agentry_protocol::{Address, KnownCommand};
+use agentry_protocol::{Address, KnownCommand, Timestamp};
 use serde_json::Value;
 
 use crate::outgoing::{Addressed, Outgoing};
@@ -203,10 +202,10 @@ impl Effects {
                     bytes = bytes.saturating_add(check_value(&task.key, &task.input)?);
                     check_key(&task.key)?;
                     check_key(&task.kind)?;
-                    if let Some(deadline_ms) = task.deadline_ms
-                        && deadline_ms > MAX_TIME_MS
+                    if let Some(deadline) = task.deadline
+                        && deadline > Timestamp::MAX_STATED
                     {
-                        return Err(EffectsError::Deadline { index, deadline_ms });
+                        return Err(EffectsError::Deadline { index, deadline });
                     }
                 }
                 Effect::ClearState { key } | Effect::CancelTask { key } => check_key(key)?,
@@ -318,14 +317,15 @@ pub enum EffectsError {
     },
     /// A deadline beyond the largest valid time.
     #[error(
-        "effect {index} has the deadline {deadline_ms}; a deadline is a time in milliseconds since \
-         the epoch, at most {MAX_TIME_MS}"
+        "effect {index} has the deadline {deadline}; a deadline is a time in milliseconds since \
+         the epoch, at most {}",
+        Timestamp::MAX_STATED
     )]
     Deadline {
         /// The position of the effect, from 0.
         index: usize,
         /// The deadline.
-        deadline_ms: u64,
+        deadline: Timestamp,
     },
     /// A value larger than [`MAX_STATE_VALUE_BYTES`].
     #[error("the value under {key:?} has {bytes} bytes; at most {MAX_STATE_VALUE_BYTES} are kept")]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agentry_protocol::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -32,9 +33,10 @@ pub struct Timer {
     pub name: String,
     /// The data that the behaviour set it with.
     pub data: Value,
-    /// The time that it was set for, in milliseconds since the epoch. It never expires earlier; if
-    /// the runtime was down at that time, it expires later.
-    pub due_ms: u64,
+    /// The time that it was set for. It never expires earlier; if the runtime was down at that time,
+    /// it expires later.
+    #[serde(rename = "due_ms")]
+    pub due_at: Timestamp,
 }
 
 /// An update of a task.

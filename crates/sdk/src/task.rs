@@ -16,7 +16,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentry_protocol::Address;
+use agentry_protocol::{Address, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -38,8 +38,9 @@ pub struct Task {
     pub kind: String,
     /// The input that the behaviour gave it.
     pub input: Value,
-    /// The time at which it fails if it has not completed, in milliseconds since the epoch.
-    pub deadline_ms: Option<u64>,
+    /// The time at which it fails if it has not completed.
+    #[serde(rename = "deadline_ms")]
+    pub deadline: Option<Timestamp>,
     /// The name in agents.toml of the agent that does it.
     pub agent: String,
     /// The sender of the message that started it; none if no message started it.

@@ -74,6 +74,8 @@
 //! });
 //! ```
 
+use agentry_protocol::Timestamp;
+
 mod agent;
 mod arrive;
 mod block_on;
@@ -105,6 +107,5 @@ pub use sent::{Dropped, Place, Run, Sent};
 pub use simulation::Simulation;
 pub use tasks::{TaskPlan, TaskState};
 
-/// The time at which the clock of a simulation starts, in November 2026, in milliseconds since the
-/// epoch.
-pub const START_MS: u64 = 1_795_000_000_000;
+/// The time at which the clock of a simulation starts, in November 2026.
+pub const START: Timestamp = Timestamp::new(1_795_000_000_000);

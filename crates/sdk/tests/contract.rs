@@ -70,7 +70,7 @@ behaviour! {
             key: format!("task {count}"),
             kind: "text".to_owned(),
             input: count.into(),
-            deadline_ms: None,
+            deadline: None,
         };
         Ok(Effects::none()
             .set_state("count", count)

@@ -12,7 +12,7 @@ fn task(key: &str) -> TaskStart {
         key: key.to_owned(),
         kind: "text".to_owned(),
         input: 1.into(),
-        deadline_ms: None,
+        deadline: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use agentry_sdk::protocol::Timestamp;
 use agentry_sdk::testing::{MessageBuilder, Party, TestEnvironment, block_on};
 use agentry_sdk::{
     Authenticity, Behaviour, BehaviourError, BuildError, ConfigureError, Context, Desk, Effects,
@@ -89,7 +90,7 @@ fn context() -> Context {
         address: Party::named("agent").address,
         behaviour: "reader".to_owned(),
         attempt: 1,
-        now_ms: 0,
+        now: Timestamp::EPOCH,
         state: State::default(),
         environment: Arc::new(TestEnvironment::new()),
     }
@@ -164,7 +165,7 @@ fn task() -> Task {
         key: "key".to_owned(),
         kind: "kind".to_owned(),
         input: Value::Null,
-        deadline_ms: None,
+        deadline: None,
         agent: "agent".to_owned(),
         submitter: None,
         attempt: 1,
@@ -184,7 +185,7 @@ fn default_handlers_return_no_effects() {
     let timer = Timer {
         name: "t".to_owned(),
         data: Value::Null,
-        due_ms: 0,
+        due_at: Timestamp::EPOCH,
     };
     for event in [
         Event::Timer(timer),

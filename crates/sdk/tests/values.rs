@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use agentry_sdk::protocol::command::{Ack, AckStatus, Announce, Status, Tags};
 use agentry_sdk::protocol::{AckRequest, BlockHeight, Json, KnownCommand, Limits, TransactionHash};
-use agentry_sdk::testing::{MessageBuilder, Party, START_MS, TestEnvironment, block_on};
+use agentry_sdk::testing::{MessageBuilder, Party, START, TestEnvironment, block_on};
 use agentry_sdk::{
     BehaviourError, Card, Context, DeliveryUpdate, Message, NameError, Query, State, TaskError,
 };
@@ -23,7 +23,7 @@ fn card(owner: &str, name: &str, capabilities: &[&str], height: u64) -> Card {
             capabilities: Tags::new(tags.collect()).unwrap(),
             commands: Tags::new(vec!["PING".parse().unwrap()]).unwrap(),
             enc_key: None,
-            expires: START_MS + 1_000,
+            expires: START.plus_ms(1_000),
         },
         transaction: TransactionHash::of(b"card"),
         height: BlockHeight(height),
@@ -33,7 +33,7 @@ fn card(owner: &str, name: &str, capabilities: &[&str], height: u64) -> Card {
 #[test]
 fn a_query_matches_only_if_all_its_conditions_hold() {
     let digger = card("a", "digger", &["dig", "carry"], 5);
-    let fits = |query: &Query| query.fits(&digger, START_MS);
+    let fits = |query: &Query| query.fits(&digger, START);
     let mut query = Query::capability("dig");
     assert!(fits(&Query::all()) && fits(&query) && fits(&Query::command("PING")));
     query.capabilities.push("carry".to_owned());
@@ -51,7 +51,7 @@ fn a_query_matches_only_if_all_its_conditions_hold() {
         ..Query::all()
     };
     assert!(fits(&named("digger")) && !fits(&named("Digger")));
-    assert!(!Query::all().fits(&digger, START_MS + 1_001));
+    assert!(!Query::all().fits(&digger, START.plus_ms(1_001)));
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_context_looks_things_up() {
         address: boss.address.clone(),
         behaviour: "b".to_owned(),
         attempt: 1,
-        now_ms: START_MS,
+        now: START,
         state: State::default(),
         environment: Arc::new(environment),
     };

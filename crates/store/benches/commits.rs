@@ -13,7 +13,8 @@ use agentry_core::commit::{Arrival, Handled, HostedAgent, Observation, Outcome, 
 use agentry_core::rows::{Draft, EventRef, Prepared};
 use agentry_core::{AgentId, Authenticity, Commit, InboxId, OutboxId};
 use agentry_protocol::{
-    Address, Amount, BlockHeight, ChainId, Json, Nonce, Number, Seed, SigningKey, Transaction,
+    Address, Amount, BlockHeight, ChainId, Json, Nonce, Number, Seed, SigningKey, Timestamp,
+    Transaction,
 };
 use agentry_store::Store;
 
@@ -65,7 +66,7 @@ fn exchange(agent: AgentId, number: i64) -> Exchange {
         &stored,
         height,
         Authenticity::Verified,
-        1_000,
+        Timestamp::new(1_000),
     );
     let text = format!("answer {number}");
     let signed = transaction(1, 2, nonce, &text);
@@ -92,12 +93,12 @@ fn exchange(agent: AgentId, number: i64) -> Exchange {
             behaviour: Some("pong".to_owned()),
             sends: vec![(draft, Some(prepared))],
             handled: Some(Handled::default()),
-            ..Outcome::nothing(EventRef::Inbox(InboxId(number)), 0, 2_000)
+            ..Outcome::nothing(EventRef::Inbox(InboxId(number)), 0, Timestamp::new(2_000))
         },
         posted: Commit::Post {
             id: OutboxId(number),
             result: PostResult::Accepted,
-            at: 3_000,
+            at: Timestamp::new(3_000),
         },
         arrival,
         bytes,
@@ -110,7 +111,7 @@ fn observe(steps: Vec<Step>, height: u64) -> Commit {
         cursor: serde_json::json!({ "height": height }),
         final_through: height.checked_sub(12).map(BlockHeight),
         catching_up: None,
-        at: 1_000 + height,
+        at: Timestamp::new(1_000 + height),
     })
 }
 

@@ -4,8 +4,8 @@
 use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Error, Result, Row};
 
-use agentry_protocol::Amount;
 use agentry_protocol::untrusted::printable;
+use agentry_protocol::{Amount, Timestamp};
 
 /// How much of a value an error shows, in characters.
 const SHOWN: usize = 40;
@@ -95,6 +95,16 @@ pub(super) fn natural(row: &Row<'_>, column: usize) -> Result<u64> {
 /// An amount of money.
 pub(super) fn amount(row: &Row<'_>, column: usize) -> Result<Amount> {
     natural(row, column).map(Amount)
+}
+
+/// A point in time.
+pub(super) fn time(row: &Row<'_>, column: usize) -> Result<Timestamp> {
+    natural(row, column).map(Timestamp::new)
+}
+
+/// Like [`time`], for a column that may be NULL.
+pub(super) fn optional_time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>> {
+    Ok(optional_natural(row, column)?.map(Timestamp::new))
 }
 
 /// Like [`natural`], for a column that may be NULL.

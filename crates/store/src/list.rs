@@ -15,6 +15,7 @@ pub mod stats;
 pub mod talk;
 pub mod task;
 
+use agentry_protocol::Timestamp;
 use rusqlite::types::Value;
 
 use super::number::integer;
@@ -36,8 +37,8 @@ pub struct Filter {
     pub behaviour: Option<String>,
     /// Only those in these states; in any state if empty.
     pub states: Vec<String>,
-    /// Only those that are not older than this, in milliseconds since the epoch.
-    pub since: Option<u64>,
+    /// Only those that are not older than this.
+    pub since: Option<Timestamp>,
     /// Only this row.
     pub row: Option<i64>,
     /// Only rows after this one.
@@ -99,7 +100,10 @@ fn conditions(filter: &Filter, columns: &Columns) -> (String, Vec<Value>) {
     }
     if let Some(since) = filter.since {
         let at = columns.at;
-        and(&format!("{at} >= ?"), vec![Value::Integer(integer(since))]);
+        and(
+            &format!("{at} >= ?"),
+            vec![Value::Integer(integer(since.get()))],
+        );
     }
     if let Some(row) = filter.row {
         and(&format!("{id} = ?"), vec![Value::Integer(row)]);

@@ -25,11 +25,11 @@ use std::collections::BTreeMap;
 use agentry_core::rows::{AgentId, AgentRow, OutboxId};
 use agentry_core::state::row::{Outgoing, Tracking};
 use agentry_core::state::sent::Question;
-use agentry_protocol::{Address, BlockHeight, Nonce, TransactionHash};
+use agentry_protocol::{Address, BlockHeight, Nonce, Timestamp, TransactionHash};
 use rusqlite::params;
 use serde::Serialize;
 
-use super::column::{natural, optional_natural, text};
+use super::column::{natural, optional_natural, optional_time, text};
 use super::number::integer;
 use super::{Reader, StoreError, meta};
 
@@ -70,11 +70,11 @@ pub fn identity(db: &Reader) -> Result<Identity, StoreError> {
     })
 }
 
-/// The runtime's own time at the last stored change, in milliseconds since the epoch.
+/// The runtime's own time at the last stored change.
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn noted_time(db: &Reader) -> Result<Option<u64>, StoreError> {
+pub fn noted_time(db: &Reader) -> Result<Option<Timestamp>, StoreError> {
     Ok(meta::read(&db.0, meta::TIME, str::parse)?)
 }
 
@@ -83,25 +83,25 @@ pub fn noted_time(db: &Reader) -> Result<Option<u64>, StoreError> {
 pub struct Unmined {
     /// How many there are.
     pub count: u64,
-    /// When the oldest was accepted, in milliseconds since the epoch.
-    pub oldest_at: Option<u64>,
+    /// When the oldest was accepted.
+    pub oldest_at: Option<Timestamp>,
     /// Why the oldest is in no block, if that is known.
     pub reason: Option<String>,
 }
 
-/// The transactions that are in no block and were accepted before this time (milliseconds since the
-/// epoch), or for which the runtime has stored the reason.
-pub fn unmined(db: &Reader, before: u64) -> Result<Unmined, StoreError> {
+/// The transactions that are in no block and were accepted before this time, or for which the
+/// runtime has stored the reason.
+pub fn unmined(db: &Reader, before: Timestamp) -> Result<Unmined, StoreError> {
     // SQLite takes the other columns from the row with the minimum.
     db.one(
         "SELECT count(*), min(accepted_at), reason FROM outbox
          WHERE state IN ('queued', 'prepared', 'accepted') AND state = 'accepted'
            AND (accepted_at < ?1 OR reason IS NOT NULL)",
-        params![integer(before)],
+        params![integer(before.get())],
         |row| {
             Ok(Unmined {
                 count: natural(row, 0)?,
-                oldest_at: optional_natural(row, 1)?,
+                oldest_at: optional_time(row, 1)?,
                 reason: row.get(2)?,
             })
         },

@@ -58,7 +58,7 @@ impl Scratch {
 #[cfg(test)]
 mod tests {
     use agentry_core::commit::{Observation, Step};
-    use agentry_protocol::BlockHeight;
+    use agentry_protocol::{BlockHeight, Timestamp};
     use serde_json::Value;
 
     use super::*;
@@ -69,7 +69,7 @@ mod tests {
             cursor: Value::Null,
             final_through: None,
             catching_up: None,
-            at: 1,
+            at: Timestamp::new(1),
         })
     }
 

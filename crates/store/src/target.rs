@@ -84,7 +84,7 @@ fn selected(selection: &Selection, queue: QueueKind) -> Option<Condition> {
             QueueKind::Outbox => "created_at >= ?",
             QueueKind::Events => "made_at >= ?",
         };
-        and(column, Value::Integer(super::number::integer(*since)));
+        and(column, Value::Integer(super::number::integer(since.get())));
     }
     Some(condition)
 }

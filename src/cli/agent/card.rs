@@ -2,19 +2,21 @@
 
 use std::time::Duration;
 
+use agentry_protocol::Timestamp;
+
 use crate::ops::directory::Coverage;
 
 /// The time until or since a moment, in its two largest units: `in 6days 23h`, `3h ago`.
-pub(super) fn until(at_ms: u64, now_ms: u64) -> String {
-    let span = |ms: u64| {
-        let spelled = humantime::format_duration(Duration::from_secs(ms / 1000)).to_string();
+pub(super) fn until(at: Timestamp, now: Timestamp) -> String {
+    let span = |time: Duration| {
+        let spelled = humantime::format_duration(Duration::from_secs(time.as_secs())).to_string();
         let parts: Vec<&str> = spelled.split(' ').take(2).collect();
         parts.join(" ")
     };
-    if at_ms >= now_ms {
-        format!("in {}", span(at_ms - now_ms))
+    if at >= now {
+        format!("in {}", span(at.since(now)))
     } else {
-        format!("{} ago", span(now_ms - at_ms))
+        format!("{} ago", span(now.since(at)))
     }
 }
 
@@ -50,9 +52,10 @@ mod tests {
 
     #[test]
     fn times_are_told_in_two_units() {
-        let day = 24 * 60 * 60 * 1000;
-        assert_eq!(until(7 * day + 5_000, 0), "in 7days 5s");
-        assert_eq!(until(0, 3 * 60 * 60 * 1000 + 61_000), "3h 1m ago");
-        assert_eq!(until(1_000, 1_000), "in 0s");
+        let seconds = |seconds| Timestamp::EPOCH.plus(Duration::from_secs(seconds));
+        let (start, hour) = (Timestamp::EPOCH, 60 * 60);
+        assert_eq!(until(seconds(7 * 24 * hour + 5), start), "in 7days 5s");
+        assert_eq!(until(start, seconds(3 * hour + 61)), "3h 1m ago");
+        assert_eq!(until(seconds(1), seconds(1)), "in 0s");
     }
 }

@@ -43,7 +43,7 @@ pub struct ListArgs {
 }
 
 pub(super) fn run(args: ListArgs, config: &Config, context: &Context) -> Result<(), Failure> {
-    let now_ms = Clock::default().now_ms();
+    let now = Clock::default().now();
     let db = open_for_reading(&config.store.path)?;
     let wanted = ListCards {
         query: Query {
@@ -62,7 +62,7 @@ pub(super) fn run(args: ListArgs, config: &Config, context: &Context) -> Result<
         matching,
         known,
         coverage,
-    } = directory::list(&db, &wanted, now_ms)?;
+    } = directory::list(&db, &wanted, now)?;
     let out = context.output;
     if out.is_json() {
         return out.json(&json!({
@@ -87,9 +87,9 @@ pub(super) fn run(args: ListArgs, config: &Config, context: &Context) -> Result<
                 printable(&line.capabilities.join(", "), 40),
                 printable(&line.commands.join(", "), 40),
                 if line.expired {
-                    format!("expired {}", until(line.expires, now_ms))
+                    format!("expired {}", until(line.expires, now))
                 } else {
-                    until(line.expires, now_ms)
+                    until(line.expires, now)
                 },
                 line.height.to_string(),
             ]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use agentry_core::OutboxId;
+use agentry_protocol::timestamp::millis;
 use clap::Args;
 use serde_json::json;
 
@@ -15,7 +16,7 @@ use crate::config::Config;
 use crate::ops::cards::{self, CardWanted, Registered, Unannounced, Withdrawal};
 use crate::ops::send::random_key;
 use crate::ops::who::{self, WhoError};
-use crate::runtime::clock::{Clock, millis};
+use crate::runtime::clock::Clock;
 use crate::runtime::control::{Client, ControlError};
 
 /// How long to wait for the signature if nothing else is waited for.
@@ -162,8 +163,8 @@ async fn announced(
             ),
         ));
     };
-    let now_ms = Clock::default().now_ms();
-    let expires = now_ms.saturating_add(registered.card.ttl_ms);
+    let now = Clock::default().now();
+    let expires = now.plus_ms(registered.card.ttl_ms);
     if !out.is_json() {
         out.line(format!(
             "announced {} as {} ({}) in {hash}, until about {} ({}); renewed automatically",
@@ -171,7 +172,7 @@ async fn announced(
             registered.card.name,
             registered.address,
             moment(expires),
-            until(expires, now_ms),
+            until(expires, now),
         ))?;
     }
     let mut height = None;

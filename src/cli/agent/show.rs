@@ -1,5 +1,6 @@
 //! `agentry agent show`.
 
+use agentry_protocol::Timestamp;
 use agentry_store::open_for_reading;
 use agentry_store::read::Renewal;
 use clap::Args;
@@ -23,7 +24,7 @@ pub struct ShowArgs {
 pub(super) fn run(args: &ShowArgs, config: &Config, context: &Context) -> Result<(), Failure> {
     let db = open_for_reading(&config.store.path)?;
     let found = directory::show(&db, &args.who, config)?;
-    let now_ms = Clock::default().now_ms();
+    let now = Clock::default().now();
     let out = context.output;
     if out.is_json() {
         return out.json(&json!({
@@ -43,7 +44,7 @@ pub(super) fn run(args: &ShowArgs, config: &Config, context: &Context) -> Result
             knowledge(&found.coverage),
             found.renewal.map_or_else(String::new, |renewal| format!(
                 ". It is registered: {}",
-                renewal_text(&renewal, now_ms)
+                renewal_text(&renewal, now)
             )),
         )));
     };
@@ -68,7 +69,7 @@ pub(super) fn run(args: &ShowArgs, config: &Config, context: &Context) -> Result
         format!(
             "{} ({expired}{})",
             moment(line.expires),
-            until(line.expires, now_ms)
+            until(line.expires, now)
         ),
     ));
     fields.push((
@@ -76,7 +77,7 @@ pub(super) fn run(args: &ShowArgs, config: &Config, context: &Context) -> Result
         format!(
             "{} ({})",
             moment(line.announced),
-            until(line.announced, now_ms)
+            until(line.announced, now)
         ),
     ));
     fields.push(("block", line.height.to_string()));
@@ -88,7 +89,7 @@ pub(super) fn run(args: &ShowArgs, config: &Config, context: &Context) -> Result
         fields.push(("hosted as", agent));
     }
     if let Some(renewal) = found.renewal {
-        fields.push(("renewal", renewal_text(&renewal, now_ms)));
+        fields.push(("renewal", renewal_text(&renewal, now)));
     }
     if !found.same_name.is_empty() {
         let others: Vec<String> = found.same_name.iter().map(ToString::to_string).collect();
@@ -100,14 +101,14 @@ pub(super) fn run(args: &ShowArgs, config: &Config, context: &Context) -> Result
     out.fields(&fields)
 }
 
-fn renewal_text(renewal: &Renewal, now_ms: u64) -> String {
+fn renewal_text(renewal: &Renewal, now: Timestamp) -> String {
     let reason = renewal
         .reason
         .as_deref()
         .map_or_else(String::new, |reason| {
             format!("; the last attempt failed: {}", printable(reason, 200))
         });
-    format!("{}{reason}", until(renewal.due_at, now_ms))
+    format!("{}{reason}", until(renewal.due_at, now))
 }
 
 fn list(words: &[String]) -> String {

@@ -1,15 +1,14 @@
 //! Messages to answer, and waiting for the answers.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use agentry_devnet::DevnetConfig;
 use agentry_protocol::{
     Address, Header, Json, MessageId, Number, Payload, SignedTransaction, SigningKey,
-    StoredTransaction, Transaction, compose,
+    StoredTransaction, Timestamp, Transaction, compose,
 };
 
 use super::fleet::seed;
-use crate::runtime::clock::millis;
 
 /// How long a count may stand still before waiting for it fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -21,13 +20,9 @@ pub fn senders(count: usize) -> Vec<SigningKey> {
         .collect()
 }
 
-/// The current time, in milliseconds since the epoch.
-pub(super) fn now() -> u64 {
-    millis(
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default(),
-    )
+/// The current time.
+pub(super) fn now() -> Timestamp {
+    SystemTime::now().into()
 }
 
 fn transaction(from: Address, to: &Address, number: usize, payload: Json) -> Transaction {

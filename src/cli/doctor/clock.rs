@@ -1,6 +1,7 @@
 //! Compares this machine's clock with the nodes' clocks.
 
-use agentry_protocol::header::{MAX_ID_AHEAD_MS, MAX_TIME_MS};
+use agentry_protocol::Timestamp;
+use agentry_protocol::header::MAX_ID_AHEAD_MS;
 
 use super::super::ExitCode;
 use super::about;
@@ -54,17 +55,17 @@ fn off(seen: &Seen) -> Option<Off> {
     {
         return Some(between(answer.before, answer.after, date));
     }
-    seen.made_at
-        .map(|made| Off::Behind(made.saturating_sub(seen.at)))
+    seen.made_at.map(|made| Off::Behind(made.ms_since(seen.at)))
 }
 
 /// The node's clock showed a time within the second of `date` while the local clock went from
 /// `before` to `after`.
-fn between(before: u64, after: u64, date: u64) -> Off {
-    if before > date.saturating_add(SECOND) {
-        Off::Ahead(before - date - SECOND)
+fn between(before: Timestamp, after: Timestamp, date: Timestamp) -> Off {
+    let end = date.plus_ms(SECOND);
+    if before > end {
+        Off::Ahead(before.ms_since(end))
     } else {
-        Off::Behind(date.saturating_sub(after))
+        Off::Behind(date.ms_since(after))
     }
 }
 
@@ -86,12 +87,12 @@ fn judge(name: &str, off: Off) -> Check {
 }
 
 /// Checks the last time recorded in the store, if it is ahead of the local clock.
-pub(super) fn noted(noted: Option<u64>, now: u64) -> Option<Check> {
-    let ahead = noted?.saturating_sub(now);
+pub(super) fn noted(noted: Option<Timestamp>, now: Timestamp) -> Option<Check> {
+    let ahead = noted?.ms_since(now);
     if ahead <= OFF_MS {
         return None;
     }
-    if noted > Some(MAX_TIME_MS) {
+    if noted > Some(Timestamp::MAX_STATED) {
         return Some(Check::warning(
             STORED,
             "the store has recorded an impossible time; it is ignored at the next start",
@@ -113,30 +114,39 @@ pub(super) fn noted(noted: Option<u64>, now: u64) -> Option<Check> {
 
 #[cfg(test)]
 mod tests {
+    use agentry_protocol::timestamp::DAY_MS;
+
     use super::super::report::State;
     use super::*;
 
     #[test]
     fn only_what_is_certain_counts() {
-        assert_eq!(between(5_000, 5_010, 5_000), Off::Behind(0));
-        assert_eq!(between(5_999, 6_010, 5_000), Off::Behind(0));
-        assert_eq!(between(20_000, 20_010, 5_000), Off::Ahead(14_000));
+        let off = |before, after, date| {
+            let [before, after, date] = [before, after, date].map(Timestamp::new);
+            between(before, after, date)
+        };
+        assert_eq!(off(5_000, 5_010, 5_000), Off::Behind(0));
+        assert_eq!(off(5_999, 6_010, 5_000), Off::Behind(0));
+        assert_eq!(off(20_000, 20_010, 5_000), Off::Ahead(14_000));
         // A slow answer makes the comparison less precise.
-        assert_eq!(between(1_000, 5_000, 6_000), Off::Behind(1_000));
-        assert_eq!(between(1_000, 9_000, 6_000), Off::Behind(0));
+        assert_eq!(off(1_000, 5_000, 6_000), Off::Behind(1_000));
+        assert_eq!(off(1_000, 9_000, 6_000), Off::Behind(0));
     }
 
     #[test]
     fn a_stored_time_of_the_future_is_told() {
-        let now = 1_800_000_000_000;
+        let now = Timestamp::new(1_800_000_000_000);
         for (time, wanted) in [
             (None, None),
-            (Some(0), None),
-            (Some(now + 10_000), None),
-            (Some(now + 3_600_000), Some("60 min ahead")),
-            (Some(now + 40 * 86_400_000), Some("40 d ahead")),
-            (Some(MAX_TIME_MS + 1), Some("impossible time")),
-            (Some(u64::MAX), Some("impossible time")),
+            (Some(Timestamp::EPOCH), None),
+            (Some(now.plus_ms(10_000)), None),
+            (Some(now.plus_ms(3_600_000)), Some("60 min ahead")),
+            (Some(now.plus_ms(40 * DAY_MS)), Some("40 d ahead")),
+            (
+                Some(Timestamp::MAX_STATED.plus_ms(1)),
+                Some("impossible time"),
+            ),
+            (Some(Timestamp::MAX), Some("impossible time")),
         ] {
             let check = noted(time, now).map(|check| serde_json::to_value(check).unwrap());
             let found = check.as_ref().map(|check| check["found"].as_str().unwrap());

@@ -2,10 +2,10 @@
 
 use std::time::SystemTime;
 
+use agentry_protocol::Timestamp;
 use reqwest::{Client, redirect};
 
 use super::PATIENCE;
-use crate::runtime::clock::millis;
 
 /// Maximum number of bytes of an answer that are read.
 const LARGEST: usize = 64 << 10;
@@ -15,12 +15,12 @@ const LARGEST: usize = 64 << 10;
 pub(super) struct Answer {
     /// The HTTP status.
     pub(super) status: u16,
-    /// The header `Date`, in milliseconds since the epoch; its precision is one second.
-    pub(super) date: Option<u64>,
-    /// The local clock before the request, in milliseconds since the epoch.
-    pub(super) before: u64,
+    /// The header `Date`; its precision is one second.
+    pub(super) date: Option<Timestamp>,
+    /// The local clock before the request.
+    pub(super) before: Timestamp,
     /// The local clock when the headers arrived.
-    pub(super) after: u64,
+    pub(super) after: Timestamp,
     /// The answer's text, up to the limit.
     pub(super) body: Vec<u8>,
 }
@@ -41,7 +41,7 @@ pub(super) async fn get(url: &str) -> Option<Answer> {
     let date = response
         .headers()
         .get(reqwest::header::DATE)
-        .and_then(|date| milliseconds(date.to_str().ok()?));
+        .and_then(|date| read_date(date.to_str().ok()?));
     let mut answer = Answer {
         status: response.status().as_u16(),
         date,
@@ -61,21 +61,13 @@ pub(super) async fn get(url: &str) -> Option<Answer> {
     Some(answer)
 }
 
-/// The local clock, in milliseconds since the epoch.
-pub(super) fn now() -> u64 {
-    since_epoch(SystemTime::now())
+/// The local clock.
+pub(super) fn now() -> Timestamp {
+    SystemTime::now().into()
 }
 
-fn since_epoch(time: SystemTime) -> u64 {
-    let since = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    millis(since)
-}
-
-/// Parses an HTTP date such as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7) to milliseconds
-/// since the epoch.
-fn milliseconds(date: &str) -> Option<u64> {
+/// Parses an HTTP date such as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7).
+fn read_date(date: &str) -> Option<Timestamp> {
     const MONTHS: [&str; 12] = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ];
@@ -85,17 +77,17 @@ fn milliseconds(date: &str) -> Option<u64> {
     let month = MONTHS.iter().position(|known| *known == month)? + 1;
     let text = format!("{year}-{month:02}-{day}T{clock}Z");
     let time = humantime::parse_rfc3339(&text).ok()?;
-    (zone == "GMT").then(|| since_epoch(time))
+    (zone == "GMT").then(|| time.into())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::milliseconds;
+    use super::*;
 
     #[test]
     fn dates_are_read_as_http_spells_them() {
-        let known = milliseconds("Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(known, Some(784_111_777_000));
+        let known = read_date("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(known, Some(Timestamp::new(784_111_777_000)));
         for other in [
             "",
             "now",
@@ -104,7 +96,7 @@ mod tests {
             "Sun, 99 Nov 1994 08:49:37 GMT",
             "Sunday, 06-Nov-94 08:49:37 GMT",
         ] {
-            assert_eq!(milliseconds(other), None, "{other}");
+            assert_eq!(read_date(other), None, "{other}");
         }
     }
 }

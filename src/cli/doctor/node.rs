@@ -1,7 +1,7 @@
 //! Checks the nodes of `chain.rpc` and `chain.submit`.
 
 use agentry_chain::{ChainSource, Head, NodeClient, NodeError, NodeOptions, RpcOptions, RpcSource};
-use agentry_protocol::{BlockHash, BlockHeight, ChainId, TransactionHash};
+use agentry_protocol::{BlockHash, BlockHeight, ChainId, Timestamp, TransactionHash};
 
 use super::super::ExitCode;
 use super::super::failure::node_code;
@@ -49,8 +49,8 @@ pub(super) struct Node {
 pub(super) struct Seen {
     /// Its newest block.
     pub(super) head: Option<Head>,
-    /// When its newest block was made, in milliseconds since the epoch.
-    pub(super) made_at: Option<u64>,
+    /// When its newest block was made.
+    pub(super) made_at: Option<Timestamp>,
     /// Whether it shows the transactions of a block; `None` if the block is not available.
     shows_transactions: Option<bool>,
     /// Why its mempool cannot be read, if so.
@@ -64,8 +64,8 @@ pub(super) struct Seen {
     pub(super) supported_chains: Vec<String>,
     /// Its answer to a small request, used for the date.
     pub(super) answer: Option<Answer>,
-    /// When its last answer arrived, on the local clock, in milliseconds since the epoch.
-    pub(super) at: u64,
+    /// When its last answer arrived, on the local clock.
+    pub(super) at: Timestamp,
 }
 
 impl Nodes {
@@ -309,7 +309,7 @@ fn check(config: &Config, node: &Node, running: bool) -> Check {
     };
     // Block 0 has the same date on every chain.
     let made_at = seen.made_at.filter(|_| head.height > BlockHeight(0));
-    let mut check = match made_at.map(|made| seen.at.saturating_sub(made)) {
+    let mut check = match made_at.map(|made| seen.at.ms_since(made)) {
         Some(age) if age > OLD_MS => Check::warning(
             node.name,
             format!("its head is block {}, {} old", head.height, about(age)),

@@ -1,7 +1,6 @@
 //! Checks what waits in the store, the dead letters, and the budgets.
 
-use agentry_core::rows::day_of;
-use agentry_protocol::{Amount, BlockHeight};
+use agentry_protocol::{Amount, BlockHeight, Timestamp};
 use agentry_store::list::stats::{AgentStats, Oldest, oldest_waiting, stats};
 use agentry_store::read::Unmined;
 use agentry_store::{StoreError, open_for_a_look, read};
@@ -27,9 +26,9 @@ pub(super) async fn look(config: &Config) -> Vec<Check> {
     let counted = blocking(PATIENCE, move || {
         let db = open_for_a_look(&path)?;
         let gaps = read::gaps(&db, BlockHeight(0))?;
-        let unmined = read::unmined(&db, now.saturating_sub(UNMINED_MS))?;
-        let waiting = oldest_waiting(&db, now.saturating_sub(LONG_MS))?;
-        let agents = stats(&db, None, day_of(now))?;
+        let unmined = read::unmined(&db, now.minus_ms(UNMINED_MS))?;
+        let waiting = oldest_waiting(&db, now.minus_ms(LONG_MS))?;
+        let agents = stats(&db, None, now.day())?;
         Ok::<_, StoreError>((gaps, unmined, waiting, agents))
     });
     match counted.await {
@@ -81,7 +80,12 @@ async fn why(old: &Oldest, config: &Config) -> Option<String> {
     waits.of(&old.id, true)
 }
 
-fn waiting(agents: &[AgentStats], old: Option<&Oldest>, reason: Option<String>, now: u64) -> Check {
+fn waiting(
+    agents: &[AgentStats],
+    old: Option<&Oldest>,
+    reason: Option<String>,
+    now: Timestamp,
+) -> Check {
     let name = "waiting";
     if let Some(old) = old {
         let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
@@ -92,7 +96,7 @@ fn waiting(agents: &[AgentStats], old: Option<&Oldest>, reason: Option<String>, 
                  {} or longer",
                 old.id,
                 old.agent,
-                about(now.saturating_sub(old.since)),
+                about(now.ms_since(old.since)),
                 old.count,
                 about(LONG_MS)
             ),
@@ -109,13 +113,13 @@ fn waiting(agents: &[AgentStats], old: Option<&Oldest>, reason: Option<String>, 
             name,
             format!(
                 "the oldest message, to {agent}, has waited {}",
-                about(now.saturating_sub(at))
+                about(now.ms_since(at))
             ),
         ),
     }
 }
 
-fn accepted(unmined: &Unmined, now: u64) -> Check {
+fn accepted(unmined: &Unmined, now: Timestamp) -> Check {
     let name = "accepted";
     let Some(at) = unmined.oldest_at else {
         return Check::well(
@@ -129,7 +133,7 @@ fn accepted(unmined: &Unmined, now: u64) -> Check {
         format!(
             "{} transactions were accepted and are not in a block, the oldest for {}: {}",
             unmined.count,
-            about(now.saturating_sub(at)),
+            about(now.ms_since(at)),
             reason.unwrap_or("the reason is unknown; a runtime must be running to find it"),
         ),
         "`agentry queue list outbox --state accepted` lists them; `chain.submit` must name the \

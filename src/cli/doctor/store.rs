@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use agentry_protocol::Timestamp;
 use agentry_store::check::{Depth, Seen, at_rest, check};
 use agentry_store::read::{self, Identity};
 use agentry_store::{StoreError, is_locked, open_for_a_look, place};
@@ -24,8 +25,8 @@ const NAME: &str = "store";
 pub(super) struct Found {
     /// What the store holds about the chain, if there is a store.
     pub(super) identity: Option<Identity>,
-    /// The last time that its runtime recorded, in milliseconds since the epoch.
-    pub(super) noted: Option<u64>,
+    /// The last time that its runtime recorded.
+    pub(super) noted: Option<Timestamp>,
     /// Whether a runtime holds it.
     pub(super) running: bool,
     /// The checks to report.

@@ -1,5 +1,7 @@
 //! `agentry queue show`.
 
+use agentry_protocol::Timestamp;
+
 use super::super::output::{moment, or_dash, printable, printable_lines};
 use super::super::{Context, Failure};
 use super::list::{event, line};
@@ -26,8 +28,8 @@ fn reason(reason: Option<&str>) -> String {
 }
 
 /// When something is due.
-fn due(at_ms: Option<u64>) -> String {
-    at_ms.map_or_else(|| "at once".to_owned(), moment)
+fn due(at: Option<Timestamp>) -> String {
+    at.map_or_else(|| "at once".to_owned(), moment)
 }
 
 /// An address, with its display name.

@@ -1,6 +1,6 @@
 //! `agentry queue stats`.
 
-use agentry_core::rows::day_of;
+use agentry_protocol::Timestamp;
 use agentry_sdk::Standing;
 use agentry_store::list::stats::{AgentStats, States, stats};
 use clap::Args;
@@ -30,8 +30,8 @@ pub(super) fn run(
     context: &Context,
 ) -> Result<(), Failure> {
     let db = open(config)?;
-    let now = Clock::default().now_ms();
-    let today = day_of(now);
+    let now = Clock::default().now();
+    let today = now.day();
     let agent = match &args.agent {
         Some(agent) => Some(who::resolve_own(agent, config)?.to_string()),
         None => None,
@@ -137,7 +137,7 @@ pub(super) fn sentence(spending: &Spending) -> String {
     )
 }
 
-fn fields(agent: &AgentStats, config: &Config, now_ms: u64) -> Vec<(&'static str, String)> {
+fn fields(agent: &AgentStats, config: &Config, now: Timestamp) -> Vec<(&'static str, String)> {
     let states = |states: &States| {
         let parts: Vec<String> = states
             .iter()
@@ -149,8 +149,8 @@ fn fields(agent: &AgentStats, config: &Config, now_ms: u64) -> Vec<(&'static str
             parts.join(", ")
         }
     };
-    let since = |at: Option<u64>| {
-        at.map_or_else(|| "-".to_owned(), |at| format!("{} ago", ago(at, now_ms)))
+    let since = |at: Option<Timestamp>| {
+        at.map_or_else(|| "-".to_owned(), |at| format!("{} ago", ago(at, now)))
     };
     let budget = daily_budget(&agent.agent, config);
     let together = |standing: Standing| {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use agentry_core::rows::ReceiptState;
 use agentry_protocol::command::AckStatus;
+use agentry_protocol::timestamp::millis;
 use agentry_protocol::untrusted::printable;
 use agentry_protocol::{AckRequest, TransactionHash};
 use agentry_store::list::talk::Delivery;
@@ -13,7 +14,6 @@ use serde_json::{Value, json};
 use super::super::content::MessageContent;
 use super::watch::Watch;
 use super::{Carrier, DeliveryError, Facts, Heard, What};
-use crate::runtime::clock::millis;
 
 /// Something that has happened to a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use agentry_core::Commit;
 use agentry_core::commit::QueueTarget;
+use agentry_protocol::Timestamp;
 use agentry_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +27,7 @@ pub enum QueueChange {
 
 impl QueueChange {
     /// The commit that makes the change, at this time.
-    fn commit(&self, at: u64) -> Commit {
+    fn commit(&self, at: Timestamp) -> Commit {
         match self.clone() {
             Self::Retry(target) => Commit::Retry { target, at },
             Self::Drop(target) => Commit::Drop { target, at },
@@ -45,7 +46,7 @@ impl Operations {
         if let QueueChange::Retry(target) = &change {
             self.reverify(target).await?;
         }
-        let commit = change.commit(self.shared.clock.now_ms());
+        let commit = change.commit(self.shared.clock.now());
         let changes = self.shared.store.commit_now(commit).await?;
         // A submitter that has ended reads the store when it restarts.
         match change {
@@ -87,7 +88,7 @@ pub async fn change(store: &Path, change: QueueChange) -> Result<usize, ChangeEr
     }
     match Client::new(store).change(change.clone()).await {
         Err(ControlError::NotRunning { .. }) => {
-            let commit = change.commit(Clock::default().now_ms());
+            let commit = change.commit(Clock::default().now());
             Ok(Store::open(store)?.commit_now(commit).await?.rows)
         }
         changed => Ok(changed?),

@@ -88,7 +88,7 @@ pub async fn list(
         None => None,
     };
     let waits = Waits::ask(&found.messages, &found.transactions, &config.store.path).await;
-    let now = Clock::default().now_ms();
+    let now = Clock::default().now();
     let (messages, events) = (found.messages.into_iter(), found.events.into_iter());
     let (transactions, forged) = (found.transactions.into_iter(), found.forged.into_iter());
     Ok(QueueList {
@@ -326,7 +326,7 @@ pub async fn show(
         Row::Event(row) => {
             let found = list::events(db, &filter(row.0))?.pop();
             let item = found.ok_or_else(missing)?;
-            let (waits, now) = (Waits::ask(&[], &[], store).await, Clock::default().now_ms());
+            let (waits, now) = (Waits::ask(&[], &[], store).await, Clock::default().now());
             QueueRow::Event(Box::new(EventRow::new(item, now, &waits)))
         }
         Row::Forged(row) => {

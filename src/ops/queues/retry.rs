@@ -41,7 +41,7 @@ impl Operations {
                 .into_iter()
                 .map(|message| (message.id, message))
                 .collect();
-            let at = shared.clock.now_ms();
+            let at = shared.clock.now();
             let verified: Vec<Reverified> = found
                 .into_iter()
                 .filter_map(|(id, authenticity)| {

@@ -1,6 +1,6 @@
 //! Rows of the queues with details for the reader: names, contents, and reasons for waiting.
 
-use agentry_protocol::{Json, Limits, StoredTransaction};
+use agentry_protocol::{Json, Limits, StoredTransaction, Timestamp};
 use agentry_store::list::{EventItem, ForgedItem, InboxItem, OutboxItem};
 use serde::Serialize;
 
@@ -126,10 +126,10 @@ impl TransactionRow {
 }
 
 impl EventRow {
-    pub(super) fn new(item: EventItem, now_ms: u64, waits: &Waits) -> Self {
+    pub(super) fn new(item: EventItem, now: Timestamp, waits: &Waits) -> Self {
         let is_waiting = item.state == "waiting";
-        let later = item.due_at.filter(|at| is_waiting && *at > now_ms);
-        let due = later.map(|at| format!("it is due in {}", ago(now_ms, at)));
+        let later = item.due_at.filter(|at| is_waiting && *at > now);
+        let due = later.map(|at| format!("it is due in {}", ago(now, at)));
         Self {
             waits: due.or_else(|| waits.of(&item.id, is_waiting)),
             item,
@@ -158,8 +158,8 @@ pub(super) fn is_open_transaction(item: &OutboxItem) -> bool {
 }
 
 /// How long ago a time was, in its two largest units.
-pub fn ago(at_ms: u64, now_ms: u64) -> String {
-    let seconds = now_ms.saturating_sub(at_ms) / 1000;
+pub fn ago(at: Timestamp, now: Timestamp) -> String {
+    let seconds = now.since(at).as_secs();
     let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
     let mut left = seconds;
     let mut parts = Vec::new();
@@ -180,7 +180,9 @@ pub fn ago(at_ms: u64, now_ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::ago;
+    use std::time::Duration;
+
+    use super::*;
 
     #[test]
     fn ages_are_short() {
@@ -192,7 +194,8 @@ mod tests {
             (3_601, "1 h"),
             (90_061, "1 d 1 h"),
         ] {
-            assert_eq!(ago(0, seconds * 1000), wanted);
+            let now = Timestamp::EPOCH.plus(Duration::from_secs(seconds));
+            assert_eq!(ago(Timestamp::EPOCH, now), wanted);
         }
     }
 }

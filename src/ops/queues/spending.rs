@@ -1,6 +1,6 @@
 //! What agents have spent today, of which budget.
 
-use agentry_core::rows::{Spent, day_of};
+use agentry_core::rows::Spent;
 use agentry_protocol::Amount;
 use agentry_sdk::Standing;
 use agentry_store::{Reader, StoreError, read};
@@ -77,7 +77,7 @@ pub(super) fn spending(
     let Some(row) = known.find(|row| row.name == agent || row.address.as_str() == agent) else {
         return Ok(None);
     };
-    let spent = read::spent(db, row.id, day_of(Clock::default().now_ms()))?;
+    let spent = read::spent(db, row.id, Clock::default().now().day())?;
     Ok(Some(Spending {
         budget: shares(&row.name, spent, config),
         agent: row.name,

@@ -142,11 +142,11 @@ impl Operations {
                 "its block {height} is not confirmed yet: blocks up to {confirmed} are"
             ));
         }
-        let now = shared.clock.now_ms();
+        let now = shared.clock.now();
         if waiting.due_at > now {
             return Some(format!(
                 "it is retried in {}",
-                seconds(waiting.due_at - now)
+                seconds(waiting.due_at.ms_since(now))
             ));
         }
         let rate = hosted.config.common.per_sender_rate?;
@@ -162,7 +162,7 @@ impl Operations {
         };
         Some(format!(
             "{who} over per_sender_rate = {rate}; the next message {whose} is handled in {}",
-            seconds(until.saturating_sub(now))
+            seconds(until.ms_since(now))
         ))
     }
 }

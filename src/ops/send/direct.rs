@@ -8,7 +8,7 @@ use agentry_core::OutboxId;
 use agentry_core::nonce::NoncePolicy;
 use agentry_protocol::{
     Address, BlockHeight, DecryptionKey, EncryptionKey, MessageId, Nonce, PublicKey, SigningKey,
-    TransactionHash,
+    Timestamp, TransactionHash,
 };
 use agentry_store::{StoreError, open_if_exists, read};
 
@@ -173,9 +173,9 @@ async fn directly(
     .password(&format!("wallet {}", own.wallet.info().name))?;
     let unlocked = own.wallet.unlock(&password)?;
     let key = SigningKey::from_seed(&unlocked.seed);
-    let now_ms = Clock::default().now_ms();
+    let now = Clock::default().now();
     let (from, to) = (unlocked.address, &request.to);
-    let known = known_keys(to, now_ms, config)?;
+    let known = known_keys(to, now, config)?;
     let draft = compose::compose(
         &request.outgoing(),
         Author {
@@ -190,13 +190,13 @@ async fn directly(
             answers: None,
             recipient_key: request.recipient_key.or(known.encryption),
             chain_id: &config.chain.id,
-            now_ms,
+            now,
             plain: true,
         },
     )?;
     let submit = node(&config.chain.submit)?;
     let nonce = match config.chain.nonce {
-        NoncePolicy::Timestamp => Nonce::new(now_ms),
+        NoncePolicy::Timestamp => Nonce::at(now),
         NoncePolicy::Sequential => submit.account(&from).await?.nonce,
     };
     let id = draft.message_id;
@@ -245,13 +245,13 @@ struct KnownKeys {
     encryption: Option<EncryptionKey>,
 }
 
-fn known_keys(to: &Address, now_ms: u64, config: &Config) -> Result<KnownKeys, StoreError> {
+fn known_keys(to: &Address, now: Timestamp, config: &Config) -> Result<KnownKeys, StoreError> {
     let mut known = KnownKeys::default();
     if let Some(db) = open_if_exists(&config.store.path)?
         && let Some(found) = read::card(&db, to)?
     {
         known.public = Some(found.card.public_key);
-        let counts = found.card.card.check_time(now_ms).is_ok();
+        let counts = found.card.card.check_time(now).is_ok();
         known.encryption = found.card.card.enc_key.filter(|_| counts);
     }
     let is_contact =

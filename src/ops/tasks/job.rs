@@ -6,7 +6,8 @@
 
 use agentry_protocol::command::{AckStatus, ExecuteAiJob, JobComplete, JobFailed};
 use agentry_protocol::{
-    Address, Envelope, Json, KnownCommand, Limits, Payload, StoredTransaction, TransactionHash,
+    Address, Envelope, Json, KnownCommand, Limits, Payload, StoredTransaction, Timestamp,
+    TransactionHash,
 };
 use agentry_store::list::task::{self, AnswerItem, AskedItem, Carrier, OPERATORS_JOBS};
 use agentry_store::{Reader, StoreError};
@@ -66,9 +67,9 @@ pub struct Asked {
     pub model: Option<String>,
     /// Parameters for the executor.
     pub params: Option<serde_json::Value>,
-    /// Until when the result is useful, in milliseconds since the epoch.
+    /// Until when the result is useful.
     #[serde(rename = "deadline_at")]
-    pub deadline: Option<u64>,
+    pub deadline: Option<Timestamp>,
     /// Whether it was sealed: then only its type is known, and only if `task submit` sent it.
     pub sealed: bool,
 }
@@ -80,9 +81,9 @@ pub struct Ended {
     pub transaction: String,
     /// The block that holds it.
     pub height: Option<u64>,
-    /// When it was seen, in milliseconds since the epoch.
+    /// When it was seen.
     #[serde(rename = "seen_at")]
-    pub at: u64,
+    pub at: Timestamp,
     /// Whether it was sealed.
     pub sealed: bool,
 }
@@ -132,8 +133,8 @@ pub struct Job {
     pub to: String,
     /// What it asks for.
     pub asked: Asked,
-    /// When it was requested, in milliseconds since the epoch.
-    pub asked_at: u64,
+    /// When it was requested.
+    pub asked_at: Timestamp,
     /// The transaction by which the recipient identifies it: the first that was mined, or before
     /// that, the last that carried it.
     pub transaction: Option<String>,

@@ -68,7 +68,7 @@ fn offer(to: &Address, config: &Config) -> Result<Option<Offer>, StoreError> {
         }));
     }
     let card = read::card(&db, to)?.map(|announced| announced.card.card);
-    let counts = |card: &Announce| card.check_time(Clock::default().now_ms()).is_ok();
+    let counts = |card: &Announce| card.check_time(Clock::default().now()).is_ok();
     Ok(card.filter(counts).map(|card| Offer {
         who: format!("the card of {}", card.name),
         commands: words(&card.commands),

@@ -89,7 +89,7 @@ impl Work {
     }
 
     async fn delete(&self, due: &row::Event) -> Result<(), StoreError> {
-        let at = self.shared.clock.now_ms();
+        let at = self.shared.clock.now();
         let outcome = Outcome::nothing(EventRef::Event(due.id), due.attempts, at);
         self.shared.store.commit(Commit::Outcome(outcome)).await?;
         Ok(())
@@ -102,7 +102,7 @@ impl Work {
         due: &row::Event,
         span: &tracing::Span,
     ) -> Result<(), StoreError> {
-        let (now, local) = (self.shared.clock.now_ms(), self.shared.clock.local_ms());
+        let (now, local) = (self.shared.clock.now(), self.shared.clock.local());
         let Ok(registration) = Registration::read(&due.data) else {
             return self.delete(due).await;
         };
@@ -126,7 +126,7 @@ impl Work {
                 answers: None,
                 recipient_key: None,
                 chain_id: &self.links.chain_id,
-                now_ms: local,
+                now: local,
                 plain: false,
             },
         );
@@ -152,10 +152,10 @@ impl Work {
 
     /// Resends a message that was not acknowledged in time, or stops retrying.
     pub(super) async fn handle_overdue(&mut self, overdue: Overdue) -> Result<(), StoreError> {
-        let now = self.shared.clock.now_ms();
+        let now = self.shared.clock.now();
         // A message that has expired by the local clock alone is queued, and waits until that is
         // certain.
-        let confirmed = self.shared.clock.confirmed_ms();
+        let confirmed = self.shared.clock.confirmed();
         let expired = overdue.draft.expires_at.is_some_and(|at| at < confirmed);
         if overdue.resends_left == 0 || expired {
             tracing::warn!(outbox.row = %overdue.outbox, "a message was not acknowledged in time");

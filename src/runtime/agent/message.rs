@@ -12,7 +12,6 @@ use agentry_store::StoreError;
 
 use super::Work;
 use super::settle::Subject;
-use crate::runtime::clock::millis;
 use crate::runtime::reading::{self, Place};
 use crate::runtime::registry::Hosted;
 use crate::runtime::runner::{Runner, Shown};
@@ -52,11 +51,11 @@ impl Work {
             let header = plain.header.as_ref();
             header.is_some_and(|header| header.is_expired(now))
         };
-        if is_over(self.shared.clock.confirmed_ms()) {
+        if is_over(self.shared.clock.confirmed()) {
             return self.expire(&runner, due, plain).await;
         }
         // Expired by the local clock alone: neither handled nor dropped. The next pull skips it.
-        if is_over(self.shared.clock.local_ms()) {
+        if is_over(self.shared.clock.local()) {
             return Ok(());
         }
         let message = match self.read(due, plain).await? {
@@ -145,7 +144,7 @@ impl Work {
         if self.paused.contains_key(&lane) {
             return Ok(false);
         }
-        let now = self.shared.clock.now_ms();
+        let now = self.shared.clock.now();
         let Err(until) = self.shared.rates.take(self.id, sender, rate, now) else {
             return Ok(true);
         };
@@ -157,7 +156,7 @@ impl Work {
         self.shared.metrics.rate_paused();
         self.paused.insert(lane.clone(), until);
         let max_wait = hosted.config.common.max_wait;
-        let before = now.saturating_sub(millis(max_wait));
+        let before = now.minus(max_wait);
         let (agent, of_sender) = (self.id, lane.clone());
         // A seek: messages that still have time cost nothing, however many they are.
         let is_beyond_timeout = self
@@ -202,8 +201,8 @@ impl Work {
     /// The message as its transaction carries it.
     fn plain(&self, hosted: &Hosted, due: &DueMessage) -> Message {
         let mut message = reading::plain(&due.stored, Place::from(due));
-        let now_ms = self.shared.clock.local_ms();
-        message.standing = self.standings().of(hosted, &message, now_ms);
+        let now = self.shared.clock.local();
+        message.standing = self.standings().of(hosted, &message, now);
         message
     }
 
@@ -246,7 +245,7 @@ impl Work {
                 outbox: *outbox,
                 state: ack.status.into(),
                 detail: ack.detail.as_ref().map(|detail| detail.as_str().to_owned()),
-                at: self.shared.clock.now_ms(),
+                at: self.shared.clock.now(),
             };
             let changes = self.shared.store.commit(acknowledge).await?;
             if changes.result == CommitResult::Applied {
@@ -306,7 +305,7 @@ impl Work {
         let Some(re) = reading::names(message) else {
             return Ok(false);
         };
-        let (agent, id, now) = (self.id, due.id, self.shared.clock.now_ms());
+        let (agent, id, now) = (self.id, due.id, self.shared.clock.now());
         self.shared
             .store
             .query(move |state| state.is_being_rebuilt(agent, re, id, now))
@@ -316,7 +315,7 @@ impl Work {
     async fn postpone(&self, due: &DueMessage) -> Result<(), StoreError> {
         let postpone = Commit::Postpone {
             event: EventRef::Inbox(due.id),
-            until: self.shared.clock.now_ms().saturating_add(EARLY_MS),
+            until: self.shared.clock.now().plus_ms(EARLY_MS),
             reason: "waits: it answers a message of ours that this store does not have, and that earlier blocks may restore".to_owned(),
         };
         self.shared.store.commit(postpone).await?;
@@ -334,7 +333,7 @@ impl Work {
         let expire = Commit::Expire {
             message: due.id,
             watchers: shown.map(|shown| shown.watchers).unwrap_or_default(),
-            at: self.shared.clock.now_ms(),
+            at: self.shared.clock.now(),
         };
         self.shared.store.commit(expire).await?;
         self.shared.metrics.expired();
@@ -361,7 +360,7 @@ impl Work {
             ..Outcome::nothing(
                 EventRef::Inbox(due.id),
                 due.attempts,
-                self.shared.clock.now_ms(),
+                self.shared.clock.now(),
             )
         };
         self.shared.store.commit(Commit::Outcome(outcome)).await?;

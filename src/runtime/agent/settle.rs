@@ -7,7 +7,7 @@ use agentry_core::commit::{Changes, CommitResult, Handled, Outcome};
 use agentry_core::rows::{Draft, DueMessage, EventKind, EventRef};
 use agentry_core::state::row;
 use agentry_core::{Cause, Commit, Origin};
-use agentry_protocol::Address;
+use agentry_protocol::{Address, Timestamp};
 use agentry_sdk::durable::{self, Sending};
 use agentry_sdk::{Authenticity, BehaviourError, Effects, Message, Outgoing};
 use agentry_store::StoreError;
@@ -15,7 +15,6 @@ use agentry_store::StoreError;
 use super::Work;
 use crate::config::BehaviourInstance;
 use crate::runtime::backoff;
-use crate::runtime::clock::millis;
 use crate::runtime::compose::{self, Author, Circumstances};
 use crate::runtime::registry::Hosted;
 use crate::runtime::submitter::Submit;
@@ -76,7 +75,7 @@ impl Work {
         handled: Option<Handled>,
         span: &tracing::Span,
     ) -> Result<Result<bool, BehaviourError>, StoreError> {
-        let now = self.shared.clock.now_ms();
+        let now = self.shared.clock.now();
         let (event, origin) = (subject.event(), subject.origin(hosted));
         let is_handled = handled.is_some();
         let cause = self.cause(hosted, subject, message, now);
@@ -147,9 +146,7 @@ impl Work {
             };
         }
         if is_handled {
-            self.shared
-                .metrics
-                .message_handled(self.shared.clock.now_ms());
+            self.shared.metrics.message_handled(self.shared.clock.now());
         }
         Ok(Ok(true))
     }
@@ -160,7 +157,7 @@ impl Work {
         hosted: &Hosted,
         subject: Subject<'_>,
         message: Option<&Message>,
-        now_ms: u64,
+        now: Timestamp,
     ) -> Cause {
         let of_message = |message: &Message| Cause::of(message.standing, &message.from);
         match subject {
@@ -168,7 +165,7 @@ impl Work {
             Subject::Event(event) => match event.kind {
                 EventKind::Settled => message.map(of_message).unwrap_or_default(),
                 EventKind::Timer | EventKind::Delivery | EventKind::Task => {
-                    self.standings().again(hosted, &event.cause, now_ms)
+                    self.standings().again(hosted, &event.cause, now)
                 }
                 EventKind::Renewal => Cause::Own,
             },
@@ -193,7 +190,7 @@ impl Work {
                 keys.0
             }
         };
-        let now_ms = self.shared.clock.local_ms();
+        let now = self.shared.clock.local();
         Ok(compose::compose(
             outgoing,
             Author::hosted(hosted, public_key, Some(&instance.name)),
@@ -201,9 +198,9 @@ impl Work {
                 origin,
                 to,
                 answers,
-                recipient_key: self.shared.directory.enc_key_of(to, now_ms),
+                recipient_key: self.shared.directory.enc_key_of(to, now),
                 chain_id: &self.links.chain_id,
-                now_ms,
+                now,
                 plain: false,
             },
         )?)
@@ -239,8 +236,8 @@ impl Work {
         subject: Subject<'_>,
         reason: String,
     ) -> Result<(), StoreError> {
-        let now = self.shared.clock.now_ms();
-        let until = now.saturating_add(millis(ROOM_PAUSE));
+        let now = self.shared.clock.now();
+        let until = now.plus(ROOM_PAUSE);
         let event = subject.event();
         if let Subject::Message(message) = subject {
             let verified = message.authenticity == Authenticity::Verified;
@@ -273,14 +270,14 @@ impl Work {
         watchers: Vec<String>,
         error: &BehaviourError,
     ) -> Result<(), StoreError> {
-        let now = self.shared.clock.now_ms();
+        let now = self.shared.clock.now();
         let (event, attempts) = (subject.event(), subject.attempts());
         let attempt = attempts.saturating_add(1);
         // A card is announced repeatedly, and every announcement counts as an attempt.
         let unlimited =
             matches!(subject, Subject::Event(event) if event.kind == EventKind::Renewal);
         let again = error.is_transient() && (unlimited || attempt < hosted.config.common.attempts);
-        let retry_at = again.then(|| now.saturating_add(millis(backoff::after(attempt))));
+        let retry_at = again.then(|| now.plus(backoff::after(attempt)));
         if again {
             tracing::warn!(
                 agent.name = hosted.config.name,

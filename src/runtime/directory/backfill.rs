@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use agentry_chain::{Batch, ChainEvent, ChainSource, Cursor, Interest, SourceError, Start};
 use agentry_core::Commit;
 use agentry_core::commit::{self, Step};
-use agentry_protocol::{BlockHeight, ChainId};
+use agentry_protocol::{BlockHeight, ChainId, Timestamp};
 use agentry_store::{Store, StoreError, read};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
@@ -118,7 +118,7 @@ pub async fn plan(
     store: &Store,
     wanted: Option<BlockHeight>,
     watcher: &Cursor,
-    now_ms: u64,
+    now: Timestamp,
 ) -> Result<Option<Plan>, StoreError> {
     let surveyed = store.read(read::surveyed).await?;
     // The watcher continues here. Whether an earlier version read the blocks before it for cards is
@@ -155,7 +155,7 @@ pub async fn plan(
         let note = commit::Backfill {
             progress: keep,
             known_from: Some(known_from),
-            at: now_ms,
+            at: now,
             ..commit::Backfill::default()
         };
         store.commit(Commit::Backfill(note)).await?;
@@ -325,7 +325,7 @@ impl Run {
                 progress: Some(kept).filter(|_| !is_over),
                 known_from,
                 final_through: read.and_then(|read| read.checked_sub(self.final_depth)),
-                at: self.shared.clock.now_ms(),
+                at: self.shared.clock.now(),
             };
             let changes = self.shared.store.commit(Commit::Backfill(note)).await?;
             self.shared
@@ -351,13 +351,13 @@ impl Run {
         if events.is_empty() {
             return Ok(Vec::new());
         }
-        let (chain, now_ms) = (self.chain.clone(), self.shared.clock.latest_ms());
+        let (chain, now) = (self.chain.clone(), self.shared.clock.latest());
         self.shared
             .workers
             .spawn_blocking(move || {
                 events
                     .into_iter()
-                    .filter_map(|event| step_of(event, &chain, now_ms))
+                    .filter_map(|event| step_of(event, &chain, now))
                     .collect()
             })
             .await
@@ -436,10 +436,10 @@ async fn limited<T>(reading: impl Future<Output = Result<T, SourceError>>) -> Re
     }
 }
 
-fn step_of(event: ChainEvent, chain: &ChainId, now_ms: u64) -> Option<Step> {
+fn step_of(event: ChainEvent, chain: &ChainId, now: Timestamp) -> Option<Step> {
     match event {
         ChainEvent::Transaction(seen) => {
-            card_of(&seen.stored, seen.hash, seen.height, chain, now_ms).map(Step::Card)
+            card_of(&seen.stored, seen.hash, seen.height, chain, now).map(Step::Card)
         }
         ChainEvent::Withdrawn { above, .. } => Some(Step::Withdrawn { above }),
         ChainEvent::Gap { height, reason } => {

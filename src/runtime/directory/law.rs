@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, VecDeque};
 
 use agentry_core::Commit;
 use agentry_core::commit::{Backfill, CardSeen, Observation, Step};
-use agentry_protocol::{Address, BlockHeight, KnownCommand, Seed, SigningKey, TransactionHash};
+use agentry_protocol::{
+    Address, BlockHeight, KnownCommand, Seed, SigningKey, Timestamp, TransactionHash,
+};
 use agentry_store::Store;
 use proptest::prelude::*;
 
 use super::{Directory, Registration};
 
-const NOW: u64 = 1_800_000_000_000;
+const NOW: Timestamp = Timestamp::new(1_800_000_000_000);
 
 /// Blocks this deep are final; no fork is deeper.
 const DEPTH: usize = 3;
@@ -92,7 +94,11 @@ impl Stage {
             height: BlockHeight(height as u64),
             public_key: key,
             card: said.announces.then(|| card.body().to_compact()),
-            expires_at: if said.announces { NOW + 3_600_000 } else { 0 },
+            expires_at: if said.announces {
+                NOW.plus_ms(3_600_000)
+            } else {
+                Timestamp::EPOCH
+            },
             announced_at: NOW,
         }
     }

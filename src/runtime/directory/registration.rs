@@ -2,7 +2,7 @@
 
 use agentry_protocol::command::{Announce, CARD_MAX_AHEAD_MS, Description, Tag, Tags};
 use agentry_protocol::header::MAX_ID_AHEAD_MS;
-use agentry_protocol::{AgentName, EncryptionKey};
+use agentry_protocol::{AgentName, EncryptionKey, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -131,22 +131,22 @@ impl Registration {
         serde_json::json!(self)
     }
 
-    /// The card to announce when the clock shows `now_ms`.
-    pub fn announce(&self, now_ms: u64, enc_key: impl Into<Option<EncryptionKey>>) -> Announce {
+    /// The card to announce when the clock shows `now`.
+    pub fn announce(&self, now: Timestamp, enc_key: impl Into<Option<EncryptionKey>>) -> Announce {
         Announce {
             name: self.name.clone(),
             description: self.description.clone(),
             capabilities: self.capabilities.clone(),
             commands: self.commands.clone(),
             enc_key: enc_key.into(),
-            expires: now_ms.saturating_add(self.life_ms()),
+            expires: now.plus_ms(self.life_ms()),
         }
     }
 
-    /// When the card that is announced at `now_ms` is renewed: after two thirds of its life, so
+    /// When the card that is announced at `now` is renewed: after two thirds of its life, so
     /// that a third remains as a margin for a node that is down.
-    pub fn next_renewal(&self, now_ms: u64) -> u64 {
-        now_ms.saturating_add(self.life_ms() / 3 * 2)
+    pub fn next_renewal(&self, now: Timestamp) -> Timestamp {
+        now.plus_ms(self.life_ms() / 3 * 2)
     }
 
     /// How long a card is valid.

@@ -4,7 +4,8 @@ use agentry_protocol::authenticity::{Authenticity, examine};
 use agentry_protocol::command::CardTimeError;
 use agentry_protocol::header::MAX_ID_AHEAD_MS;
 use agentry_protocol::{
-    BlockHeight, ChainId, Envelope, KnownCommand, Payload, StoredTransaction, TransactionHash,
+    BlockHeight, ChainId, Envelope, KnownCommand, Payload, StoredTransaction, Timestamp,
+    TransactionHash,
 };
 
 use agentry_core::commit::CardSeen;
@@ -13,9 +14,9 @@ use agentry_core::commit::CardSeen;
 /// WITHDRAW from an address to itself, verified under the key in its header, from which that
 /// address is derived.
 ///
-/// `now_ms` is the reader's clock, also for an old block; it is the latest possible time if the
+/// `now` is the reader's clock, also for an old block; it is the latest possible time if the
 /// reader is not sure, because a card that is skipped never comes again. A card that expires more
-/// than 30 days after `now_ms` counts as never announced. So does a card that expires more than 30
+/// than 30 days after `now` counts as never announced. So does a card that expires more than 30
 /// days after the time in its message's id, so that a reader a month later refuses it, too. A card
 /// that has expired is kept: as the latest card of its address it replaces the ones before it.
 pub fn card_of(
@@ -23,7 +24,7 @@ pub fn card_of(
     hash: TransactionHash,
     height: BlockHeight,
     chain: &ChainId,
-    now_ms: u64,
+    now: Timestamp,
 ) -> Option<CardSeen> {
     // Cheap checks first: most transactions here are transfers of unrelated addresses to
     // themselves.
@@ -40,17 +41,17 @@ pub fn card_of(
     let header = envelope.header()?;
     let public_key = header.key?;
     let known = KnownCommand::read(command).ok()??;
-    let announced_at = header.id.map_or(now_ms, |id| id.time_ms().min(now_ms));
+    let announced_at = header.id.map_or(now, |id| id.time().min(now));
     let (card, expires_at) = match &known {
         KnownCommand::Announce(card) => {
             // The sender read its clock twice, and that clock may differ from ours.
-            let latest = announced_at.saturating_add(MAX_ID_AHEAD_MS).min(now_ms);
+            let latest = announced_at.plus_ms(MAX_ID_AHEAD_MS).min(now);
             if let Err(CardTimeError::TooFarAhead { .. }) = card.check_time(latest) {
                 return None;
             }
             (Some(known.body().to_compact()), card.expires)
         }
-        KnownCommand::Withdraw => (None, 0),
+        KnownCommand::Withdraw => (None, Timestamp::EPOCH),
         _ => return None,
     };
     if examine(stored, chain, Some(&public_key), None).authenticity() != Authenticity::Verified {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use agentry_protocol::Address;
+use agentry_protocol::{Address, Timestamp};
 use agentry_sdk::{Card, Query};
 
 /// The cards, one for each address; also indexed by name and by the other form of the address.
@@ -63,22 +63,22 @@ impl Table {
     }
 
     /// The agents that have announced this name in a valid card, by address.
-    pub(super) fn named(&self, name: &str, now_ms: u64) -> Vec<Address> {
+    pub(super) fn named(&self, name: &str, now: Timestamp) -> Vec<Address> {
         self.names
             .get(name)
             .into_iter()
             .flatten()
             .filter(|address| {
                 self.of(address)
-                    .is_some_and(|card| card.card.check_time(now_ms).is_ok())
+                    .is_some_and(|card| card.card.check_time(now).is_ok())
             })
             .cloned()
             .collect()
     }
 
     /// The matching cards, by name, then by address.
-    pub(super) fn find(&self, query: &Query, now_ms: u64) -> Vec<Arc<Card>> {
-        let fits = |card: &&Arc<Card>| query.fits(card, now_ms);
+    pub(super) fn find(&self, query: &Query, now: Timestamp) -> Vec<Arc<Card>> {
+        let fits = |card: &&Arc<Card>| query.fits(card, now);
         // A query with an address or a name uses the index, whatever else it asks for.
         let mut found: Vec<Arc<Card>> = match (&query.address, &query.name) {
             (Some(address), _) => self.at(address).into_iter().filter(fits).cloned().collect(),

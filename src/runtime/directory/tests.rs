@@ -7,12 +7,12 @@ use agentry_protocol::command::{Announce, CARD_MAX_AHEAD_MS, KnownCommand};
 use agentry_protocol::header::Header;
 use agentry_protocol::{
     BlockHash, BlockHeight, ChainId, Json, MessageId, Number, Payload, Seed, SignedTransaction,
-    SigningKey, Transaction, compose,
+    SigningKey, Timestamp, Transaction, compose,
 };
 
 use super::*;
 
-const NOW: u64 = 1_800_000_000_000;
+const NOW: Timestamp = Timestamp::new(1_800_000_000_000);
 const HOUR: u64 = 60 * 60 * 1000;
 const DAY: u64 = 24 * HOUR;
 
@@ -28,7 +28,7 @@ fn chain() -> ChainId {
     "ait-devnet".parse().unwrap()
 }
 
-fn card(name: &str, expires: u64) -> Announce {
+fn card(name: &str, expires: Timestamp) -> Announce {
     Announce {
         name: name.parse().unwrap(),
         description: None,
@@ -94,7 +94,7 @@ impl Said {
 }
 
 fn announced(byte: u8, name: &str, height: u64) -> Step {
-    let command = KnownCommand::Announce(card(name, NOW + DAY));
+    let command = KnownCommand::Announce(card(name, NOW.plus_ms(DAY)));
     Step::Card(Said::new(byte, &command).seen(height).unwrap())
 }
 
@@ -170,11 +170,11 @@ impl Stage {
 
 #[test]
 fn only_verified_self_sent_announcements_count() {
-    let announce = KnownCommand::Announce(card("ponger", NOW + DAY));
+    let announce = KnownCommand::Announce(card("ponger", NOW.plus_ms(DAY)));
     let good = Said::new(1, &announce);
     let seen = good.seen(7).unwrap();
     assert_eq!(seen.address, address(1));
-    assert_eq!(seen.expires_at, NOW + DAY);
+    assert_eq!(seen.expires_at, NOW.plus_ms(DAY));
     assert_eq!(seen.announced_at, NOW);
     assert_eq!(seen.height, BlockHeight(7));
 
@@ -194,11 +194,11 @@ fn only_verified_self_sent_announcements_count() {
     assert_eq!(said.seen(7), None, "it is another chain's");
     let said = Said::new(1, &KnownCommand::Ping);
     assert_eq!(said.seen(7), None, "it is no card");
-    let ahead = KnownCommand::Announce(card("ponger", NOW + CARD_MAX_AHEAD_MS + 1));
+    let ahead = KnownCommand::Announce(card("ponger", NOW.plus_ms(CARD_MAX_AHEAD_MS + 1)));
     assert_eq!(Said::new(1, &ahead).seen(7), None, "it is too far ahead");
-    let furthest = KnownCommand::Announce(card("ponger", NOW + CARD_MAX_AHEAD_MS));
+    let furthest = KnownCommand::Announce(card("ponger", NOW.plus_ms(CARD_MAX_AHEAD_MS)));
     assert!(Said::new(1, &furthest).seen(7).is_some());
-    let expired = KnownCommand::Announce(card("ponger", NOW - 1));
+    let expired = KnownCommand::Announce(card("ponger", NOW.minus_ms(1)));
     assert!(
         Said::new(1, &expired).seen(7).is_some(),
         "it replaces the card before it"
@@ -216,11 +216,11 @@ fn only_verified_self_sent_announcements_count() {
 
 #[test]
 fn the_time_of_an_announcement_is_its_ids_but_never_ahead() {
-    let announce = KnownCommand::Announce(card("ponger", NOW + DAY));
+    let announce = KnownCommand::Announce(card("ponger", NOW.plus_ms(DAY)));
     let mut said = Said::new(1, &announce);
-    said.id = Some(MessageId::generate(NOW - HOUR).unwrap());
-    assert_eq!(said.seen(7).unwrap().announced_at, NOW - HOUR);
-    said.id = Some(MessageId::generate(NOW + HOUR).unwrap());
+    said.id = Some(MessageId::generate(NOW.minus_ms(HOUR)).unwrap());
+    assert_eq!(said.seen(7).unwrap().announced_at, NOW.minus_ms(HOUR));
+    said.id = Some(MessageId::generate(NOW.plus_ms(HOUR)).unwrap());
     assert_eq!(said.seen(7).unwrap().announced_at, NOW);
     said.id = None;
     assert_eq!(said.seen(7).unwrap().announced_at, NOW);
@@ -228,11 +228,14 @@ fn the_time_of_an_announcement_is_its_ids_but_never_ahead() {
 
 #[test]
 fn a_card_once_too_far_ahead_stays_refused() {
-    let announced = NOW - 20 * DAY;
-    let mut said = Said::new(1, &KnownCommand::Announce(card("ponger", NOW + 10 * DAY)));
+    let announced = NOW.minus_ms(20 * DAY);
+    let mut said = Said::new(
+        1,
+        &KnownCommand::Announce(card("ponger", NOW.plus_ms(10 * DAY))),
+    );
     said.id = Some(MessageId::generate(announced).unwrap());
     assert!(said.seen(7).is_some());
-    let late = KnownCommand::Announce(card("ponger", NOW + 11 * DAY));
+    let late = KnownCommand::Announce(card("ponger", NOW.plus_ms(11 * DAY)));
     said.payload = late.to_payload();
     assert_eq!(said.seen(7), None);
 }
@@ -281,13 +284,20 @@ async fn expired_cards_are_pruned_once_nothing_older_can_count() {
     stage
         .observe(vec![announced(1, "gone", 5), withdrawn(2, 5)])
         .await;
-    let prune = |at| Commit::Prune { before: 0, at };
-    let changes = stage.store.commit(prune(NOW + 2 * DAY)).await.unwrap();
+    let prune = |at| Commit::Prune {
+        before: Timestamp::EPOCH,
+        at,
+    };
+    let changes = stage
+        .store
+        .commit(prune(NOW.plus_ms(2 * DAY)))
+        .await
+        .unwrap();
     assert_eq!(changes.cards, []);
-    let over = NOW + CARD_MAX_AHEAD_MS + 1;
+    let over = NOW.plus_ms(CARD_MAX_AHEAD_MS).plus_ms(1);
     let changes = stage.store.commit(prune(over)).await.unwrap();
     assert_eq!(changes.cards, [address(2)]);
-    let changes = stage.store.commit(prune(over + DAY)).await.unwrap();
+    let changes = stage.store.commit(prune(over.plus_ms(DAY))).await.unwrap();
     assert_eq!(changes.cards, [address(1)]);
     stage
         .directory
@@ -368,7 +378,7 @@ async fn an_ambiguous_name_resolves_to_nothing_and_contacts_come_first() {
         Err(NameError::Ambiguous { name, addresses })
     );
     // A name in an expired card is free again.
-    assert!(stage.directory.named("twin", NOW + 2 * DAY).is_err());
+    assert!(stage.directory.named("twin", NOW.plus_ms(2 * DAY)).is_err());
     stage.observe(vec![withdrawn(2, 7)]).await;
     assert_eq!(resolve("twin"), Ok(address(1)));
     stage.directory.set_contacts(vec![Contact {
@@ -384,7 +394,7 @@ async fn an_ambiguous_name_resolves_to_nothing_and_contacts_come_first() {
 async fn keys_are_found_under_both_forms_of_an_address() {
     let stage = Stage::new().await;
     let sealing = EncryptionKey::from_bytes([7; 32]);
-    let mut with_key = card("ponger", NOW + DAY);
+    let mut with_key = card("ponger", NOW.plus_ms(DAY));
     with_key.enc_key = Some(sealing);
     let said = Said::new(1, &KnownCommand::Announce(with_key));
     stage.observe(vec![Step::Card(said.seen(5).unwrap())]).await;
@@ -393,7 +403,7 @@ async fn keys_are_found_under_both_forms_of_an_address() {
     for form in [&address(1), &other] {
         assert_eq!(stage.directory.key_of(form), Some(public_key));
         assert_eq!(stage.directory.enc_key_of(form, NOW), Some(sealing));
-        assert_eq!(stage.directory.enc_key_of(form, NOW + 2 * DAY), None);
+        assert_eq!(stage.directory.enc_key_of(form, NOW.plus_ms(2 * DAY)), None);
     }
     assert_eq!(stage.directory.key_of(&address(2)), None);
     // The operator's contact takes precedence.
@@ -404,7 +414,7 @@ async fn keys_are_found_under_both_forms_of_an_address() {
         enc_key: Some(EncryptionKey::from_bytes([8; 32])),
     }]);
     for form in [&address(1), &other] {
-        let found = stage.directory.enc_key_of(form, NOW + 2 * DAY);
+        let found = stage.directory.enc_key_of(form, NOW.plus_ms(2 * DAY));
         assert_eq!(found, Some(EncryptionKey::from_bytes([8; 32])));
     }
 }
@@ -455,14 +465,14 @@ fn a_registration_is_renewed_in_time_and_reads_back() {
         registration
     );
     let card = registration.announce(NOW, EncryptionKey::from_bytes([1; 32]));
-    assert_eq!(card.expires, NOW + 3 * DAY);
+    assert_eq!(card.expires, NOW.plus_ms(3 * DAY));
     assert_eq!(card.check_time(NOW), Ok(()));
-    assert_eq!(registration.next_renewal(NOW), NOW + 2 * DAY);
+    assert_eq!(registration.next_renewal(NOW), NOW.plus_ms(2 * DAY));
 
     // Readers whose clocks are ten minutes behind also accept the longest life.
     let longest = Registration::new("a", None, &[], &[], CARD_MAX_AHEAD_MS).unwrap();
     let card = longest.announce(NOW, None);
-    assert_eq!(card.check_time(NOW - 10 * 60 * 1000), Ok(()));
+    assert_eq!(card.check_time(NOW.minus_ms(10 * 60 * 1000)), Ok(()));
     assert!(longest.next_renewal(NOW) < card.expires);
 
     let refused = |name: &str, capability: &str, ttl_ms| {
@@ -522,7 +532,10 @@ async fn queries_choose_by_name_and_words() {
     query.limit = 0;
     query.announced_since = Some(BlockHeight(3));
     assert_eq!(found(&query), [address(4), address(3)]);
-    assert_eq!(stage.directory.find(&Query::all(), NOW + 2 * DAY), []);
+    assert_eq!(
+        stage.directory.find(&Query::all(), NOW.plus_ms(2 * DAY)),
+        []
+    );
 }
 
 #[test]

@@ -6,7 +6,9 @@ use agentry_chain::{
     ChainDb, ChainDbOptions, ChainSource, Cursor, MempoolDb, NodeClient, NodeOptions, RpcOptions,
     RpcSource, SourceError, Start,
 };
-use agentry_protocol::{BlockHash, BlockHeight, ChainId, StoredTransaction, genesis_hash};
+use agentry_protocol::{
+    BlockHash, BlockHeight, ChainId, StoredTransaction, Timestamp, genesis_hash,
+};
 use agentry_store::StoreError;
 use agentry_store::read::Identity;
 
@@ -146,7 +148,7 @@ pub(super) async fn begin(
 const TIME_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The time of the newest block, as the block states it.
-pub(super) async fn newest_time(source: &mut dyn ChainSource) -> Result<Option<u64>, String> {
+pub(super) async fn newest_time(source: &mut dyn ChainSource) -> Result<Option<Timestamp>, String> {
     let read = async {
         match source.head().await? {
             Some(head) => source.time(head.height).await,

@@ -26,7 +26,7 @@ use crate::ops::{OperationLinks, Operations};
 use crate::runtime::agent::{AgentLinks, SignerLinks};
 use crate::runtime::catch_up::{self, CatchUp};
 use crate::runtime::classify::classify_pending;
-use crate::runtime::clock::{Clock, millis};
+use crate::runtime::clock::Clock;
 use crate::runtime::control::{self, socket_path};
 use crate::runtime::directory::{Directory, backfill};
 use crate::runtime::environment::RuntimeEnvironment;
@@ -260,7 +260,7 @@ async fn host(
         registry.clone(),
         clock.clone(),
         env!("CARGO_PKG_VERSION"),
-        clock.now_ms(),
+        clock.now(),
     ));
     let shared = Shared {
         store: store.clone(),
@@ -291,7 +291,7 @@ async fn host(
     if !steps.is_empty() {
         let cursor = serde_json::to_value(&beginning.cursor)
             .map_err(|error| StoreError::Value(format!("the position: {error}")))?;
-        let at = shared.clock.now_ms();
+        let at = shared.clock.now();
         let observation = Observation {
             steps,
             cursor,
@@ -385,8 +385,8 @@ async fn host(
         path: socket_path(store.path()),
         source,
     })?;
-    let now_ms = shared.clock.now_ms();
-    let plan = backfill::plan(&store, config.directory.from, &beginning.cursor, now_ms).await?;
+    let now = shared.clock.now();
+    let plan = backfill::plan(&store, config.directory.from, &beginning.cursor, now).await?;
     let backfill = match plan {
         Some(plan) => {
             let source = chain::source(&config.chain, &nodes)?;
@@ -477,7 +477,7 @@ async fn set_clock(
     source: &mut dyn ChainSource,
 ) -> Result<(), StoreError> {
     let noted = store.read(read::noted_time).await?;
-    let behind = clock.resume(noted.unwrap_or_else(|| clock.local_ms()));
+    let behind = clock.resume(noted.unwrap_or_else(|| clock.local()));
     if behind > MAX_ID_AHEAD_MS {
         tracing::warn!(
             behind.ms = behind,
@@ -588,12 +588,11 @@ fn has_chain(dir: &Path) -> bool {
 }
 
 async fn prune(shared: Shared, retention: Duration) {
-    let retention = millis(retention);
     loop {
         // Not by the local clock alone: a message whose row is pruned would be handled again if it
         // came again.
-        let at = shared.clock.confirmed_ms();
-        let before = at.saturating_sub(retention);
+        let at = shared.clock.confirmed();
+        let before = at.minus(retention);
         let pruned = async {
             let changes = shared.store.commit(Commit::Prune { before, at }).await?;
             let cards = shared.directory.refresh(&shared.store, &changes.cards);

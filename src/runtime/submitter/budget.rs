@@ -18,10 +18,11 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use agentry_protocol::{Address, Amount};
+use agentry_protocol::timestamp::DAY_MS;
+use agentry_protocol::{Address, Amount, Timestamp};
 use agentry_sdk::Standing;
 
-use agentry_core::rows::{Charge, DAY_MS, Spent, day_of};
+use agentry_core::rows::{Charge, Spent};
 use agentry_core::{AgentId, Cause};
 use agentry_store::read::Spending;
 
@@ -301,9 +302,9 @@ impl Ledger {
     }
 
     /// The first day to read from the store, if the spending at this time is not known.
-    pub fn missing(&self, now_ms: u64) -> Option<u64> {
-        let first = first_day(now_ms);
-        (day_of(now_ms) < self.since).then_some(first)
+    pub fn missing(&self, now: Timestamp) -> Option<u64> {
+        let first = first_day(now);
+        (now.day() < self.since).then_some(first)
     }
 
     /// Adds the store's data for the days from `since` on; known data is kept.
@@ -318,13 +319,13 @@ impl Ledger {
     }
 
     /// Prunes the days before yesterday.
-    pub fn tidy(&mut self, now_ms: u64) {
-        let first = first_day(now_ms);
+    pub fn tidy(&mut self, now: Timestamp) {
+        let first = first_day(now);
         if first > self.since {
             self.days = self.days.split_off(&first);
             self.since = first;
         }
-        let today = day_of(now_ms);
+        let today = now.day();
         self.told.retain(|(_, _, day)| *day == today);
     }
 
@@ -354,9 +355,9 @@ impl Ledger {
         budget: Budget,
         cause: &Cause,
         cost: Cost,
-        now_ms: u64,
+        now: Timestamp,
     ) -> Admission {
-        let day = day_of(now_ms);
+        let day = now.day();
         if day < self.since {
             return Admission::Unknown;
         }
@@ -396,12 +397,12 @@ impl Ledger {
 
     /// Whether the log still has to report that a limit of a wallet's budget is reached on this
     /// day.
-    pub fn tell(&mut self, agent: AgentId, limit: Limit, now_ms: u64) -> bool {
-        self.told.insert((agent, limit, day_of(now_ms)))
+    pub fn tell(&mut self, agent: AgentId, limit: Limit, now: Timestamp) -> bool {
+        self.told.insert((agent, limit, now.day()))
     }
 }
 
 /// The first day of interest: yesterday, since a transaction signed then may fail today.
-pub(super) const fn first_day(now_ms: u64) -> u64 {
-    day_of(now_ms).saturating_sub(1)
+pub(super) const fn first_day(now: Timestamp) -> u64 {
+    now.day().saturating_sub(1)
 }

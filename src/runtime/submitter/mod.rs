@@ -143,7 +143,7 @@ impl Submitter {
         settings: SubmitterSettings,
         signer: Recipient<Sign>,
     ) -> Result<Self, StoreError> {
-        let now = shared.clock.local_ms();
+        let now = shared.clock.local();
         let since = budget::first_day(now);
         let store = &shared.store;
         let spending = store.read(move |db| Ok((read::agents(db)?, read::spending(db, since)?)));

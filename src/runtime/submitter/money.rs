@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentry_core::rows::{Charge, Draft, day_of};
+use agentry_core::rows::{Charge, Draft};
 use agentry_core::state::row::Outgoing;
 use agentry_core::{AgentId, OutboxId};
-use agentry_protocol::Amount;
+use agentry_protocol::{Amount, Timestamp};
 use agentry_store::read::Spending;
 
 use super::budget::{Admission, Budget, Cost, Ledger, Short, first_day};
@@ -39,15 +39,15 @@ impl Money {
         registry: AgentRegistry,
         spending: Spending,
         holding: HashSet<AgentId>,
-        now_ms: u64,
+        now: Timestamp,
     ) -> Self {
         Self {
             registry,
-            ledger: Ledger::new(first_day(now_ms), spending),
+            ledger: Ledger::new(first_day(now), spending),
             unstored: 0,
             holding,
             release_at: Some(Instant::now()),
-            day: day_of(now_ms),
+            day: now.day(),
         }
     }
 
@@ -60,20 +60,20 @@ impl Money {
 
     /// Charges a draft to its wallet's budget. The log reports once a day which part of it is
     /// exhausted.
-    pub(super) fn pay(&mut self, agent: AgentId, draft: &Draft, now_ms: u64) -> Admission {
+    pub(super) fn pay(&mut self, agent: AgentId, draft: &Draft, now: Timestamp) -> Admission {
         let Some(budget) = self.budget(agent) else {
             return Admission::Unknown;
         };
         let cost = Cost::new(draft.amount, draft.fee);
-        let admission = self.ledger.pay(agent, budget, &draft.cause, cost, now_ms);
+        let admission = self.ledger.pay(agent, budget, &draft.cause, cost, now);
         if let Admission::Short(short) = admission
-            && self.ledger.tell(agent, short.limit, now_ms)
+            && self.ledger.tell(agent, short.limit, now)
         {
             let hosted = self.registry.get(agent);
             let name = hosted.as_ref().map(|hosted| hosted.config.name.as_str());
             tracing::warn!(
                 agent.name = name,
-                reason = self.reason(agent, draft, short, now_ms),
+                reason = self.reason(agent, draft, short, now),
                 "a part of the day's budget is exhausted; the agent's messages charged to it wait"
             );
         }
@@ -86,11 +86,11 @@ impl Money {
         agent: AgentId,
         draft: &Draft,
         short: Short,
-        now_ms: u64,
+        now: Timestamp,
     ) -> String {
         let budget = self.budget(agent).unwrap_or(Budget { all: Amount::ZERO });
         let cost = Cost::new(draft.amount, draft.fee);
-        budget.reason(short, &draft.cause, cost, day_of(now_ms))
+        budget.reason(short, &draft.cause, cost, now.day())
     }
 
     /// Refunds a charge whose transaction is not sent. Drafts that wait for that budget may be
@@ -114,10 +114,10 @@ impl Money {
     }
 
     /// The wallets whose drafts may be released, now that they are looked at.
-    pub(super) fn releasing(&mut self, now_ms: u64) -> Vec<AgentId> {
+    pub(super) fn releasing(&mut self, now: Timestamp) -> Vec<AgentId> {
         self.release_at = None;
         let has_some = |agent: &AgentId| {
-            let spent = self.ledger.spent(*agent, day_of(now_ms)).all;
+            let spent = self.ledger.spent(*agent, now.day()).all;
             self.budget(*agent).is_some_and(|budget| spent < budget.all)
         };
         self.holding.iter().copied().filter(has_some).collect()
@@ -128,7 +128,7 @@ impl Money {
         &mut self,
         agent: AgentId,
         held: &[Arc<Outgoing>],
-        now_ms: u64,
+        now: Timestamp,
     ) -> Vec<OutboxId> {
         let Some(budget) = self.budget(agent) else {
             return Vec::new();
@@ -136,7 +136,7 @@ impl Money {
         let (mut ids, mut charges) = (Vec::new(), Vec::new());
         for draft in held {
             let cost = Cost::new(draft.amount, draft.fee);
-            let admission = self.ledger.pay(agent, budget, &draft.cause, cost, now_ms);
+            let admission = self.ledger.pay(agent, budget, &draft.cause, cost, now);
             if let Admission::Paid(charge) = admission {
                 charges.push(charge);
                 ids.push(draft.id);
@@ -149,15 +149,15 @@ impl Money {
     }
 
     /// Some time has passed: each day has its own budget.
-    pub(super) fn tick(&mut self, now_ms: u64, metrics: &Metrics) {
-        let today = day_of(now_ms);
+    pub(super) fn tick(&mut self, now: Timestamp, metrics: &Metrics) {
+        let today = now.day();
         if today != self.day {
             self.day = today;
             self.release();
         }
         // Charges that are not stored yet are known only here.
         if self.unstored == 0 {
-            self.ledger.tidy(now_ms);
+            self.ledger.tidy(now);
         }
         metrics.budget_spent(&self.ledger.total(today));
         metrics.agents_out_of_budget(self.holding.len());

@@ -139,7 +139,7 @@ impl Work {
     /// Stores the result of a POST, and wakes whoever it concerns. The charge of a transaction that
     /// failed permanently is refunded.
     pub(super) async fn save(&self, id: OutboxId, result: PostResult, refund: Option<Charge>) {
-        let at = self.shared.clock.now_ms();
+        let at = self.shared.clock.now();
         match self
             .shared
             .store

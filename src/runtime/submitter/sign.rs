@@ -65,7 +65,7 @@ impl Work {
         loop {
             tokio::select! {
                 _ = ticks.tick() => {
-                    let now = self.shared.clock.local_ms();
+                    let now = self.shared.clock.local();
                     self.state().tick(now);
                 }
                 _ = expiries.tick() => {
@@ -99,7 +99,7 @@ impl Work {
         }
         // There is more to do afterwards.
         self.may_sign.notify_one();
-        let now = self.shared.clock.local_ms();
+        let now = self.shared.clock.local();
         let missing = self.state().money.ledger.missing(now);
         if let Some(since) = missing {
             let spending = self.shared.store.read(move |db| read::spending(db, since));
@@ -194,7 +194,7 @@ impl Work {
         mut counters: Option<HashMap<AgentId, Nonce>>,
         pass: &mut Pass,
     ) -> (Rows, Vec<(OutboxId, String)>) {
-        let now = self.shared.clock.local_ms();
+        let now = self.shared.clock.local();
         let (mut charged, mut held) = (Rows::new(), Vec::new());
         let mut state = self.state();
         for row in drafts {
@@ -221,7 +221,7 @@ impl Work {
             };
             let floor = match &mut counters {
                 Some(counters) => counters.remove(&agent),
-                None => Some(Nonce::new(now)),
+                None => Some(Nonce::at(now)),
             };
             let Some(floor) = floor else {
                 state.money.refund(&charge);
@@ -294,7 +294,7 @@ impl Work {
         let prepared = signed.iter().map(|(id, (one, _))| (*id, one.clone()));
         let prepare = Commit::Prepare {
             prepared: prepared.collect(),
-            at: self.shared.clock.now_ms(),
+            at: self.shared.clock.now(),
         };
         let stored = self.shared.store.commit(prepare).await;
         let signed = signed.into_iter().map(|(_, one)| Some(one));
@@ -306,7 +306,7 @@ impl Work {
     /// Releases drafts that waited for a budget which suffices by now.
     async fn release(&self, pass: &mut Pass) -> Result<(), StoreError> {
         let store = &self.shared.store;
-        let now = self.shared.clock.local_ms();
+        let now = self.shared.clock.local();
         let agents = self.state().money.releasing(now);
         let mut ids = Vec::new();
         for agent in agents {
@@ -329,7 +329,7 @@ impl Work {
 
     /// Expires queued drafts that are past their expiry, if there are any.
     async fn expire_queued(&self) {
-        let (store, at) = (&self.shared.store, self.shared.clock.confirmed_ms());
+        let (store, at) = (&self.shared.store, self.shared.clock.confirmed());
         let expire = async {
             if store.query(move |state| state.has_expired(at)).await? {
                 store.commit(Commit::ExpireQueued { at }).await.map(Some)

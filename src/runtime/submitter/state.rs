@@ -11,7 +11,7 @@ use agentry_core::absence::Mark;
 use agentry_core::nonce::NonceManager;
 use agentry_core::rows::{Charge, OpenTransaction, Prepared};
 use agentry_core::{AgentId, OutboxId};
-use agentry_protocol::{Amount, BlockHeight, TransactionHash};
+use agentry_protocol::{Amount, BlockHeight, Timestamp, TransactionHash};
 
 use super::messages::ChainNews;
 use super::money::Money;
@@ -232,7 +232,7 @@ impl State {
         // The row no longer shows a reason.
         open.delay = None;
         if surely && !std::mem::replace(&mut open.is_counted, true) {
-            self.shared.metrics.accepted(self.shared.clock.now_ms());
+            self.shared.metrics.accepted(self.shared.clock.now());
         }
     }
 
@@ -260,7 +260,7 @@ impl State {
             });
             if !open.is_counted {
                 // The answer to its POST was lost, or came after the block.
-                self.shared.metrics.accepted(self.shared.clock.now_ms());
+                self.shared.metrics.accepted(self.shared.clock.now());
             }
             self.shared.metrics.mined();
         }
@@ -360,8 +360,8 @@ impl State {
     }
 
     /// Some time has passed.
-    pub(super) fn tick(&mut self, now_ms: u64) {
-        self.money.tick(now_ms, &self.shared.metrics);
+    pub(super) fn tick(&mut self, now: Timestamp) {
+        self.money.tick(now, &self.shared.metrics);
         let (now, before) = (Instant::now(), self.unsignable.len());
         self.unsignable.retain(|_, until| *until > now);
         if self.unsignable.len() < before {

@@ -99,14 +99,14 @@ impl Work {
         if !self.may_sign_at_once(agent) {
             return signed;
         }
-        let now = self.shared.clock.local_ms();
+        let now = self.shared.clock.local();
         let (mut places, mut charged) = (Vec::new(), Vec::new());
         for (place, (draft, _)) in sends.iter().enumerate() {
             let mut state = self.state();
             // An expired draft is queued, and expired from there.
             let is_over = draft.expires_at.is_some_and(|at| at < now);
             if !is_over && let Admission::Paid(charge) = state.money.pay(agent, draft, now) {
-                let (draft, nonce) = ((*draft).clone(), state.nonces.next(agent, Nonce::new(now)));
+                let (draft, nonce) = ((*draft).clone(), state.nonces.next(agent, Nonce::at(now)));
                 places.push(place);
                 charged.push(Charged {
                     draft,

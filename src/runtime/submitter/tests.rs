@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use agentry_chain::NodeOptions;
 use agentry_core::commit::Outcome;
-use agentry_core::rows::{DAY_MS, Draft, EventRef, ReceiptRequest, Spent};
+use agentry_core::rows::{Draft, EventRef, ReceiptRequest, Spent};
 use agentry_core::{AgentId, Cause, Commit, CommitResult, InboxId, OutboxId};
 use agentry_devnet::{Devnet, DevnetConfig};
-use agentry_protocol::{Amount, BlockHeight, Nonce};
+use agentry_protocol::timestamp::DAY_MS;
+use agentry_protocol::{Amount, BlockHeight, Nonce, Timestamp};
 
 use self::stage::{ONE, PATIENCE, Stage, TWO, on_stage, usual};
 use super::*;
@@ -141,7 +142,7 @@ fn a_charge_that_is_not_stored_or_fails_is_refunded() {
         // The event was handled meanwhile: the commit is void.
         let void = Outcome {
             sends: vec![(dear(), None)],
-            ..Outcome::nothing(EventRef::Inbox(InboxId(7)), 0, 1)
+            ..Outcome::nothing(EventRef::Inbox(InboxId(7)), 0, Timestamp::new(1))
         };
         let void = submitter.sign_at_once(ONE, Commit::Outcome(void)).await;
         let next = || stage.commit(ONE, dear());
@@ -210,9 +211,9 @@ fn an_expired_draft_is_not_sent() {
     on_stage(async || {
         let stage = usual(&[10]).await;
         let submitter = stage.submitter().await;
-        let now = stage.shared.clock.confirmed_ms();
+        let now = stage.shared.clock.confirmed();
         let over = Draft {
-            expires_at: Some(now - 1),
+            expires_at: Some(now.minus_ms(1)),
             ..stage.draft(ONE, "over", Cause::Own)
         };
         stage.send(&submitter, ONE, over).await;
@@ -222,7 +223,7 @@ fn an_expired_draft_is_not_sent() {
         stage.until(&["failed", "accepted"]).await;
         // Held until it expires; it is not charged on the next day.
         let soon = Draft {
-            expires_at: Some(stage.shared.clock.now_ms() + 60_000),
+            expires_at: Some(stage.shared.clock.now().plus_ms(60_000)),
             ..stage.draft(ONE, "soon", Cause::Own)
         };
         stage.send(&submitter, ONE, soon).await;
@@ -239,7 +240,7 @@ fn a_draft_that_has_expired_by_a_wrong_clock_alone_waits_for_the_right_time() {
         let stage = usual(&[100]).await;
         let submitter = stage.submitter().await;
         let draft = Draft {
-            expires_at: Some(stage.shared.clock.now_ms() + 3_600_000),
+            expires_at: Some(stage.shared.clock.now().plus_ms(3_600_000)),
             ..stage.draft(ONE, "soon", Cause::Own)
         };
         stage.shift_days(1);
@@ -289,7 +290,7 @@ fn a_draft_dropped_while_it_waits_is_not_charged() {
         stage.until(&["held"]).await;
         let drop = Commit::Drop {
             target: agentry_core::commit::QueueTarget::Outbox(id),
-            at: 1,
+            at: Timestamp::new(1),
         };
         stage.shared.store.commit(drop).await.unwrap();
         stage.allow(&[100]);

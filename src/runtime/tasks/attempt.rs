@@ -132,7 +132,7 @@ impl Attempt {
             return;
         };
         kill::pass(Point::BeforeTaskEnd);
-        let now = self.links.shared.clock.now_ms();
+        let now = self.links.shared.clock.now();
         let commit = verdict(&self.row, &self.limits, ended, began.elapsed(), now);
         let said = say(&commit);
         if let Some(changes) = self.links.insist(commit).await {
@@ -209,7 +209,7 @@ impl Attempt {
             return std::future::pending().await;
         };
         let clock = &self.links.shared.clock;
-        let left = || Duration::from_millis(deadline.saturating_sub(clock.confirmed_ms()));
+        let left = || deadline.since(clock.confirmed());
         // The duration is fixed now, so setting the clock back does not extend it.
         let until = Instant::now().checked_add(left());
         loop {
@@ -234,7 +234,7 @@ impl Attempt {
             progress: part,
             note,
             tell,
-            at: self.links.shared.clock.now_ms(),
+            at: self.links.shared.clock.now(),
         };
         // A progress report may be lost.
         if let Err(error) = self.links.commit(commit).await {

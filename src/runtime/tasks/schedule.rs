@@ -10,6 +10,7 @@ use agentry_core::state::lanes::{Deadlines, WaitingTasks};
 use agentry_core::state::row::Task;
 use agentry_core::state::row::task::Lane;
 use agentry_core::{Commit, CommitResult, State};
+use agentry_protocol::Timestamp;
 use agentry_sdk::{AnyBehaviour, TaskLimits};
 use agentry_store::StoreError;
 use tokio::task::JoinSet;
@@ -151,7 +152,7 @@ impl Schedule {
                     attempts: task.attempts,
                     end: failure(&interrupted(times)),
                     duration_ms: 0,
-                    at: self.links.shared.clock.now_ms(),
+                    at: self.links.shared.clock.now(),
                 }
             } else {
                 Commit::TaskInterrupt {
@@ -171,7 +172,7 @@ impl Schedule {
         loop {
             let clock = self.links.shared.clock.clone();
             // A wrong clock must not end a task: a deadline has passed only when that is certain.
-            let (now, confirmed) = (clock.now_ms(), clock.confirmed_ms());
+            let (now, confirmed) = (clock.now(), clock.confirmed());
             let room = self.concurrency.saturating_sub(self.attempts.len());
             let look = self.look(now, confirmed, room).await?;
             let more_missed = look.deadlines.missed.len() == DEADLINES;
@@ -190,18 +191,18 @@ impl Schedule {
                 continue;
             }
             let mut lanes = self.served(look.waiting);
-            let deadline = look.deadlines.next.map(|at| at.saturating_sub(confirmed));
+            let deadline = look.deadlines.next.map(|at| at.since(confirmed));
             // Without room, the pool waits for an attempt to end.
             let due = lanes
                 .iter()
                 .filter_map(|(waiting, _)| waiting.next_at)
                 .min()
                 .filter(|_| room > 0)
-                .map(|at| at.saturating_sub(now));
+                .map(|at| at.since(now));
             let picked = self.pick(&mut lanes, room);
             if picked.is_empty() {
                 let next = due.into_iter().chain(deadline).min();
-                return Ok(next.map(Duration::from_millis));
+                return Ok(next);
             }
             for (task, lane, doer) in picked {
                 self.begin(task, lane, doer).await?;
@@ -209,7 +210,12 @@ impl Schedule {
         }
     }
 
-    async fn look(&self, now: u64, confirmed: u64, room: usize) -> Result<Look, StoreError> {
+    async fn look(
+        &self,
+        now: Timestamp,
+        confirmed: Timestamp,
+        room: usize,
+    ) -> Result<Look, StoreError> {
         self.links
             .shared
             .store
@@ -347,7 +353,7 @@ impl Schedule {
         let commit = Commit::TaskBegin {
             task,
             attempts: row.attempts,
-            at: self.links.shared.clock.now_ms(),
+            at: self.links.shared.clock.now(),
         };
         let changes = self.links.commit(commit).await?;
         row.attempts = row.attempts.saturating_add(1);

@@ -5,12 +5,13 @@ use std::time::Duration;
 use agentry_core::Commit;
 use agentry_core::commit::TaskEnd;
 use agentry_core::state::row::Task;
+use agentry_protocol::Timestamp;
 use agentry_protocol::command::Detail;
+use agentry_protocol::timestamp::millis;
 use agentry_sdk::task::MAX_OUTPUT_BYTES;
 use agentry_sdk::{TaskError, TaskLimits, TaskOutput};
 
 use crate::runtime::backoff;
-use crate::runtime::clock::millis;
 
 /// The longest failure code that is kept, in bytes.
 const CODE_MAX: usize = 64;
@@ -38,7 +39,7 @@ pub(super) fn verdict(
     limits: &TaskLimits,
     ended: Ended,
     took: Duration,
-    now: u64,
+    now: Timestamp,
 ) -> Commit {
     let error = match ended {
         Ended::Returned(Ok(output)) if output.text.len() > MAX_OUTPUT_BYTES => {
@@ -72,7 +73,7 @@ pub(super) fn verdict(
                 cut(error.code(), CODE_MAX),
                 cut(error.message(), MESSAGE_MAX),
             ),
-            due_at: now.saturating_add(millis(backoff::after(failed))),
+            due_at: now.plus(backoff::after(failed)),
         };
     }
     end(row, failure(&error), took, now)
@@ -103,7 +104,7 @@ pub(super) fn failure(error: &TaskError) -> TaskEnd {
     }
 }
 
-fn end(row: &Task, end: TaskEnd, took: Duration, now: u64) -> Commit {
+fn end(row: &Task, end: TaskEnd, took: Duration, now: Timestamp) -> Commit {
     Commit::TaskEnd {
         task: row.id,
         attempts: row.attempts,
@@ -128,7 +129,7 @@ mod tests {
     use agentry_core::rows::{TaskId, TaskState};
     use agentry_core::{AgentId, Cause};
 
-    const NOW: u64 = 1_000_000;
+    const NOW: Timestamp = Timestamp::new(1_000_000);
 
     fn row(attempts: u32, interrupted: u32) -> Task {
         Task {
@@ -144,7 +145,7 @@ mod tests {
             state: TaskState::Working,
             attempts,
             interrupted,
-            due_at: 0,
+            due_at: Timestamp::EPOCH,
             deadline: None,
             progress: None,
             note: None,
@@ -152,7 +153,7 @@ mod tests {
             media_type: None,
             error_code: None,
             error: None,
-            made_at: 0,
+            made_at: Timestamp::EPOCH,
             started_at: None,
             ended_at: None,
             cause: Cause::Own,
@@ -177,7 +178,7 @@ mod tests {
         }
     }
 
-    fn due_at(commit: &Commit) -> Option<u64> {
+    fn due_at(commit: &Commit) -> Option<Timestamp> {
         match commit {
             Commit::TaskRetry { due_at, .. } => Some(*due_at),
             _ => None,
@@ -187,15 +188,15 @@ mod tests {
     #[test]
     fn pauses_double_until_the_attempts_are_over() {
         let due = |failed| due_at(&classify(&row(failed, 0), away()));
-        assert!((Some(NOW + 500)..=Some(NOW + 1_000)).contains(&due(1)));
-        assert!((Some(NOW + 1_000)..=Some(NOW + 2_000)).contains(&due(2)));
+        assert!((Some(NOW.plus_ms(500))..=Some(NOW.plus_ms(1_000))).contains(&due(1)));
+        assert!((Some(NOW.plus_ms(1_000))..=Some(NOW.plus_ms(2_000))).contains(&due(2)));
         assert_eq!(code(&classify(&row(3, 0), away())).as_deref(), Some("away"));
     }
 
     #[test]
     fn interrupted_attempts_do_not_count_as_failed() {
         let due = due_at(&classify(&row(9, 8), away()));
-        assert!((Some(NOW + 500)..=Some(NOW + 1_000)).contains(&due));
+        assert!((Some(NOW.plus_ms(500))..=Some(NOW.plus_ms(1_000))).contains(&due));
         assert_eq!(
             code(&classify(&row(11, 8), away())).as_deref(),
             Some("away")

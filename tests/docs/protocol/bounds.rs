@@ -1,5 +1,6 @@
 //! The type of a parameter as the page describes it, and values on both sides of its bounds.
 
+use agentry_protocol::Timestamp;
 use serde_json::{Value, json};
 
 /// Parses a number as spelled on the page: with commas.
@@ -156,8 +157,8 @@ pub(super) fn of(holds: &str) -> Vec<(Value, bool)> {
         ],
         "time" => vec![
             (0.into(), true),
-            (agentry_protocol::header::MAX_TIME_MS.into(), true),
-            ((agentry_protocol::header::MAX_TIME_MS + 1).into(), false),
+            (Timestamp::MAX_STATED.get().into(), true),
+            ((Timestamp::MAX_STATED.get() + 1).into(), false),
             (json!(1.5), false),
             (json!(-1), false),
         ],

@@ -153,7 +153,7 @@ impl Session {
 
     fn find(&mut self, id: u64, query: wire::Query) {
         let cards = self.view.as_ref().map_or_else(Vec::new, |view| {
-            let found = view.environment.find(&show::query(query), view.now_ms());
+            let found = view.environment.find(&show::query(query), view.now());
             // The limit applies even if an environment ignores it.
             found.iter().take(wire::MAX_CARDS).map(show::card).collect()
         });
@@ -166,7 +166,7 @@ impl Session {
                 None,
                 Some("lookups are not possible before the first event".to_owned()),
             ),
-            Some(view) => match view.environment.resolve(name, view.now_ms()) {
+            Some(view) => match view.environment.resolve(name, view.now()) {
                 Ok(address) => (Some(address.to_string()), None),
                 Err(error) => (None, Some(error.to_string())),
             },

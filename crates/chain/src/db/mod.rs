@@ -35,7 +35,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use agentry_protocol::{BlockHash, BlockHeight, ChainId};
+use agentry_protocol::{BlockHash, BlockHeight, ChainId, Timestamp};
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
@@ -200,7 +200,7 @@ impl ChainSource for ChainDb {
         self.run(Reader::head).await
     }
 
-    async fn time(&mut self, height: BlockHeight) -> Result<Option<u64>, SourceError> {
+    async fn time(&mut self, height: BlockHeight) -> Result<Option<Timestamp>, SourceError> {
         self.run(move |reader| reader.time(height.0)).await
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentry_protocol::{BlockHash, ChainId};
+use agentry_protocol::{BlockHash, ChainId, Timestamp};
 
 use super::ChainDbOptions;
 use super::check;
@@ -15,7 +15,7 @@ use super::query::Query;
 use super::session::{Outcome, Session};
 use super::work::Work;
 use crate::node::Head;
-use crate::source::{Batch, Cursor, SourceError, Start, milliseconds};
+use crate::source::{Batch, Cursor, SourceError, Start, read_time};
 
 /// The database as one thread sees it.
 #[derive(Debug)]
@@ -85,11 +85,11 @@ impl Reader {
         .map(Option::flatten)
     }
 
-    pub(super) fn time(&mut self, height: u64) -> Result<Option<u64>, SourceError> {
+    pub(super) fn time(&mut self, height: u64) -> Result<Option<Timestamp>, SourceError> {
         let text = self.snapshot("reading a block's time", |query, _| {
             query.time(height).map_err(Failure::from)
         })?;
-        Ok(text.flatten().and_then(|text| milliseconds(&text)))
+        Ok(text.flatten().and_then(|text| read_time(&text)))
     }
 
     pub(super) fn damage(&mut self, limit: Duration) -> Result<Option<Vec<String>>, SourceError> {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use agentry_protocol::{
-    Address, BlockHash, BlockHeight, Nonce, StoredTransaction, TransactionHash,
+    Address, BlockHash, BlockHeight, Nonce, StoredTransaction, Timestamp, TransactionHash,
 };
 
 /// The newest block of a chain, or any block known by its header alone.
@@ -50,10 +50,10 @@ impl Block {
 }
 
 impl Block {
-    /// When it was made, in milliseconds since the epoch. None: the node's time cannot be read.
+    /// When it was made. None: the node's time cannot be read.
     #[must_use]
-    pub fn made_at_ms(&self) -> Option<u64> {
-        crate::source::milliseconds(&self.timestamp)
+    pub fn made_at(&self) -> Option<Timestamp> {
+        crate::source::read_time(&self.timestamp)
     }
 }
 

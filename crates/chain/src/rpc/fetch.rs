@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use agentry_protocol::{BlockHash, BlockHeight};
+use agentry_protocol::{BlockHash, BlockHeight, Timestamp};
 use tokio::time::{Instant, timeout};
 
 use super::meter::{Cost, MAX_WAIT, Meter, Rest};
 use crate::node::{Head, NodeClient, NodeError, Wanted};
-use crate::source::{Interest, milliseconds};
+use crate::source::{Interest, read_time};
 
 pub(super) use crate::node::RawBlock;
 
@@ -167,11 +167,9 @@ impl Fetch {
     }
 
     /// When a block was made. None: there is no such block, or it does not say.
-    pub(super) async fn time(&self, height: u64) -> Result<Option<u64>, NodeError> {
+    pub(super) async fn time(&self, height: u64) -> Result<Option<Timestamp>, NodeError> {
         let blocks = self.range(height, height, Wanted::Headers).await?;
-        Ok(blocks
-            .first()
-            .and_then(|block| milliseconds(&block.timestamp)))
+        Ok(blocks.first().and_then(|block| read_time(&block.timestamp)))
     }
 
     async fn range(

@@ -25,7 +25,7 @@ mod turn;
 
 use std::time::Duration;
 
-use agentry_protocol::{BlockHash, BlockHeight, ChainId};
+use agentry_protocol::{BlockHash, BlockHeight, ChainId, Timestamp};
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep_until};
 
@@ -177,7 +177,7 @@ impl ChainSource for RpcSource {
         Ok(self.fetch.head().await?)
     }
 
-    async fn time(&mut self, height: BlockHeight) -> Result<Option<u64>, SourceError> {
+    async fn time(&mut self, height: BlockHeight) -> Result<Option<Timestamp>, SourceError> {
         Ok(self.fetch.time(height.0).await?)
     }
 

@@ -8,7 +8,7 @@ mod trail;
 
 use async_trait::async_trait;
 
-use agentry_protocol::{BlockHash, BlockHeight};
+use agentry_protocol::{BlockHash, BlockHeight, Timestamp};
 
 use crate::node::Head;
 
@@ -17,7 +17,7 @@ pub(crate) use cursor::{Kind, Mark, Origin};
 pub use error::SourceError;
 pub(crate) use event::BYTES_PER_READ;
 pub use event::{Batch, ChainEvent, ChainTransaction, Undecodable};
-pub(crate) use time::milliseconds;
+pub(crate) use time::read_time;
 pub(crate) use trail::{Entry, HashPrint, Trail, WINDOW};
 
 /// A source from which the chain can be read, from a position on.
@@ -53,12 +53,12 @@ pub trait ChainSource: Send {
     /// When the source cannot be read; see [`SourceError::is_transient`].
     async fn head(&mut self) -> Result<Option<Head>, SourceError>;
 
-    /// When the block at a height was made, according to the chain: milliseconds since the epoch.
-    /// None: there is no such block, or its time cannot be read.
+    /// When the block at a height was made, according to the chain. None: there is no such
+    /// block, or its time cannot be read.
     ///
     /// # Errors
     /// When the source cannot be read; see [`SourceError::is_transient`].
-    async fn time(&mut self, height: BlockHeight) -> Result<Option<u64>, SourceError>;
+    async fn time(&mut self, height: BlockHeight) -> Result<Option<Timestamp>, SourceError>;
 
     /// A cursor that begins at `start`. It delivers nothing yet.
     ///

@@ -1,8 +1,10 @@
 //! The times of blocks.
 
-/// Milliseconds since the epoch of a time as nodes spell it: ISO 8601 in UTC, with a `T` or a blank
-/// between date and time, with or without a fraction, with or without an offset of zero.
-pub(crate) fn milliseconds(text: &str) -> Option<u64> {
+use agentry_protocol::Timestamp;
+
+/// The time in a text as nodes spell it: ISO 8601 in UTC, with a `T` or a blank between date and
+/// time, with or without a fraction, with or without an offset of zero.
+pub(crate) fn read_time(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     let text = ["Z", "+00:00", "+0000"]
         .iter()
@@ -29,7 +31,7 @@ pub(crate) fn milliseconds(text: &str) -> Option<u64> {
     let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
     let thousandths = fraction.bytes().chain(*b"000").take(3);
     let milliseconds = thousandths.fold(0, |all, digit| all * 10 + u64::from(digit - b'0'));
-    Some(seconds * 1000 + milliseconds)
+    Some(Timestamp::new(seconds * 1000 + milliseconds))
 }
 
 fn number(text: &str) -> Option<u64> {
@@ -56,7 +58,7 @@ const fn days_of(year: u64, month: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::milliseconds;
+    use super::*;
 
     #[test]
     fn every_spelling_of_a_time_is_read() {
@@ -66,11 +68,16 @@ mod tests {
             "2026-11-22T12:34:56.7890Z",
             " 2026-11-22T12:34:56.789+00:00 ",
         ] {
-            assert_eq!(milliseconds(text), Some(1_795_350_896_789), "{text}");
+            assert_eq!(
+                read_time(text),
+                Some(Timestamp::new(1_795_350_896_789)),
+                "{text}"
+            );
         }
-        assert_eq!(milliseconds("1970-01-01T00:00:00"), Some(0));
-        assert_eq!(milliseconds("1970-01-01T00:00:00.5"), Some(500));
-        assert_eq!(milliseconds("2000-02-29T00:00:00"), Some(951_782_400_000));
+        let at = |text| read_time(text).map(Timestamp::get);
+        assert_eq!(at("1970-01-01T00:00:00"), Some(0));
+        assert_eq!(at("1970-01-01T00:00:00.5"), Some(500));
+        assert_eq!(at("2000-02-29T00:00:00"), Some(951_782_400_000));
     }
 
     #[test]
@@ -89,7 +96,7 @@ mod tests {
             "2026-11-22T12:34",
             "+026-11-22T12:34:00",
         ] {
-            assert_eq!(milliseconds(text), None, "{text}");
+            assert_eq!(read_time(text), None, "{text}");
         }
     }
 }

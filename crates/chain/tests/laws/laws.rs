@@ -1,7 +1,7 @@
 //! The laws of every source.
 
 use agentry_chain::{SourceError, Start};
-use agentry_protocol::BlockHeight;
+use agentry_protocol::{BlockHeight, Timestamp};
 
 use crate::model::{Model, Sort};
 use crate::reader::Follower;
@@ -36,7 +36,7 @@ async fn everything_once_and_in_order(kind: Kind) {
     assert_eq!(head.hash.to_string(), model.blocks[300].hash);
     // 2026-04-01, the time of the model's blocks.
     let time = source.time(BlockHeight(300)).await.unwrap();
-    assert_eq!(time, Some(1_775_001_600_000));
+    assert_eq!(time, Some(Timestamp::new(1_775_001_600_000)));
     assert_eq!(source.time(BlockHeight(301)).await.unwrap(), None);
     let genesis = source.genesis().await.unwrap().unwrap();
     assert_eq!(genesis.to_string(), model.blocks[0].hash);

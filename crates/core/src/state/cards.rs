@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use agentry_protocol::command::CARD_MAX_AHEAD_MS;
-use agentry_protocol::{Address, BlockHeight};
+use agentry_protocol::{Address, BlockHeight, Timestamp};
 
 use super::row::{Card, card};
 use super::{State, next};
@@ -191,9 +191,9 @@ impl State {
     }
 
     /// Deletes rows that expired so long ago that no earlier announcement can still count.
-    pub(super) fn prune_cards(&mut self, at: u64, changes: &mut Changes) {
-        let before = at.saturating_sub(CARD_MAX_AHEAD_MS);
-        let from = card::Index::Expires(0, i64::MIN);
+    pub(super) fn prune_cards(&mut self, at: Timestamp, changes: &mut Changes) {
+        let before = at.minus_ms(CARD_MAX_AHEAD_MS);
+        let from = card::Index::Expires(Timestamp::EPOCH, i64::MIN);
         let to = card::Index::Expires(before, i64::MIN);
         let expired: Vec<_> = self
             .cards

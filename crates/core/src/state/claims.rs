@@ -21,7 +21,7 @@
 use std::sync::Arc;
 
 use agentry_protocol::{
-    Address, BlockHeight, KnownCommand, Limits, MessageId, Payload, SignedTransaction,
+    Address, BlockHeight, KnownCommand, Limits, MessageId, Payload, SignedTransaction, Timestamp,
     TransactionHash,
 };
 
@@ -44,10 +44,10 @@ pub(super) enum Anchor {
     /// before that or has sent nothing yet. A timer that was set later was set again, by a message
     /// in a block, if that block is known.
     Timer {
-        /// When it was set, in milliseconds since the epoch.
-        made_at: u64,
-        /// When it was due, in milliseconds since the epoch.
-        due_at: u64,
+        /// When it was set.
+        made_at: Timestamp,
+        /// When it was due.
+        due_at: Timestamp,
         /// The block of the message that set it, if it is known.
         block: Option<BlockHeight>,
     },
@@ -80,7 +80,7 @@ impl Anchor {
             Self::Timer { made_at, block, .. } if made_at >= sighting.seen_at => {
                 block.is_some_and(from)
             }
-            Self::Timer { due_at, .. } => due_at.saturating_sub(SKEW_MS) <= sighting.seen_at,
+            Self::Timer { due_at, .. } => due_at.minus_ms(SKEW_MS) <= sighting.seen_at,
         }
     }
 }
@@ -138,7 +138,7 @@ impl State {
         agent: AgentId,
         anchor: Option<Anchor>,
         drafts: &[Stored<'_>],
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) -> Result<Vec<OutboxId>, Refusal> {
         let mut claimed = Vec::new();
@@ -194,7 +194,7 @@ impl State {
         &mut self,
         id: OutboxId,
         prepared: &Prepared,
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) -> Result<bool, Refusal> {
         let Some(row) = self.outbox.get(&id) else {
@@ -248,7 +248,7 @@ impl State {
         id: OutboxId,
         prepared: Option<&Prepared>,
         found: i64,
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) -> Result<(), Refusal> {
         if let Some(prepared) = prepared {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use agentry_protocol::{BlockHeight, Nonce};
+use agentry_protocol::{BlockHeight, Nonce, Timestamp};
 
 use super::State;
 use super::due::{after, of_each_agent};
@@ -73,7 +73,7 @@ impl State {
         let waiting = |first: AgentId| {
             let from = move |agent: AgentId| Index::Queued(agent.max(first), FIRST);
             let agents = of_each_agent(&self.outbox, from, |entry| match entry {
-                Index::Queued(agent, _) => Some((agent, 0)),
+                Index::Queued(agent, _) => Some((agent, Timestamp::EPOCH)),
                 _ => None,
             });
             agents.map(|(agent, _)| agent)
@@ -110,7 +110,7 @@ impl State {
     pub fn agents_held(&self) -> HashSet<AgentId> {
         let from = |agent| Index::Held(agent, "", String::new(), FIRST);
         let agents = of_each_agent(&self.outbox, from, |entry| match entry {
-            Index::Held(agent, ..) => Some((agent, 0)),
+            Index::Held(agent, ..) => Some((agent, Timestamp::EPOCH)),
             _ => None,
         });
         agents.map(|(agent, _)| agent).collect()
@@ -141,8 +141,8 @@ impl State {
     }
 
     /// Whether a queued draft has expired at `now`.
-    pub fn has_expired(&self, now: u64) -> bool {
-        let expired = Index::Expiry(0, FIRST)..Index::Expiry(now, FIRST);
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        let expired = Index::Expiry(Timestamp::EPOCH, FIRST)..Index::Expiry(now, FIRST);
         self.outbox.entries(expired).next().is_some()
     }
 

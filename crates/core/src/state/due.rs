@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::{Bound, Range};
 use std::sync::Arc;
 
-use agentry_protocol::{Address, BlockHeight};
+use agentry_protocol::{Address, BlockHeight, Timestamp};
 use serde_json::Value;
 
 use super::State;
@@ -31,8 +31,8 @@ pub struct Due {
     pub events: Vec<DueEvent>,
     /// Sent messages that were not acknowledged in time.
     pub overdue: Vec<Overdue>,
-    /// When to read again (milliseconds since the epoch), if something waits for its time.
-    pub next_at: Option<u64>,
+    /// When to read again, if something waits for its time.
+    pub next_at: Option<Timestamp>,
     /// Nothing is due from the senders that were examined, and there are others: the next pull
     /// continues with them.
     pub is_cut: bool,
@@ -60,7 +60,7 @@ impl Due {
         self.messages.is_empty() && self.events.is_empty() && self.overdue.is_empty()
     }
 
-    fn later(&mut self, due_at: u64) {
+    fn later(&mut self, due_at: Timestamp) {
         self.next_at = Some(self.next_at.map_or(due_at, |next| next.min(due_at)));
     }
 }
@@ -80,7 +80,7 @@ pub struct Turn {
     pub unverified_paused: bool,
     /// Messages with an `exp` in this range are left alone: they have expired only by the local
     /// clock.
-    pub doubted: Range<u64>,
+    pub doubted: Range<Timestamp>,
     /// The progress of each lane in examining all of its senders once.
     rounds: [Round; 3],
 }
@@ -137,7 +137,7 @@ impl Circle {
 struct Pull<'a> {
     state: &'a State,
     agent: AgentId,
-    now: u64,
+    now: Timestamp,
     through: BlockHeight,
     due: Due,
 }
@@ -151,7 +151,7 @@ impl State {
     pub fn due(
         &self,
         agent: AgentId,
-        now: u64,
+        now: Timestamp,
         through: BlockHeight,
         turn: &mut Turn,
         limit: usize,
@@ -188,20 +188,27 @@ impl State {
         &self,
         agent: AgentId,
         sender: Option<&Address>,
-        before: u64,
+        before: Timestamp,
         limit: usize,
     ) -> Vec<InboxId> {
         let (from, to) = match sender {
             Some(sender) => {
                 let at = |seq, id| {
                     let sender = Some(sender.clone());
-                    Index::Waiting(agent, Lane::Verified, sender, 0, seq, InboxId(id))
+                    Index::Waiting(
+                        agent,
+                        Lane::Verified,
+                        sender,
+                        Timestamp::EPOCH,
+                        seq,
+                        InboxId(id),
+                    )
                 };
                 (at(i64::MIN, i64::MIN), at(i64::MAX, i64::MAX))
             }
             None => {
                 let at = |at| Index::Untried(agent, at, InboxId(i64::MIN));
-                (at(0), at(before))
+                (at(Timestamp::EPOCH), at(before))
             }
         };
         let rows = self.inbox.range(from..to).take(limit);
@@ -212,26 +219,40 @@ impl State {
 
     /// Whether messages of a sender, or of all unverified senders, have waited for their first
     /// attempt since before this time.
-    pub fn is_beyond_timeout(&self, agent: AgentId, sender: Option<&Address>, before: u64) -> bool {
+    pub fn is_beyond_timeout(
+        &self,
+        agent: AgentId,
+        sender: Option<&Address>,
+        before: Timestamp,
+    ) -> bool {
         !self.late(agent, sender, before, 1).is_empty()
     }
 
     /// The agents for which messages wait, or something else is due at `now`. Costs a few seeks for
     /// each agent for which anything waits, however much waits and however many other agents there
     /// are.
-    pub fn agents_due(&self, now: u64) -> Vec<AgentId> {
+    pub fn agents_due(&self, now: Timestamp) -> Vec<AgentId> {
         // A pull finds out whether the due times and the rates of senders allow a message now.
         let messages = of_each_agent(
             &self.inbox,
-            |agent| Index::Waiting(agent, Lane::Urgent, None, 0, i64::MIN, InboxId(i64::MIN)),
+            |agent| {
+                Index::Waiting(
+                    agent,
+                    Lane::Urgent,
+                    None,
+                    Timestamp::EPOCH,
+                    i64::MIN,
+                    InboxId(i64::MIN),
+                )
+            },
             |entry| match entry {
-                Index::Waiting(agent, ..) => Some((agent, 0)),
+                Index::Waiting(agent, ..) => Some((agent, Timestamp::EPOCH)),
                 _ => None,
             },
         );
         let events = of_each_agent(
             &self.events,
-            |agent| event::Index::Waiting(agent, 0, EventId(i64::MIN)),
+            |agent| event::Index::Waiting(agent, Timestamp::EPOCH, EventId(i64::MIN)),
             |entry| match entry {
                 event::Index::Waiting(agent, at, _) => Some((agent, at)),
                 _ => None,
@@ -239,7 +260,7 @@ impl State {
         );
         let receipts = of_each_agent(
             &self.receipts,
-            |agent| (agent, 0, OutboxId(i64::MIN)),
+            |agent| (agent, Timestamp::EPOCH, OutboxId(i64::MIN)),
             |(agent, at, _)| Some((agent, at)),
         );
         let waiting = messages.chain(events).chain(receipts);
@@ -279,8 +300,8 @@ pub(super) const fn after(agent: AgentId) -> AgentId {
 pub(super) fn of_each_agent<R: Row>(
     table: &Table<R>,
     from: impl Fn(AgentId) -> R::Index,
-    read: impl Fn(R::Index) -> Option<(AgentId, u64)>,
-) -> impl Iterator<Item = (AgentId, u64)> {
+    read: impl Fn(R::Index) -> Option<(AgentId, Timestamp)>,
+) -> impl Iterator<Item = (AgentId, Timestamp)> {
     /// An agent after all others.
     const LAST: AgentId = AgentId(i64::MAX);
     let mut next = AgentId(i64::MIN);
@@ -352,7 +373,7 @@ impl Pull<'_> {
         let at = |sender, (due_at, seq, id)| {
             Index::Waiting(self.agent, lane, sender, due_at, seq, InboxId(id))
         };
-        let behind = at(after.cloned(), (u64::MAX, i64::MAX, i64::MAX));
+        let behind = at(after.cloned(), (Timestamp::MAX, i64::MAX, i64::MAX));
         let ends = (Bound::Excluded(behind), Bound::Unbounded);
         match self.state.inbox.entries(ends).next()? {
             (Index::Waiting(agent, of, sender, ..), _) if (agent, of) == (self.agent, lane) => {
@@ -367,7 +388,7 @@ impl Pull<'_> {
         &mut self,
         lane: Lane,
         sender: &Address,
-        doubted: &Range<u64>,
+        doubted: &Range<Timestamp>,
         limit: usize,
     ) -> Vec<Arc<Message>> {
         let (agent, state) = (self.agent, self.state);
@@ -375,7 +396,8 @@ impl Pull<'_> {
             let sender = Some(sender.clone());
             Index::Waiting(agent, lane, sender, due_at, seq, InboxId(id))
         };
-        let waiting = at(0, i64::MIN, i64::MIN)..=at(u64::MAX, i64::MAX, i64::MAX);
+        let waiting =
+            at(Timestamp::EPOCH, i64::MIN, i64::MIN)..=at(Timestamp::MAX, i64::MAX, i64::MAX);
         let mut found = Vec::new();
         for (entry, id) in state.inbox.entries(waiting) {
             let Index::Waiting(_, _, _, due_at, ..) = entry else {
@@ -394,9 +416,9 @@ impl Pull<'_> {
             }
             match message.expires_at.filter(|exp| doubted.contains(exp)) {
                 Some(exp) => {
-                    let certain_in = exp.saturating_sub(doubted.start).saturating_add(1);
+                    let certain_in = exp.ms_since(doubted.start).saturating_add(1);
                     let look_in = certain_in.clamp(DOUBT_MS.start, DOUBT_MS.end);
-                    self.due.later(self.now.saturating_add(look_in));
+                    self.due.later(self.now.plus_ms(look_in));
                 }
                 None => found.push(message),
             }
@@ -410,7 +432,7 @@ impl Pull<'_> {
     fn events(&mut self, limit: usize) {
         let (agent, state) = (self.agent, self.state);
         let at = |at, id| event::Index::Waiting(agent, at, EventId(id));
-        let all = at(0, i64::MIN)..=at(u64::MAX, i64::MAX);
+        let all = at(Timestamp::EPOCH, i64::MIN)..=at(Timestamp::MAX, i64::MAX);
         for (entry, id) in state.events.entries(all).take(limit) {
             let event::Index::Waiting(_, due_at, _) = entry else {
                 break;
@@ -437,7 +459,7 @@ impl Pull<'_> {
     fn overdue(&mut self, limit: usize) {
         let (agent, state) = (self.agent, self.state);
         let at = |at, id| (agent, at, OutboxId(id));
-        let all = at(0, i64::MIN)..=at(u64::MAX, i64::MAX);
+        let all = at(Timestamp::EPOCH, i64::MIN)..=at(Timestamp::MAX, i64::MAX);
         for ((_, due_at, id), _) in state.receipts.entries(all) {
             if due_at > self.now {
                 self.due.later(due_at);

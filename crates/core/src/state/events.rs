@@ -4,7 +4,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use agentry_protocol::BlockHeight;
+use agentry_protocol::{BlockHeight, Timestamp};
 use serde_json::{Value, json};
 
 use super::row::{Event, Message, event, outbox};
@@ -26,7 +26,7 @@ pub(super) struct New<'a> {
     pub(super) name: &'a str,
     pub(super) data: &'a Value,
     pub(super) inbox: Option<InboxId>,
-    pub(super) due_at: u64,
+    pub(super) due_at: Timestamp,
     /// Who caused it.
     pub(super) cause: &'a Cause,
     /// The block of the message that set the timer.
@@ -51,7 +51,7 @@ impl State {
     }
 
     /// Adds an event.
-    pub(super) fn add_event(&mut self, new: New<'_>, at: u64) {
+    pub(super) fn add_event(&mut self, new: New<'_>, at: Timestamp) {
         let id = EventId(next(&mut self.facts.ids.event));
         self.events.put(Event {
             id,
@@ -79,7 +79,7 @@ impl State {
         (agent, behaviour): (AgentId, &str),
         (name, setting): (&str, Option<&TimerSetting>),
         (origin, cause, anchor): (&Origin, &Cause, Option<BlockHeight>),
-        at: u64,
+        at: Timestamp,
     ) {
         // A new row has a new id: an outcome of the old timer does not count for the new one.
         let old = event::Index::Timer(agent, behaviour.to_owned(), name.to_owned());
@@ -110,7 +110,7 @@ impl State {
         (agent, inbox): (AgentId, InboxId),
         watchers: &[String],
         settlement: &Settlement,
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) {
         if watchers.is_empty() {
@@ -168,7 +168,7 @@ impl State {
     }
 
     /// Releases the held outcome events of a message if all of its tasks have ended.
-    pub(super) fn release_outcomes(&mut self, inbox: InboxId, at: u64) {
+    pub(super) fn release_outcomes(&mut self, inbox: InboxId, at: Timestamp) {
         let held = self.outcomes(inbox, EventState::Held);
         if held.is_empty() {
             return;
@@ -212,7 +212,7 @@ impl State {
         &mut self,
         agent: AgentId,
         card: &Value,
-        due_at: u64,
+        due_at: Timestamp,
     ) -> Result<(), Refusal> {
         let Some(owner) = self.agents.get(&agent) else {
             return Err(Refusal::UnknownAgent(agent));

@@ -3,6 +3,8 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use agentry_protocol::Timestamp;
+
 use super::State;
 use super::row::Task;
 use super::row::task::{Index, Lane};
@@ -16,7 +18,7 @@ pub struct WaitingTasks {
     /// The tasks that may start, first come first.
     pub due: Vec<TaskId>,
     /// When the next of them may start, if no more are due than were requested.
-    pub next_at: Option<u64>,
+    pub next_at: Option<Timestamp>,
 }
 
 /// The deadlines of the waiting tasks.
@@ -25,13 +27,13 @@ pub struct Deadlines {
     /// The tasks whose deadline has passed, and how many attempts at each were started.
     pub missed: Vec<(TaskId, u32)>,
     /// The next deadline, if no more have passed than were requested.
-    pub next: Option<u64>,
+    pub next: Option<Timestamp>,
 }
 
 impl State {
     /// The tasks that wait in every lane at `now`; at most `limit` of each that may start. Costs a
     /// few seeks per lane, however many tasks wait.
-    pub fn waiting_tasks(&self, now: u64, limit: usize) -> Vec<WaitingTasks> {
+    pub fn waiting_tasks(&self, now: Timestamp, limit: usize) -> Vec<WaitingTasks> {
         let mut waiting = Vec::new();
         let mut from = Bound::Unbounded;
         while let Some((Index::Waiting(lane, ..), _)) =
@@ -39,7 +41,7 @@ impl State {
         {
             let place = |at, id| Index::Waiting(lane.clone(), at, TaskId(id));
             let (mut due, mut next_at) = (Vec::new(), None);
-            let of_lane = place(0, i64::MIN)..=place(u64::MAX, i64::MAX);
+            let of_lane = place(Timestamp::EPOCH, i64::MIN)..=place(Timestamp::MAX, i64::MAX);
             from = Bound::Excluded(of_lane.end().clone());
             for (entry, id) in self.tasks.entries(of_lane).take(limit) {
                 match entry {
@@ -56,10 +58,10 @@ impl State {
     }
 
     /// The deadlines of the waiting tasks at `now`; at most `limit` that have passed.
-    pub fn deadlines(&self, now: u64, limit: usize) -> Deadlines {
+    pub fn deadlines(&self, now: Timestamp, limit: usize) -> Deadlines {
         let mut deadlines = Deadlines::default();
         let place = |at, id| Index::Deadline(at, TaskId(id));
-        let all = place(0, i64::MIN)..=place(u64::MAX, i64::MAX);
+        let all = place(Timestamp::EPOCH, i64::MIN)..=place(Timestamp::MAX, i64::MAX);
         for (entry, id) in self.tasks.entries(all).take(limit) {
             match entry {
                 Index::Deadline(at, _) if at > now => {

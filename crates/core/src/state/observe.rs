@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use agentry_protocol::{BlockHash, BlockHeight, MessageDigest, TransactionHash};
+use agentry_protocol::{BlockHash, BlockHeight, MessageDigest, Timestamp, TransactionHash};
 
 use super::row::{agent, inbox, outbox};
 use super::sightings::Seen;
@@ -13,7 +13,7 @@ use super::{Refusal, State, next, row};
 use crate::Authenticity;
 use crate::cause::Cause;
 use crate::commit::{Arrival, Backfill, Changes, Observation, OwnTransaction, Step};
-use crate::rows::{AgentId, InboxId, InboxState, OutboxId, OutboxState, day_of};
+use crate::rows::{AgentId, InboxId, InboxState, OutboxId, OutboxState};
 
 impl State {
     pub(super) fn observe(
@@ -100,7 +100,7 @@ impl State {
     }
 
     /// Mined transactions in blocks up to `through` are final.
-    fn finalise(&mut self, through: BlockHeight, at: u64) {
+    fn finalise(&mut self, through: BlockHeight, at: Timestamp) {
         let lowest = outbox::Index::Mined(BlockHeight(0), OutboxId(i64::MIN));
         let highest = outbox::Index::Mined(through, OutboxId(i64::MAX));
         let mined: Vec<_> = self
@@ -176,7 +176,7 @@ impl State {
                 row.accepted_at.get_or_insert(at);
             });
             if was_failed {
-                let paid = self.charge_again(id, day_of(at));
+                let paid = self.charge_again(id, at.day());
                 changes.recharged.extend(paid);
             }
             self.receipt_mined(id, block.0, at, changes);
@@ -212,7 +212,7 @@ impl State {
     }
 
     /// A height could not be read completely.
-    fn gap(&mut self, height: BlockHeight, reason: &str, at: u64) {
+    fn gap(&mut self, height: BlockHeight, reason: &str, at: Timestamp) {
         let since = self.gaps.get(&height).map_or(at, |gap| gap.since);
         self.gaps.put(row::Gap {
             height,
@@ -230,7 +230,12 @@ impl State {
         }
     }
 
-    fn arrive(&mut self, arrival: &Arrival, at: u64, changes: &mut Changes) -> Result<(), Refusal> {
+    fn arrive(
+        &mut self,
+        arrival: &Arrival,
+        at: Timestamp,
+        changes: &mut Changes,
+    ) -> Result<(), Refusal> {
         let agent = arrival.agent;
         self.check_agent(agent)?;
         let hosted = self.agents.get(&agent);
@@ -299,7 +304,7 @@ impl State {
         returned.map_or(last, |row| row.seq) + 1
     }
 
-    fn add_message(&mut self, arrival: &Arrival, at: u64, changes: &mut Changes) {
+    fn add_message(&mut self, arrival: &Arrival, at: Timestamp, changes: &mut Changes) {
         let agent = arrival.agent;
         let cause = Cause::of(arrival.standing, &arrival.sender);
         let bytes = arrival.stored.len() as u64;
@@ -330,7 +335,7 @@ impl State {
             },
             seq: id * inbox::RETURNS,
             attempts: 0,
-            due_at: 0,
+            due_at: Timestamp::EPOCH,
             reason: refused,
             seen_at: at,
             settled_at: is_refused.then_some(at),

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use agentry_protocol::MessageId;
 use agentry_protocol::header::MAX_ID_AGE_MS;
+use agentry_protocol::{MessageId, Timestamp};
 
 use super::row::inbox::ForgedIndex;
 use super::row::{Event, Forged, Message, Outgoing, event, inbox, outbox, task};
@@ -11,7 +11,7 @@ use super::{State, next};
 use crate::commit::{Changes, QueueKind, QueueTarget, Reverified, Selection};
 use crate::rows::{
     AgentId, EventId, EventKind, EventState, InboxId, InboxState, OutboxId, OutboxState,
-    ReceiptState, TaskId, day_of,
+    ReceiptState, TaskId,
 };
 use crate::{Authenticity, Standing};
 
@@ -123,13 +123,13 @@ impl State {
         failed.map(|row| row.id).collect()
     }
 
-    pub(super) fn retry(&mut self, target: &QueueTarget, at: u64, changes: &mut Changes) {
+    pub(super) fn retry(&mut self, target: &QueueTarget, at: Timestamp, changes: &mut Changes) {
         // The attempts are not reset, so that no outcome of an older attempt counts for a new one.
         for id in self.target_messages(target) {
             let due = &mut changes.due;
             self.inbox.change(&id, |row| {
                 if row.state == InboxState::Dead && !row.stored.is_empty() {
-                    row.due_at = 0;
+                    row.due_at = Timestamp::EPOCH;
                     row.settled_at = None;
                     row.attempts += 1;
                     row.state = match row.height {
@@ -145,7 +145,7 @@ impl State {
             self.events.change(&id, |row| {
                 if row.state == EventState::Dead {
                     row.state = EventState::Waiting;
-                    row.due_at = 0;
+                    row.due_at = Timestamp::EPOCH;
                     row.attempts += 1;
                     due.push(row.agent);
                 }
@@ -173,7 +173,7 @@ impl State {
             self.reopen_receipt(id);
             if is_signed {
                 // The operator decides to send it: today's budget pays, whatever is left of it.
-                self.charge(id, day_of(at));
+                self.charge(id, at.day());
                 changes.reopened.extend(self.open_transaction(id));
             }
         }
@@ -182,7 +182,7 @@ impl State {
     /// Applies the results of verifying dead letters again. One that turns out to be forged moves
     /// to the forged messages. One whose new identity is already known stays unchanged. Returns how
     /// many messages changed.
-    pub(super) fn reverify(&mut self, verified: &[Reverified], at: u64) -> usize {
+    pub(super) fn reverify(&mut self, verified: &[Reverified], at: Timestamp) -> usize {
         let mut changed = 0;
         for one in verified {
             let dead = self
@@ -229,7 +229,7 @@ impl State {
         changed
     }
 
-    pub(super) fn discard(&mut self, target: &QueueTarget, at: u64, changes: &mut Changes) {
+    pub(super) fn discard(&mut self, target: &QueueTarget, at: Timestamp, changes: &mut Changes) {
         // A row that is named may still be waiting; a selection means dead letters and failed rows
         // only.
         let named = selection(target).is_none();
@@ -278,14 +278,14 @@ impl State {
     }
 
     /// Prunes what was settled before `before`, and ids that are certainly refused at `at`.
-    pub(super) fn prune(&mut self, before: u64, at: u64, changes: &mut Changes) {
+    pub(super) fn prune(&mut self, before: Timestamp, at: Timestamp, changes: &mut Changes) {
         // An id is kept for as long as it would be accepted, whatever the retention. Ids begin with
         // the time at which they were made, so they sort by time, also as texts.
-        let ids_from = MessageId::new(at.saturating_sub(MAX_ID_AGE_MS), [0; 10]);
+        let ids_from = MessageId::new(at.minus_ms(MAX_ID_AGE_MS), [0; 10]);
         let ids_from = self.facts.ids_from.max(Some(ids_from));
         self.facts.ids_from = ids_from;
         let ids_from = ids_from.map_or_else(String::new, |id| id.to_string());
-        let from = inbox::Index::Settled(0, InboxId(i64::MIN));
+        let from = inbox::Index::Settled(Timestamp::EPOCH, InboxId(i64::MIN));
         let to = inbox::Index::Settled(before, InboxId(i64::MIN));
         let messages: Vec<_> = self
             .inbox
@@ -300,7 +300,7 @@ impl State {
         }
         // A result is kept until its behaviour was told, even if that behaviour is not configured
         // now.
-        let from = task::Index::Ended(0, TaskId(i64::MIN));
+        let from = task::Index::Ended(Timestamp::EPOCH, TaskId(i64::MIN));
         let to = task::Index::Ended(before, TaskId(i64::MIN));
         let tasks: Vec<_> = self
             .tasks
@@ -313,7 +313,7 @@ impl State {
             self.tasks.remove(&id);
         }
         changes.rows += self.prune_spending();
-        let from = outbox::Index::Settled(0, OutboxId(i64::MIN));
+        let from = outbox::Index::Settled(Timestamp::EPOCH, OutboxId(i64::MIN));
         let to = outbox::Index::Settled(before, OutboxId(i64::MIN));
         let outgoing: Vec<_> = self.outbox.range(from..to).map(|row| row.id).collect();
         changes.rows += outgoing.len();
@@ -322,7 +322,9 @@ impl State {
         }
         let forged: Vec<_> = self
             .forged
-            .range(ForgedIndex::Seen(0, i64::MIN)..ForgedIndex::Seen(before, i64::MIN))
+            .range(
+                ForgedIndex::Seen(Timestamp::EPOCH, i64::MIN)..ForgedIndex::Seen(before, i64::MIN),
+            )
             .map(|row| (row.agent, row.hash))
             .collect();
         changes.rows += forged.len();

@@ -1,6 +1,6 @@
 //! The result of a behaviour's run, and what happens to an event that no behaviour runs for.
 
-use agentry_protocol::Address;
+use agentry_protocol::{Address, Timestamp};
 use serde_json::Value;
 
 use super::claims::Anchor;
@@ -95,7 +95,7 @@ impl State {
     }
 
     /// Deletes an event that was handled, or makes it due again at `again_at`.
-    fn event_done(&mut self, id: EventId, again_at: Option<u64>) {
+    fn event_done(&mut self, id: EventId, again_at: Option<Timestamp>) {
         match again_at {
             None => {
                 self.events.remove(&id);
@@ -133,7 +133,7 @@ impl State {
         &mut self,
         (agent, id): (AgentId, InboxId),
         handled: &Handled,
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) {
         let mut reason = None;
@@ -158,9 +158,9 @@ impl State {
         event: EventRef,
         attempts: u32,
         (reason, public): (&str, &str),
-        retry_at: Option<u64>,
+        retry_at: Option<Timestamp>,
         watchers: &[String],
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) {
         let Some((agent, _)) = self.current(event, attempts) else {
@@ -168,7 +168,7 @@ impl State {
             return;
         };
         let reason = Some(reason.to_owned());
-        let due_at = retry_at.unwrap_or(0);
+        let due_at = retry_at.unwrap_or(Timestamp::EPOCH);
         match event {
             EventRef::Event(id) => {
                 self.events.change(&id, |row| {
@@ -205,7 +205,7 @@ impl State {
         &mut self,
         id: InboxId,
         watchers: &[String],
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) {
         let waiting = self
@@ -226,7 +226,7 @@ impl State {
     }
 
     /// An event is postponed. This does not count as an attempt.
-    pub(super) fn postpone(&mut self, event: EventRef, until: u64, reason: &str) {
+    pub(super) fn postpone(&mut self, event: EventRef, until: Timestamp, reason: &str) {
         match event {
             EventRef::Inbox(id) => {
                 self.inbox.change(&id, |row| {
@@ -253,9 +253,9 @@ impl State {
         &mut self,
         agent: AgentId,
         sender: Option<&Address>,
-        before: u64,
+        before: Timestamp,
         reason: &str,
-        at: u64,
+        at: Timestamp,
     ) -> usize {
         let late = self.late(agent, sender, before, TIMEOUT_PAGE);
         for id in &late {

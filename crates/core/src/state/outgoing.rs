@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use agentry_protocol::{Amount, MessageDigest};
+use agentry_protocol::{Amount, MessageDigest, Timestamp};
 
 use super::claims::{Anchor, Stored};
 use super::row::{Outgoing, outbox};
@@ -23,7 +23,7 @@ impl State {
         from: (AgentId, Option<InboxId>),
         draft: &Draft,
         prepared: Option<&Prepared>,
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) -> Result<SendResult, Refusal> {
         match (self.add_draft(from, draft, at)?, prepared) {
@@ -38,7 +38,7 @@ impl State {
         from: (AgentId, Option<InboxId>),
         anchor: Option<Anchor>,
         sends: &[(Draft, Option<Prepared>)],
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) -> Result<Vec<SendResult>, Refusal> {
         let mut results = Vec::with_capacity(sends.len());
@@ -73,7 +73,7 @@ impl State {
         &mut self,
         (agent, inbox): (AgentId, Option<InboxId>),
         draft: &Draft,
-        at: u64,
+        at: Timestamp,
     ) -> Result<SendResult, Refusal> {
         if let Some(amount) = [draft.amount, draft.fee]
             .into_iter()
@@ -128,7 +128,7 @@ impl State {
         &mut self,
         id: OutboxId,
         prepared: &Prepared,
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) -> Result<SendResult, Refusal> {
         if self.claim_queued(id, prepared, at, changes)? {
@@ -171,8 +171,8 @@ impl State {
     }
 
     /// Queued drafts that have expired are no longer sent.
-    pub(super) fn expire_queued(&mut self, at: u64, changes: &mut Changes) {
-        let from = outbox::Index::Expiry(0, OutboxId(i64::MIN));
+    pub(super) fn expire_queued(&mut self, at: Timestamp, changes: &mut Changes) {
+        let from = outbox::Index::Expiry(Timestamp::EPOCH, OutboxId(i64::MIN));
         let to = outbox::Index::Expiry(at, OutboxId(i64::MIN));
         let expired: Vec<_> = self
             .outbox
@@ -201,7 +201,7 @@ impl State {
         &mut self,
         id: OutboxId,
         result: &PostResult,
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) {
         let Some(row) = self.outbox.get(&id).filter(|row| row.is_open()) else {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agentry_protocol::BlockHeight;
+use agentry_protocol::{BlockHeight, Timestamp};
 
 use super::events::New;
 use super::row::Tracking;
@@ -20,7 +20,7 @@ impl State {
         outbox: OutboxId,
         agent: AgentId,
         request: &ReceiptRequest,
-        at: u64,
+        at: Timestamp,
     ) {
         self.receipts.put(Tracking {
             outbox,
@@ -51,7 +51,7 @@ impl State {
         &mut self,
         (row, cause): &(Arc<Tracking>, Cause),
         update: &DeliveryUpdate,
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) {
         let (Some(behaviour), Some(label)) = (&row.behaviour, &row.label) else {
@@ -69,7 +69,7 @@ impl State {
             name: label,
             data: &data,
             inbox: None,
-            due_at: at.saturating_add(update.pause_ms(row.mined)),
+            due_at: at.plus_ms(update.pause_ms(row.mined)),
             cause,
             anchor: None,
         };
@@ -82,7 +82,7 @@ impl State {
         &mut self,
         outbox: OutboxId,
         height: BlockHeight,
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) {
         let Some(found) = self.receipt_of(outbox) else {
@@ -92,7 +92,7 @@ impl State {
         let awaited = row.state.awaits(row.wanted.as_deref());
         self.receipts.change(&row.outbox, |row| {
             if awaited {
-                row.due_at = Some(at.saturating_add(row.within_ms));
+                row.due_at = Some(at.plus_ms(row.within_ms));
             }
             row.mined = true;
         });
@@ -111,7 +111,7 @@ impl State {
         outbox: OutboxId,
         state: ReceiptState,
         detail: Option<&str>,
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) {
         let Some(found) = self.receipt_of(outbox) else {
@@ -148,7 +148,7 @@ impl State {
         resends_left: u32,
         draft: &Draft,
         prepared: Option<&Prepared>,
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) -> Result<(), Refusal> {
         let overdue = self
@@ -174,7 +174,7 @@ impl State {
 
     /// A message was not sent again. That says nothing about the transactions that carried it before,
     /// but no other one will bring the acknowledgment: it is overdue.
-    fn resend_failed(&mut self, row: &Tracking, at: u64, changes: &mut Changes) {
+    fn resend_failed(&mut self, row: &Tracking, at: Timestamp, changes: &mut Changes) {
         let first = self.outbox.get(&row.outbox);
         let is_mined = first.is_some_and(|first| first.block.is_some());
         if is_mined && row.state.awaits(row.wanted.as_deref()) {

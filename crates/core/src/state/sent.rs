@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use agentry_protocol::{Address, TransactionHash};
+use agentry_protocol::{Address, Timestamp, TransactionHash};
 
 use super::State;
 use super::row::{Outgoing, Tracking, event, inbox, outbox, sighting};
@@ -68,9 +68,9 @@ impl State {
         agent: AgentId,
         transaction: TransactionHash,
         answer: InboxId,
-        now: u64,
+        now: Timestamp,
     ) -> bool {
-        let since = now.saturating_sub(REBUILT_WITHIN_MS);
+        let since = now.minus_ms(REBUILT_WITHIN_MS);
         let at = |id| sighting::Index::Hash(agent, transaction, id);
         let mut seen = self.sightings.range(at(i64::MIN)..=at(i64::MAX));
         if !seen.any(|seen| seen.mark.is_some() && seen.seen_at > since) {
@@ -81,7 +81,9 @@ impl State {
             .inbox
             .range(arrived(InboxId(i64::MIN))..arrived(answer));
         let due = |at, id| event::Index::Waiting(agent, at, EventId(id));
-        let mut due = self.events.entries(due(0, i64::MIN)..=due(now, i64::MAX));
+        let mut due = self
+            .events
+            .entries(due(Timestamp::EPOCH, i64::MIN)..=due(now, i64::MAX));
         before.next().is_some() || due.next().is_some()
     }
 

@@ -7,13 +7,15 @@
 
 use std::sync::Arc;
 
-use agentry_protocol::{BlockHash, BlockHeight, Limits, Nonce, SignedTransaction, TransactionHash};
+use agentry_protocol::{
+    BlockHash, BlockHeight, Limits, Nonce, SignedTransaction, Timestamp, TransactionHash,
+};
 
 use super::row::{Sighting, outbox, sighting, task};
 use super::{Refusal, State, claims, next};
 use crate::commit::{Changes, OwnTransaction};
 use crate::fingerprint::JOB_END;
-use crate::rows::{AgentId, OutboxId, OutboxState, TaskId, day_of};
+use crate::rows::{AgentId, OutboxId, OutboxState, TaskId};
 
 /// When and how a transaction was seen.
 #[derive(Clone, Copy, Debug)]
@@ -22,9 +24,9 @@ pub(super) struct Seen {
     pub(super) block: Option<(BlockHeight, Option<BlockHash>)>,
     /// The last row of the outbox at the start, while agents do not act yet.
     pub(super) mark: Option<OutboxId>,
-    pub(super) at: u64,
+    pub(super) at: Timestamp,
     /// No timer that was due later than this has sent it.
-    pub(super) latest: u64,
+    pub(super) latest: Timestamp,
 }
 
 impl State {
@@ -90,7 +92,7 @@ impl State {
         agent: AgentId,
         job: TransactionHash,
         own: &OwnTransaction,
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) {
         let Some((end, duration_ms)) = claims::reported_end(&own.body) else {
@@ -125,7 +127,7 @@ impl State {
     pub(super) fn claim_same_bytes(
         &mut self,
         id: OutboxId,
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) -> Result<bool, Refusal> {
         let found = self.outbox.get(&id).and_then(|row| {
@@ -146,7 +148,7 @@ impl State {
         &mut self,
         id: OutboxId,
         sighting: i64,
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) -> Result<(), Refusal> {
         let Some(found) = self.sightings.get(&sighting) else {
@@ -187,7 +189,7 @@ impl State {
         });
         self.sightings.remove(&sighting);
         // The money was spent, whatever the budget says.
-        let paid = self.charge_again(id, day_of(at));
+        let paid = self.charge_again(id, at.day());
         changes.recharged.extend(paid);
         match height {
             Some(height) => self.receipt_mined(id, height, at, changes),
@@ -210,8 +212,8 @@ impl State {
     }
 
     /// Deletes what was seen before this time. Returns how many were deleted.
-    pub(super) fn prune_sightings(&mut self, before: u64) -> usize {
-        let from = sighting::Index::Seen(0, i64::MIN);
+    pub(super) fn prune_sightings(&mut self, before: Timestamp) -> usize {
+        let from = sighting::Index::Seen(Timestamp::EPOCH, i64::MIN);
         let to = sighting::Index::Seen(before, i64::MIN);
         let old: Vec<_> = self.sightings.range(from..to).map(|row| row.id).collect();
         for id in &old {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agentry_protocol::Timestamp;
 use serde_json::{Value, json};
 
 use super::events::New;
@@ -22,7 +23,7 @@ impl State {
         (agent, behaviour): (AgentId, &str),
         start: &TaskStart,
         (origin, inbox, cause): (&Origin, Option<InboxId>, &Cause),
-        (at, from): (u64, u64),
+        (at, from): (Timestamp, Timestamp),
         changes: &mut Changes,
     ) {
         let key = task::Index::Key(agent, behaviour.to_owned(), start.key.clone());
@@ -45,7 +46,7 @@ impl State {
             attempts: 0,
             interrupted: 0,
             due_at: at.max(from),
-            deadline: start.deadline_ms,
+            deadline: start.deadline,
             progress: None,
             note: None,
             result: None,
@@ -79,7 +80,13 @@ impl State {
     }
 
     /// An attempt starts.
-    pub(super) fn begin_task(&mut self, id: TaskId, attempts: u32, at: u64, changes: &mut Changes) {
+    pub(super) fn begin_task(
+        &mut self,
+        id: TaskId,
+        attempts: u32,
+        at: Timestamp,
+        changes: &mut Changes,
+    ) {
         if self.attempt(id, attempts).is_none() {
             changes.result = CommitResult::Stale;
             return;
@@ -99,7 +106,7 @@ impl State {
         id: TaskId,
         attempts: u32,
         (code, message): &(String, String),
-        due_at: u64,
+        due_at: Timestamp,
         changes: &mut Changes,
     ) {
         if self.working(id, attempts).is_none() {
@@ -129,10 +136,14 @@ impl State {
     }
 
     /// Sends a behaviour an update on its task. What the task itself holds is not repeated.
-    fn tell_owner(&mut self, task: &Task, news: &Value, at: u64, changes: &mut Changes) {
+    fn tell_owner(&mut self, task: &Task, news: &Value, at: Timestamp, changes: &mut Changes) {
         let data = json!({ "task": task.id, "news": news });
         // A task that ends before its start is reported no sooner than it could have started.
-        let begins_at = if task.attempts == 0 { task.due_at } else { 0 };
+        let begins_at = if task.attempts == 0 {
+            task.due_at
+        } else {
+            Timestamp::EPOCH
+        };
         let new = New {
             origin: match news["news"].as_str() {
                 Some("progress") => task.origin.progress(news, at),
@@ -153,7 +164,7 @@ impl State {
     }
 
     /// Whether this update already waits for its behaviour.
-    fn was_told(&self, task: &Task, news: &Value, at: u64) -> bool {
+    fn was_told(&self, task: &Task, news: &Value, at: Timestamp) -> bool {
         self.updates(task)
             .any(|event| event.made_at == at && event.data["news"] == *news)
     }
@@ -177,7 +188,7 @@ impl State {
         (id, attempts): (TaskId, u32),
         (progress, note): (f64, Option<&str>),
         tell: bool,
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) {
         let Some(task) = self.working(id, attempts) else {
@@ -215,7 +226,7 @@ impl State {
         attempts: u32,
         end: &TaskEnd,
         duration_ms: u64,
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) {
         let Some(task) = self.attempt(id, attempts) else {
@@ -261,7 +272,7 @@ impl State {
         self.task_ended(&task, &news, at, changes);
     }
 
-    fn task_ended(&mut self, task: &Task, news: &Value, at: u64, changes: &mut Changes) {
+    fn task_ended(&mut self, task: &Task, news: &Value, at: Timestamp, changes: &mut Changes) {
         self.supersede_progress(task);
         self.tell_owner(task, news, at, changes);
         if let Some(inbox) = task.inbox {
@@ -275,7 +286,7 @@ impl State {
         agent: AgentId,
         behaviour: &str,
         key: &str,
-        at: u64,
+        at: Timestamp,
         changes: &mut Changes,
     ) {
         let key = task::Index::Key(agent, behaviour.to_owned(), key.to_owned());

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use agentry_protocol::Timestamp;
+
 use super::{Refusal, State};
 use crate::Standing;
 use crate::cause::Cause;
@@ -429,7 +431,7 @@ impl State {
         let all = Share::All(Some(Standing::Unverified));
         while !capacity.holds(self.used(agent, Kind::Forged, all.clone())) {
             let oldest = |at, order| ForgedIndex::Oldest(agent, at, order);
-            let all = oldest(0, i64::MIN)..=oldest(u64::MAX, i64::MAX);
+            let all = oldest(Timestamp::EPOCH, i64::MIN)..=oldest(Timestamp::MAX, i64::MAX);
             let Some(oldest) = self.forged.range(all).next() else {
                 return;
             };

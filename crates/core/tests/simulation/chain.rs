@@ -7,7 +7,7 @@ use std::rc::Rc;
 use agentry_core::nonce::NoncePolicy;
 use agentry_protocol::{
     Address, BlockHeight, Envelope, MessageDigest, Nonce, SignedTransaction, StoredTransaction,
-    TransactionHash,
+    Timestamp, TransactionHash,
 };
 
 use super::peers;
@@ -66,8 +66,8 @@ impl Transaction {
 pub(crate) struct Block {
     /// Stands for the block's hash.
     pub(crate) id: u64,
-    /// When it was mined, in milliseconds since the epoch.
-    pub(crate) time: u64,
+    /// When it was mined.
+    pub(crate) time: Timestamp,
     pub(crate) transactions: Vec<Transaction>,
 }
 
@@ -103,7 +103,7 @@ impl Chain {
 
     /// Mines these transactions in a new block. Those whose turn has not come are pending, and those
     /// whose nonce is spent are gone.
-    fn mine_all(&mut self, time: u64, transactions: Vec<Transaction>) {
+    fn mine_all(&mut self, time: Timestamp, transactions: Vec<Transaction>) {
         self.push(time, Vec::new());
         for one in transactions {
             let turn = match (self.nonces, &one.own, one.nonce()) {
@@ -154,13 +154,13 @@ impl Chain {
     }
 
     /// Mines the pending transactions, or only the first of them.
-    pub(crate) fn mine(&mut self, time: u64, at_most: usize) {
+    pub(crate) fn mine(&mut self, time: Timestamp, at_most: usize) {
         let count = at_most.min(self.mempool.len());
         let transactions = self.mempool.drain(..count).collect();
         self.mine_all(time, transactions);
     }
 
-    fn push(&mut self, time: u64, transactions: Vec<Transaction>) {
+    fn push(&mut self, time: Timestamp, transactions: Vec<Transaction>) {
         self.last_id += 1;
         self.blocks.push(Block {
             id: self.last_id,
@@ -179,7 +179,7 @@ impl Chain {
 
     /// Other blocks take the place of the last ones. Two bits of `places` say of each transaction in
     /// these whether it is mined again, pending, or lost.
-    pub(crate) fn reorganise(&mut self, depth: u8, blocks: u8, places: u16, time: u64) {
+    pub(crate) fn reorganise(&mut self, depth: u8, blocks: u8, places: u16, time: Timestamp) {
         let depth = usize::from(depth)
             .min(FINAL_DEPTH as usize)
             .min(self.blocks.len().saturating_sub(1));

@@ -24,10 +24,10 @@ use agentry_core::commit::{
 };
 use agentry_core::nonce::NonceManager;
 use agentry_core::record;
-use agentry_core::rows::{EventState, InboxState, OutboxState, TaskState, day_of};
+use agentry_core::rows::{EventState, InboxState, OutboxState, TaskState};
 use agentry_core::state::row::{Outgoing, outbox};
 use agentry_core::{AgentId, Authenticity, Commit, OutboxId, SendResult, State, TaskId};
-use agentry_protocol::{BlockHeight, MessageDigest, MessageId, TransactionHash};
+use agentry_protocol::{BlockHeight, MessageDigest, MessageId, Timestamp, TransactionHash};
 use serde::Deserialize as _;
 use serde_json::json;
 
@@ -70,9 +70,9 @@ pub(crate) struct Host {
     /// The ids of the blocks that were read.
     read: Vec<u64>,
     /// The time of the last block that was read.
-    confirmed: u64,
+    confirmed: Timestamp,
     /// The runtime's own time when it started, and the true time then.
-    started: (u64, u64),
+    started: (Timestamp, Timestamp),
     nonces: Box<dyn NonceManager>,
     marks: HashMap<OutboxId, Mark>,
     open: BTreeMap<OutboxId, Phase>,
@@ -104,8 +104,8 @@ impl Host {
             log: Vec::new(),
             durable: 0,
             read: Vec::new(),
-            confirmed: 0,
-            started: (0, 0),
+            confirmed: Timestamp::EPOCH,
+            started: (Timestamp::EPOCH, Timestamp::EPOCH),
             nonces: chain.nonces.manager([]),
             marks: HashMap::new(),
             open: BTreeMap::new(),
@@ -154,9 +154,12 @@ impl Host {
     fn start(&mut self, chain: &Chain, clocks: Clocks) -> Checked {
         let cursor = self.state.facts().cursor.clone();
         self.read = cursor.map_or_else(Vec::new, |cursor| Vec::deserialize(&*cursor).unwrap());
-        self.confirmed = 0;
-        let noted = self.state.facts().time.unwrap_or(0);
-        let shown = chain.blocks.last().map_or(0, |block| block.time);
+        self.confirmed = Timestamp::EPOCH;
+        let noted = self.state.facts().time.unwrap_or(Timestamp::EPOCH);
+        let shown = chain
+            .blocks
+            .last()
+            .map_or(Timestamp::EPOCH, |block| block.time);
         self.started = (noted.max(clocks.local.min(shown)), clocks.time);
         self.marks.clear();
         self.running.clear();
@@ -202,9 +205,9 @@ impl Host {
     }
 
     /// The runtime's own time.
-    fn now(&self, clocks: Clocks) -> u64 {
+    fn now(&self, clocks: Clocks) -> Timestamp {
         let (own, then) = self.started;
-        own + clocks.time.saturating_sub(then)
+        own.plus_ms(clocks.time.ms_since(then))
     }
 
     /// The last block that was read.
@@ -268,7 +271,7 @@ impl Host {
     }
 
     fn spent(&self, of: AgentId, clocks: Clocks) -> u64 {
-        let day = day_of(self.now(clocks));
+        let day = self.now(clocks).day();
         let rows = self.state.spending().iter();
         rows.filter(|row| row.agent == of && row.day == day)
             .map(|row| row.spent.0)
@@ -384,7 +387,7 @@ impl Host {
     fn id(&mut self, clocks: Clocks) -> MessageId {
         self.ids += 1;
         // Another process makes other ids.
-        peers::id(self.now(clocks), self.ids ^ (self.started.1 << 20))
+        peers::id(self.now(clocks), self.ids ^ (self.started.1.get() << 20))
     }
 
     /// Whether nothing is left to do.
@@ -434,9 +437,9 @@ impl Host {
     }
 }
 
-/// The true time, and what the machine's clock shows, in milliseconds since the epoch.
+/// The true time, and what the machine's clock shows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clocks {
-    pub(crate) time: u64,
-    pub(crate) local: u64,
+    pub(crate) time: Timestamp,
+    pub(crate) local: Timestamp,
 }

@@ -10,8 +10,8 @@ use agentry_core::Authenticity;
 use agentry_protocol::command::{Ack, AckStatus};
 use agentry_protocol::{
     AckRequest, Address, ChainId, ContentHash, Header, Json, KnownCommand, MessageId, Nonce,
-    Number, Payload, Seed, SignedTransaction, SigningKey, Transaction as Unsigned, TransactionHash,
-    compose,
+    Number, Payload, Seed, SignedTransaction, SigningKey, Timestamp, Transaction as Unsigned,
+    TransactionHash, compose,
 };
 
 use super::chain::Transaction;
@@ -140,7 +140,7 @@ pub(crate) fn text(payload: &Json) -> Option<String> {
 }
 
 /// An id that is made at a time; each number makes another one.
-pub(crate) fn id(time: u64, number: u64) -> MessageId {
+pub(crate) fn id(time: Timestamp, number: u64) -> MessageId {
     let hash = ContentHash::of(&number.to_be_bytes());
     let mut random = [0; 10];
     random.copy_from_slice(&hash.as_bytes()[..10]);

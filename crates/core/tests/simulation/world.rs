@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use agentry_core::nonce::NoncePolicy;
 use agentry_core::state::row::Outgoing;
-use agentry_protocol::{Address, BlockHeight, Header, MessageDigest, Nonce, TransactionHash};
+use agentry_protocol::timestamp::DAY_MS;
+use agentry_protocol::{
+    Address, BlockHeight, Header, MessageDigest, Nonce, Timestamp, TransactionHash,
+};
 use proptest::prelude::*;
 
 use super::chain::{Chain, FINAL_DEPTH, Transaction};
@@ -124,12 +127,12 @@ pub(crate) fn run(nonces: NoncePolicy, schedule: &[Action]) -> Checked {
     world.check_end()
 }
 
-/// When the simulation begins, in milliseconds since the epoch: in November 2026.
-const START: u64 = 1_795_000_000_000;
+/// When the simulation begins: in November 2026.
+const START: Timestamp = Timestamp::new(1_795_000_000_000);
 
 /// A simulation in progress.
 pub(crate) struct World {
-    pub(crate) time: u64,
+    pub(crate) time: Timestamp,
     /// How far the machine's clock is ahead of the true time, in milliseconds.
     pub(crate) ahead: i64,
     pub(crate) chain: Chain,
@@ -196,12 +199,12 @@ impl World {
     fn clocks(&self) -> Clocks {
         Clocks {
             time: self.time,
-            local: self.time.saturating_add_signed(self.ahead),
+            local: Timestamp::new(self.time.get().saturating_add_signed(self.ahead)),
         }
     }
 
     fn step(&mut self, action: &Action) -> Checked {
-        self.time += 1;
+        self.time = self.time.plus_ms(1);
         let clocks = self.clocks();
         match *action {
             Action::Say {
@@ -217,7 +220,7 @@ impl World {
             }
             Action::SayBriefly { to, kind, within } => {
                 let header = Header {
-                    exp: Some(self.time + u64::from(within) * 1_000),
+                    exp: Some(self.time.plus_ms(u64::from(within) * 1_000)),
                     ..self.header()
                 };
                 let message = self.message(0, to, Kind::of(kind), Some(&header));
@@ -301,7 +304,7 @@ impl World {
                 self.is_restored |= left < self.host.durable;
                 self.host.restart(left, &self.chain, clocks)?;
             }
-            Action::Wait(seconds) => self.time += u64::from(seconds) * 1_000,
+            Action::Wait(seconds) => self.time = self.time.plus_ms(u64::from(seconds) * 1_000),
             Action::SetClock(minutes) => self.ahead += i64::from(minutes) * 60_000,
             Action::Prune if self.may_prune() => {
                 self.is_pruned = true;
@@ -476,10 +479,10 @@ impl World {
     /// Nothing fails any more, until nothing is left to do.
     fn settle(&mut self) -> Checked {
         for round in 0_u64..400 {
-            self.time += 10_000;
+            self.time = self.time.plus_ms(10_000);
             // A budget may have to wait for another day.
             if round % 20 == 19 {
-                self.time += 24 * 60 * 60 * 1000;
+                self.time = self.time.plus_ms(DAY_MS);
             }
             let clocks = self.clocks();
             for other in &self.others {

@@ -3,7 +3,7 @@
 use agentry_core::commit::{Arrival, CardSeen, Step};
 use agentry_core::rows::{InboxState, OutboxState};
 use agentry_core::{Commit, OutboxId};
-use agentry_protocol::{BlockHeight, TransactionHash};
+use agentry_protocol::{BlockHeight, Timestamp, TransactionHash};
 
 use super::{AGENT, Stage, address, arrival, draft, final_through, key, prepared};
 
@@ -80,7 +80,7 @@ fn sent() -> (Stage, TransactionHash) {
         agent: AGENT,
         draft,
         prepared: Some(prepared),
-        at: 1_000,
+        at: Timestamp::new(1_000),
     });
     (stage, hash)
 }
@@ -123,7 +123,7 @@ fn a_pending_transaction_is_not_posted_again() {
         agent: AGENT,
         hash,
         own: None,
-        latest: 1_000,
+        latest: Timestamp::new(1_000),
     }]);
     assert_eq!(stage.outgoing(1).state, OutboxState::Accepted);
 }
@@ -138,8 +138,8 @@ fn the_latest_final_announcement_stays() {
             height: BlockHeight(height),
             public_key: key(3).public_key(),
             card: Some(format!("{{\"card\":{number}}}")),
-            expires_at: 9_000,
-            announced_at: 1_000,
+            expires_at: Timestamp::new(9_000),
+            announced_at: Timestamp::new(1_000),
         })
     };
     stage.see(vec![card(1, 5), card(2, 6), card(3, 9)]);

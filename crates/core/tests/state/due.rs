@@ -4,12 +4,12 @@ use agentry_core::commit::{Outcome, Step, TimerSetting};
 use agentry_core::rows::EventId;
 use agentry_core::state::due::{Due, Turn};
 use agentry_core::{Commit, InboxId, TaskId, TaskStart};
-use agentry_protocol::BlockHeight;
+use agentry_protocol::{BlockHeight, Timestamp};
 use serde_json::json;
 
 use super::{AGENT, FIRST, Stage, address, arrival, job, outcome};
 
-fn due(stage: &Stage, now: u64, turn: &mut Turn, limit: usize) -> Due {
+fn due(stage: &Stage, now: Timestamp, turn: &mut Turn, limit: usize) -> Due {
     let through = BlockHeight(100);
     stage.state.due(AGENT, now, through, turn, limit)
 }
@@ -19,7 +19,7 @@ fn a_timer_is_due_at_its_time_and_until_then_that_is_when_to_look_again() {
     let mut stage = Stage::new();
     stage.hear(1, 5);
     let set = TimerSetting {
-        due_at: 9_000,
+        due_at: Timestamp::new(9_000),
         data: json!("wake up"),
     };
     stage.apply(Commit::Outcome(Outcome {
@@ -31,9 +31,13 @@ fn a_timer_is_due_at_its_time_and_until_then_that_is_when_to_look_again() {
         (9_000, vec![EventId(1)], None),
         (9_001, vec![EventId(1)], None),
     ] {
-        let due = due(&stage, now, &mut Turn::default(), 5);
+        let due = due(&stage, Timestamp::new(now), &mut Turn::default(), 5);
         let events: Vec<_> = due.events.iter().map(|event| event.row.id).collect();
-        assert_eq!((events, due.next_at), (ids, next_at), "at {now}");
+        assert_eq!(
+            (events, due.next_at),
+            (ids, next_at.map(Timestamp::new)),
+            "at {now}"
+        );
     }
 }
 
@@ -51,7 +55,7 @@ fn senders_take_turns_and_each_keeps_the_order_of_the_chain() {
     let mut senders = Vec::new();
     let mut of_second = Vec::new();
     for _ in 0..5 {
-        let due = due(&stage, 2_000, &mut turn, 1);
+        let due = due(&stage, Timestamp::new(2_000), &mut turn, 1);
         let [message] = due.messages.as_slice() else {
             panic!("{:?}", due.messages)
         };
@@ -75,7 +79,7 @@ fn a_deadline_is_missed_at_its_time() {
     stage.hear(1, 5);
     stage.apply(Commit::Outcome(Outcome {
         tasks: vec![TaskStart {
-            deadline_ms: Some(9_000),
+            deadline: Some(Timestamp::new(9_000)),
             ..job("job")
         }],
         ..outcome(FIRST, "tasks")
@@ -84,10 +88,10 @@ fn a_deadline_is_missed_at_its_time() {
         (8_999, vec![], Some(9_000)),
         (9_000, vec![(TaskId(1), 0)], None),
     ] {
-        let deadlines = stage.state.deadlines(now, 5);
+        let deadlines = stage.state.deadlines(Timestamp::new(now), 5);
         assert_eq!(
             (deadlines.missed, deadlines.next),
-            (missed, next),
+            (missed, next.map(Timestamp::new)),
             "at {now}"
         );
     }

@@ -5,6 +5,7 @@ use agentry_core::rows::{EventId, EventKind, EventRef, EventState, InboxState};
 use agentry_core::state::Refusal;
 use agentry_core::state::usage::{Kind, Share, Volume};
 use agentry_core::{Authenticity, Cause, Commit, CommitResult, InboxId, Standing};
+use agentry_protocol::Timestamp;
 use serde_json::json;
 
 use super::{AGENT, FIRST, Stage, address, arrival, job, outcome};
@@ -47,9 +48,9 @@ fn the_outcome_of_an_older_attempt_is_stale() {
         attempts: 0,
         reason: "it broke".to_owned(),
         public: "failed".to_owned(),
-        retry_at: Some(5_000),
+        retry_at: Some(Timestamp::new(5_000)),
         watchers: Vec::new(),
-        at: 2_000,
+        at: Timestamp::new(2_000),
     };
     assert_eq!(stage.apply(failure.clone()).result, CommitResult::Applied);
     assert_eq!(stage.message(1).attempts, 1);
@@ -65,7 +66,7 @@ fn a_timer_is_replaced_and_deleted_by_its_name_and_fires_once() {
     let mut stage = Stage::new();
     let due = |stage: &Stage| -> Vec<u64> {
         let events = stage.state.events().iter();
-        events.map(|event| event.due_at).collect()
+        events.map(|event| event.due_at.get()).collect()
     };
     for (number, due_at) in [
         (1, Some(8_000)),
@@ -75,7 +76,7 @@ fn a_timer_is_replaced_and_deleted_by_its_name_and_fires_once() {
     ] {
         stage.hear(number, 5);
         let set = due_at.map(|due_at| TimerSetting {
-            due_at,
+            due_at: Timestamp::new(due_at),
             data: json!("wake up"),
         });
         stage.apply(Commit::Outcome(Outcome {
@@ -91,7 +92,7 @@ fn a_timer_is_replaced_and_deleted_by_its_name_and_fires_once() {
         (0, CommitResult::Stale),
     ] {
         let timer = EventRef::Event(EventId(3));
-        let fired = Commit::Outcome(Outcome::nothing(timer, attempts, 9_000));
+        let fired = Commit::Outcome(Outcome::nothing(timer, attempts, Timestamp::new(9_000)));
         assert_eq!(stage.apply(fired).result, result, "{attempts}");
     }
 }
@@ -101,7 +102,7 @@ fn a_timer_uses_the_share_of_who_set_it_until_it_fires() {
     let mut stage = Stage::new();
     stage.hear(1, 5);
     let timer = TimerSetting {
-        due_at: 9_000,
+        due_at: Timestamp::new(9_000),
         data: json!("wake up"),
     };
     let timers = ["alarm", "reminder"].map(|name| (name.to_owned(), Some(timer.clone())));
@@ -116,7 +117,7 @@ fn a_timer_uses_the_share_of_who_set_it_until_it_fires() {
         assert_eq!(used, Volume { items, bytes });
         let fired = Outcome {
             behaviour: Some("one".to_owned()),
-            ..Outcome::nothing(EventRef::Event(EventId(id)), 0, 9_000)
+            ..Outcome::nothing(EventRef::Event(EventId(id)), 0, Timestamp::new(9_000))
         };
         stage.apply(Commit::Outcome(fired));
     }
@@ -129,7 +130,7 @@ fn senders_and_the_agent_share_the_whole() {
     stage.hear(1, 5);
     stage.hear(2, 5);
     let set = TimerSetting {
-        due_at: 9_000,
+        due_at: Timestamp::new(9_000),
         data: json!(0),
     };
     let sets = |message: u8, cause, count: u64| {
@@ -153,18 +154,18 @@ fn a_renewal_is_due_again_and_an_old_run_of_it_counts_for_nothing() {
     stage.apply(Commit::Register {
         agent: AGENT,
         card: json!({ "name": "agent" }),
-        due_at: 1_000,
+        due_at: Timestamp::new(1_000),
     });
     let renewed = Outcome {
-        again_at: Some(9_000),
-        ..Outcome::nothing(EventRef::Event(EventId(1)), 0, 2_000)
+        again_at: Some(Timestamp::new(9_000)),
+        ..Outcome::nothing(EventRef::Event(EventId(1)), 0, Timestamp::new(2_000))
     };
     assert_ne!(
         stage.apply(Commit::Outcome(renewed.clone())).result,
         CommitResult::Stale
     );
     let event = stage.state.events().get(&EventId(1)).unwrap();
-    assert_eq!((event.due_at, event.attempts), (9_000, 1));
+    assert_eq!((event.due_at.get(), event.attempts), (9_000, 1));
     assert_eq!(
         stage.apply(Commit::Outcome(renewed)).result,
         CommitResult::Stale
@@ -195,13 +196,13 @@ fn the_outcome_of_a_message_waits_for_the_tasks_that_it_started() {
             attempts: 0,
             end: agentry_core::commit::TaskEnd::Canceled,
             duration_ms: 0,
-            at: 3_000,
+            at: Timestamp::new(3_000),
         });
         assert_eq!(told(&stage), state, "task {id}");
     }
     let mut events = stage.state.events().iter();
     let outcome = events.find(|event| event.kind == EventKind::Settled);
-    assert_eq!(outcome.unwrap().due_at, 3_000);
+    assert_eq!(outcome.unwrap().due_at, Timestamp::new(3_000));
 }
 
 /// One commit stays short, however many messages wait.
@@ -232,13 +233,13 @@ fn messages_beyond_the_rate_limit_timeout_are_moved_a_page_at_a_time() {
                 sender,
                 before,
                 reason: "too long".to_owned(),
-                at: seen_at + 5,
+                at: seen_at.plus_ms(5),
             });
             assert_eq!(waits, moved.rows > 0);
             moved.rows
         };
         assert_eq!(moved(seen_at), 0);
-        let pages: Vec<_> = (0..4).map(|_| moved(seen_at + 1)).collect();
+        let pages: Vec<_> = (0..4).map(|_| moved(seen_at.plus_ms(1))).collect();
         assert_eq!(pages, [256, 256, 88, 0], "{authenticity:?}");
     }
 }

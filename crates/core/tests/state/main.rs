@@ -20,7 +20,7 @@ use agentry_core::state::{Failure, Refusal, row};
 use agentry_core::{AgentId, Authenticity, Commit, InboxId, State, TaskStart};
 use agentry_protocol::{
     Address, Amount, BlockHeight, ChainId, Json, Limits, Nonce, Number, Seed, SignedTransaction,
-    SigningKey, Transaction,
+    SigningKey, Timestamp, Transaction,
 };
 
 /// The hosted wallet of every test.
@@ -113,7 +113,7 @@ fn arrival(number: u8, height: u64) -> Arrival {
         &signed.stored(),
         BlockHeight(height),
         Authenticity::Verified,
-        1_000,
+        Timestamp::new(1_000),
     )
 }
 
@@ -123,7 +123,7 @@ fn observation(steps: Vec<Step>) -> Observation {
         cursor: serde_json::json!({}),
         final_through: None,
         catching_up: None,
-        at: 1_000,
+        at: Timestamp::new(1_000),
     }
 }
 
@@ -145,7 +145,7 @@ fn job(key: &str) -> TaskStart {
         key: key.to_owned(),
         kind: "shout".to_owned(),
         input: serde_json::json!("hello"),
-        deadline_ms: None,
+        deadline: None,
     }
 }
 
@@ -180,6 +180,6 @@ fn outcome(message: InboxId, behaviour: &str) -> Outcome {
     Outcome {
         behaviour: Some(behaviour.to_owned()),
         handled: Some(Handled::default()),
-        ..Outcome::nothing(EventRef::Inbox(message), 0, 2_000)
+        ..Outcome::nothing(EventRef::Inbox(message), 0, Timestamp::new(2_000))
     }
 }

@@ -3,8 +3,8 @@
 use agentry_core::commit::{Arrival, Outcome, QueueTarget, Step};
 use agentry_core::rows::{EventRef, InboxState};
 use agentry_core::{Commit, InboxId, OutboxId};
-use agentry_protocol::MessageId;
 use agentry_protocol::header::MAX_ID_AGE_MS;
+use agentry_protocol::{MessageId, Timestamp};
 
 use super::{AGENT, FIRST, Stage, arrival, draft, job, outcome};
 
@@ -19,12 +19,12 @@ fn a_retry_is_a_new_attempt() {
         public: "failed".to_owned(),
         retry_at: None,
         watchers: Vec::new(),
-        at: 2_000,
+        at: Timestamp::new(2_000),
     });
     assert_eq!(stage.message(1).state, InboxState::Dead);
     let retry = Commit::Retry {
         target: QueueTarget::All,
-        at: 3_000,
+        at: Timestamp::new(3_000),
     };
     assert_eq!(stage.apply(retry.clone()).due, [AGENT]);
     let message = stage.message(1);
@@ -43,8 +43,8 @@ fn a_message_is_kept_while_a_task_of_it_is_open() {
     }));
     stage.apply(Commit::Outcome(outcome(InboxId(2), "tasks")));
     stage.apply(Commit::Prune {
-        before: 9_000,
-        at: 9_000,
+        before: Timestamp::new(9_000),
+        at: Timestamp::new(9_000),
     });
     let left: Vec<_> = stage.state.inbox().iter().map(|row| row.id).collect();
     assert_eq!(left, [FIRST]);
@@ -59,15 +59,15 @@ fn a_message_is_kept_while_an_answer_to_it_is_not_settled() {
         ..outcome(FIRST, "pong")
     }));
     let prune = Commit::Prune {
-        before: 9_000,
-        at: 9_000,
+        before: Timestamp::new(9_000),
+        at: Timestamp::new(9_000),
     };
     let is_kept = |stage: &Stage| stage.state.inbox().get(&FIRST).is_some();
     stage.apply(&prune);
     assert!(is_kept(&stage));
     stage.apply(Commit::Drop {
         target: QueueTarget::Outbox(OutboxId(1)),
-        at: 10_000,
+        at: Timestamp::new(10_000),
     });
     stage.apply(&prune);
     assert!(!is_kept(&stage));
@@ -76,7 +76,7 @@ fn a_message_is_kept_while_an_answer_to_it_is_not_settled() {
 #[test]
 fn a_message_with_an_id_that_may_have_been_pruned_is_refused() {
     let mut stage = Stage::new();
-    let now = 100 * MAX_ID_AGE_MS;
+    let now = Timestamp::new(100 * MAX_ID_AGE_MS);
     let with_id = |number, time| {
         let id = MessageId::new(time, [number; 10]);
         Step::Arrival(Arrival {
@@ -84,16 +84,19 @@ fn a_message_with_an_id_that_may_have_been_pruned_is_refused() {
             ..arrival(number, 5)
         })
     };
-    stage.apply(Commit::Prune { before: 0, at: now });
-    stage.see(vec![with_id(1, now - MAX_ID_AGE_MS - 1)]);
-    stage.see(vec![with_id(2, now - MAX_ID_AGE_MS + 1)]);
+    stage.apply(Commit::Prune {
+        before: Timestamp::EPOCH,
+        at: now,
+    });
+    stage.see(vec![with_id(1, now.minus_ms(MAX_ID_AGE_MS + 1))]);
+    stage.see(vec![with_id(2, now.minus_ms(MAX_ID_AGE_MS - 1))]);
     assert_eq!(stage.message(1).state, InboxState::Dead);
     assert_eq!(stage.message(2).state, InboxState::Waiting);
     // A clock that is set back does not forget it.
     stage.apply(Commit::Prune {
-        before: 0,
-        at: now / 2,
+        before: Timestamp::EPOCH,
+        at: Timestamp::new(now.get() / 2),
     });
-    stage.see(vec![with_id(3, now - MAX_ID_AGE_MS - 1)]);
+    stage.see(vec![with_id(3, now.minus_ms(MAX_ID_AGE_MS + 1))]);
     assert_eq!(stage.message(3).state, InboxState::Dead);
 }

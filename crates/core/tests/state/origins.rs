@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use agentry_core::commit::{Handled, HostedAgent, Observation, Outcome, Step, TimerSetting};
 use agentry_core::rows::{EventKind, EventRef, ReceiptRequest};
 use agentry_core::{AgentId, Commit, InboxId, State, TaskId, origin};
-use agentry_protocol::BlockHeight;
+use agentry_protocol::{BlockHeight, Timestamp};
 use serde_json::json;
 
 use super::{Stage, address, arrival, draft, job, observation, outcome, own, prepared};
@@ -28,7 +28,7 @@ fn origins(is_shifted: bool) -> BTreeSet<String> {
         });
         stage.hear(9, 4);
         let set = TimerSetting {
-            due_at: 9_000,
+            due_at: Timestamp::new(9_000),
             data: json!(0),
         };
         stage.apply(Commit::Outcome(Outcome {
@@ -54,7 +54,7 @@ fn origins(is_shifted: bool) -> BTreeSet<String> {
     });
     let signed = prepared(&sent, 77);
     let set = TimerSetting {
-        due_at: 9_000,
+        due_at: Timestamp::new(9_000),
         data: json!(0),
     };
     let handled = Handled {
@@ -72,7 +72,7 @@ fn origins(is_shifted: bool) -> BTreeSet<String> {
     stage.apply(Commit::TaskBegin {
         task,
         attempts: 0,
-        at: 3_000,
+        at: Timestamp::new(3_000),
     });
     stage.apply(Commit::TaskProgress {
         task,
@@ -80,12 +80,12 @@ fn origins(is_shifted: bool) -> BTreeSet<String> {
         progress: 0.5,
         note: None,
         tell: true,
-        at: 3_500,
+        at: Timestamp::new(3_500),
     });
     stage.apply(Commit::Register {
         agent,
         card: json!({ "name": "agent" }),
-        due_at: 1_000,
+        due_at: Timestamp::new(1_000),
     });
     stage.apply(Commit::Observe(Observation {
         steps: vec![Step::Sighting {

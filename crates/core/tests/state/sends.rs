@@ -7,7 +7,7 @@ use agentry_core::rows::{Draft, EventRef, OutboxState, Prepared, ReceiptRequest,
 use agentry_core::state::Refusal;
 use agentry_core::state::drafts::QueueTurn;
 use agentry_core::{Cause, Commit, CommitResult, InboxId, OutboxId, SendResult};
-use agentry_protocol::{BlockHeight, Header, Nonce, Payload, TransactionHash, compose};
+use agentry_protocol::{BlockHeight, Header, Nonce, Payload, Timestamp, TransactionHash, compose};
 
 use super::{
     AGENT, FIRST, Stage, address, draft, observation, observe, outcome, own, prepared, tasks,
@@ -18,7 +18,7 @@ fn send(draft: Draft, prepared: Option<Prepared>) -> Commit {
         agent: AGENT,
         draft,
         prepared,
-        at: 1_000,
+        at: Timestamp::new(1_000),
     }
 }
 
@@ -63,7 +63,7 @@ fn a_refused_transaction_is_refunded_and_charged_again_if_it_is_mined() {
         result: PostResult::Failed {
             reason: "no money".to_owned(),
         },
-        at: 2_000,
+        at: Timestamp::new(2_000),
     });
     assert_eq!(spent(&stage), 0);
     assert_eq!(stage.outgoing(1).state, OutboxState::Failed);
@@ -89,7 +89,7 @@ fn a_post_counts_once() {
         stage.apply(Commit::Post {
             id: OutboxId(1),
             result: PostResult::Accepted,
-            at,
+            at: Timestamp::new(at),
         });
         assert_eq!(stage.outgoing(1).posts, posts);
     }
@@ -127,7 +127,7 @@ fn a_wallet_that_waits_for_a_block_takes_no_turn_from_others() {
         agent: other,
         draft: draft("send/3", "hello"),
         prepared: None,
-        at: 1_000,
+        at: Timestamp::new(1_000),
     });
     let queued = |one_each| {
         let turn = QueueTurn::default();
@@ -152,7 +152,7 @@ fn two_transactions_never_have_the_same_bytes_and_a_refused_commit_changes_nothi
             (OutboxId(1), prepared(&one, 100)),
             (OutboxId(2), prepared(&two, 100)),
         ],
-        at: 2_000,
+        at: Timestamp::new(2_000),
     };
     assert_eq!(stage.refused(&all), Refusal::SameBytes(OutboxId(1)));
     for id in [1, 2, 3] {
@@ -186,14 +186,14 @@ fn an_acknowledgment_is_overdue_some_time_after_the_message_is_mined() {
     let due_at = |stage: &Stage| stage.state.receipts().get(&OutboxId(1)).unwrap().due_at;
     assert_eq!(due_at(&stage), None);
     stage.see(vec![mined(&signed, 9)]);
-    assert_eq!(due_at(&stage), Some(11_000));
+    assert_eq!(due_at(&stage), Some(Timestamp::new(11_000)));
     // It is resent once for each overdue acknowledgment.
     let resend = Commit::Resend {
         outbox: OutboxId(1),
         resends_left: 2,
         draft: draft("resend/1", "hello"),
         prepared: None,
-        at: 12_000,
+        at: Timestamp::new(12_000),
     };
     assert_eq!(stage.apply(resend.clone()).result, CommitResult::Applied);
     let receipt = stage.state.receipts().get(&OutboxId(1)).unwrap();
@@ -213,19 +213,19 @@ fn an_acknowledgment_is_overdue_when_its_resend_is_not_sent() {
         resends_left: 2,
         prepared: Some(prepared(&again, 101)),
         draft: again,
-        at: 12_000,
+        at: Timestamp::new(12_000),
     });
     let refused = Commit::Post {
         id: OutboxId(2),
         result: PostResult::Failed {
             reason: "no money".to_owned(),
         },
-        at: 13_000,
+        at: Timestamp::new(13_000),
     };
     let changes = stage.apply(refused);
     assert_eq!(changes.due, [AGENT]);
     let receipt = stage.state.receipts().get(&OutboxId(1)).unwrap();
-    assert_eq!(receipt.due_at, Some(13_000));
+    assert_eq!(receipt.due_at, Some(Timestamp::new(13_000)));
     assert_eq!(receipt.state, ReceiptState::Open);
 }
 
@@ -238,7 +238,7 @@ fn a_receipt_moves_to_a_higher_rank_only() {
         outbox: OutboxId(1),
         state,
         detail: None,
-        at: 2_000,
+        at: Timestamp::new(2_000),
     };
     for (state, result) in [
         (ReceiptState::Accepted, CommitResult::Applied),
@@ -270,7 +270,7 @@ fn a_message_is_named_by_the_last_transaction_that_carried_it() {
         resends_left: 2,
         draft: again,
         prepared: Some(resent.clone()),
-        at: 12_000,
+        at: Timestamp::new(12_000),
     });
     assert_eq!(named(&stage), Some(resent.hash));
 }
@@ -287,7 +287,10 @@ fn the_spending_of_the_last_days_with_spending_is_kept() {
         };
         stage.apply(send(one, Some(signed)));
     }
-    stage.apply(Commit::Prune { before: 0, at: 0 });
+    stage.apply(Commit::Prune {
+        before: Timestamp::EPOCH,
+        at: Timestamp::EPOCH,
+    });
     let days: Vec<_> = stage.state.spending().iter().map(|row| row.day).collect();
     assert_eq!(days, (2..=33).collect::<Vec<_>>());
 }
@@ -370,7 +373,7 @@ fn an_answer_that_names_its_question_may_outlive_it() {
     let changes = stage.apply(Commit::Outcome(Outcome {
         behaviour: Some("tasks".to_owned()),
         sends: vec![(answer("event/1/tasks/0", question), None)],
-        ..Outcome::nothing(EventRef::Event(update), 0, 5_000)
+        ..Outcome::nothing(EventRef::Event(update), 0, Timestamp::new(5_000))
     }));
     assert!(matches!(changes.sends[..], [SendResult::OnChain(_)]));
 }

@@ -3,6 +3,7 @@
 use agentry_core::commit::{Outcome, TaskEnd};
 use agentry_core::rows::{EventKind, TaskId, TaskState};
 use agentry_core::{Commit, CommitResult, InboxId, TaskOutput};
+use agentry_protocol::Timestamp;
 
 use super::{FIRST, Stage, job, outcome};
 
@@ -31,7 +32,7 @@ pub(super) fn end(attempts: u32) -> Commit {
             incomplete: None,
         }),
         duration_ms: 5,
-        at: 4_000,
+        at: Timestamp::new(4_000),
     }
 }
 
@@ -41,7 +42,7 @@ fn only_the_current_attempt_ends_a_task_and_it_ends_once() {
     let begin = |attempts| Commit::TaskBegin {
         task: TaskId(1),
         attempts,
-        at: 3_000,
+        at: Timestamp::new(3_000),
     };
     assert_eq!(stage.apply(begin(0)).result, CommitResult::Applied);
     assert_eq!(stage.apply(begin(0)).result, CommitResult::Stale);
@@ -74,7 +75,7 @@ fn an_ended_task_is_not_canceled() {
 fn news(stage: &Stage) -> Vec<(String, u64)> {
     let events = stage.state.events().iter();
     let of_tasks = events.filter(|event| event.kind == EventKind::Task);
-    let news = of_tasks.map(|event| (event.data["news"]["news"].to_string(), event.due_at));
+    let news = of_tasks.map(|event| (event.data["news"]["news"].to_string(), event.due_at.get()));
     news.collect()
 }
 
@@ -84,7 +85,7 @@ fn the_end_of_a_task_replaces_its_progress() {
     stage.apply(Commit::TaskBegin {
         task: TaskId(1),
         attempts: 0,
-        at: 3_000,
+        at: Timestamp::new(3_000),
     });
     stage.apply(Commit::TaskProgress {
         task: TaskId(1),
@@ -92,7 +93,7 @@ fn the_end_of_a_task_replaces_its_progress() {
         progress: 0.5,
         note: None,
         tell: true,
-        at: 3_500,
+        at: Timestamp::new(3_500),
     });
     assert_eq!(news(&stage), [(r#""progress""#.to_owned(), 3_500)]);
     stage.apply(end(1));
@@ -105,7 +106,7 @@ fn a_task_that_ends_before_its_start_is_reported_when_it_could_have_started() {
     stage.hear(1, 5);
     stage.apply(Commit::Outcome(Outcome {
         tasks: vec![job("job")],
-        tasks_from: 9_000,
+        tasks_from: Timestamp::new(9_000),
         ..outcome(FIRST, "tasks")
     }));
     stage.apply(end(0));

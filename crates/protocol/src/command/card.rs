@@ -4,6 +4,7 @@ use super::error::CommandError;
 use super::field::{Entries, Fields, Tags, parsed, tags, time};
 use crate::bounded::{AgentName, Bounded};
 use crate::sealing::EncryptionKey;
+use crate::timestamp::Timestamp;
 
 /// How far ahead a card may expire, in milliseconds: 30 days. The card of an agent that no longer
 /// runs leaves the directory within that time.
@@ -29,8 +30,8 @@ pub struct Announce {
     pub commands: Tags,
     /// The key with which messages to the agent are sealed. None: it accepts no sealed messages.
     pub enc_key: Option<EncryptionKey>,
-    /// When the card expires, in milliseconds since the epoch.
-    pub expires: u64,
+    /// When the card expires.
+    pub expires: Timestamp,
 }
 
 /// Why a card is not valid at this time.
@@ -51,17 +52,17 @@ pub enum CardTimeError {
 }
 
 impl Announce {
-    /// Checks that the card is valid when the clock shows `now_ms`. It is valid through the
+    /// Checks that the card is valid when the clock shows `now`. It is valid through the
     /// millisecond at which it expires.
     ///
     /// # Errors
     /// [`CardTimeError`].
-    pub fn check_time(&self, now_ms: u64) -> Result<(), CardTimeError> {
-        let ago_ms = now_ms.saturating_sub(self.expires);
+    pub fn check_time(&self, now: Timestamp) -> Result<(), CardTimeError> {
+        let ago_ms = now.ms_since(self.expires);
         if ago_ms > 0 {
             return Err(CardTimeError::Expired { ago_ms });
         }
-        let ahead_ms = self.expires.saturating_sub(now_ms);
+        let ahead_ms = self.expires.ms_since(now);
         if ahead_ms > CARD_MAX_AHEAD_MS {
             return Err(CardTimeError::TooFarAhead { ahead_ms });
         }

@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use super::error::{CommandError, CommandFault};
 use crate::bounded::Word;
-use crate::header::MAX_TIME_MS;
 use crate::json::{Json, JsonRef};
+use crate::timestamp::Timestamp;
 
 /// Longest short word in a command, in bytes: types, names of capabilities, codes, versions.
 pub const WORD_MAX: usize = 64;
@@ -130,14 +130,11 @@ pub(super) fn count(value: JsonRef<'_>) -> Result<u64, CommandFault> {
     })
 }
 
-/// A time in milliseconds since the epoch.
-pub(super) fn time(value: JsonRef<'_>) -> Result<u64, CommandFault> {
-    match value.as_u64() {
-        Some(time) if time <= MAX_TIME_MS => Ok(time),
-        _ => Err(CommandFault::Type {
-            expected: "an integer of milliseconds from 1970 to 9999",
-        }),
-    }
+/// A point in time.
+pub(super) fn time(value: JsonRef<'_>) -> Result<Timestamp, CommandFault> {
+    Timestamp::read(value).ok_or(CommandFault::Type {
+        expected: Timestamp::EXPECTED,
+    })
 }
 
 /// A list of tags.
@@ -183,8 +180,10 @@ impl Entries {
         }
     }
 
-    pub(super) fn time(&mut self, key: &'static str, value: Option<u64>) {
-        self.count(key, value.map(|time| time.min(MAX_TIME_MS)));
+    pub(super) fn time(&mut self, key: &'static str, value: Option<Timestamp>) {
+        if let Some(value) = value {
+            self.json(key, value.to_json());
+        }
     }
 
     pub(super) fn tags(&mut self, key: &'static str, tags: &Tags) {

@@ -10,6 +10,7 @@ use crate::bounded::{Bounded, Word, cut};
 use crate::hash::{ContentHash, TransactionHash};
 use crate::header::{MessageId, MessageIdError};
 use crate::json::{Json, JsonRef, Limits};
+use crate::timestamp::Timestamp;
 
 /// Longest prompt, in bytes. With the longest [`Params`] it fills little over half of a
 /// transaction, which leaves room for escapes.
@@ -91,8 +92,8 @@ pub struct ExecuteAiJob {
     pub model: Option<Model>,
     /// Further parameters for the executor.
     pub params: Option<Params>,
-    /// The deadline after which the result is useless, in milliseconds since the epoch.
-    pub deadline: Option<u64>,
+    /// The deadline after which the result is useless.
+    pub deadline: Option<Timestamp>,
 }
 
 impl ExecuteAiJob {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::crypto;
 use crate::text::serde_as_text;
+use crate::timestamp::{DAY_MS, Timestamp};
 
 /// How old an id may be, in milliseconds: 30 days. A receiver keeps ids no longer than that, so a
 /// message with an older one could be acted on twice.
@@ -16,8 +17,6 @@ pub const MAX_ID_AHEAD_MS: u64 = 10 * 60 * 1000;
 
 /// Milliseconds of a minute.
 const MINUTE_MS: u64 = 60 * 1000;
-/// Milliseconds of a day.
-const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 
 /// The positions of the hyphens in the text of a UUID.
 const HYPHENS: [usize; 4] = [8, 13, 18, 23];
@@ -60,11 +59,11 @@ pub enum MessageIdError {
 pub struct MessageId([u8; 16]);
 
 impl MessageId {
-    /// The id of a message made at `time_ms`, in milliseconds since the epoch. 74 of the given
-    /// random bits distinguish it from others of that millisecond. A time beyond the 48 bits that a
-    /// UUID has for it (the year 10889) is saturated.
-    pub fn new(time_ms: u64, random: [u8; 10]) -> Self {
-        let time = time_ms.min((1 << 48) - 1).to_be_bytes();
+    /// The id of a message made at this time. 74 of the given random bits distinguish it from others
+    /// of that millisecond. A time beyond the 48 bits that a UUID has for it (the year 10889) is
+    /// saturated.
+    pub fn new(time: Timestamp, random: [u8; 10]) -> Self {
+        let time = time.get().min((1 << 48) - 1).to_be_bytes();
         let mut bytes = [0; 16];
         let (stamp, rest) = bytes.split_at_mut(6);
         stamp.copy_from_slice(time.get(2..).unwrap_or(&[0; 6]));
@@ -74,13 +73,13 @@ impl MessageId {
         Self(bytes)
     }
 
-    /// A new id for a message made at `time_ms`, with random bits from the operating system.
+    /// A new id for a message made at this time, with random bits from the operating system.
     ///
     /// # Errors
     /// [`MessageIdError::Random`].
-    pub fn generate(time_ms: u64) -> Result<Self, MessageIdError> {
+    pub fn generate(time: Timestamp) -> Result<Self, MessageIdError> {
         let random = crypto::random().map_err(|_| MessageIdError::Random)?;
-        Ok(Self::new(time_ms, random))
+        Ok(Self::new(time, random))
     }
 
     /// The id with these bytes.
@@ -99,33 +98,35 @@ impl MessageId {
         &self.0
     }
 
-    /// When it was made, by the clock of its maker: milliseconds since the epoch.
-    pub fn time_ms(&self) -> u64 {
-        self.0
-            .iter()
-            .take(6)
-            .fold(0, |time, byte| time << 8 | u64::from(*byte))
+    /// When it was made, by the clock of its maker.
+    pub fn time(&self) -> Timestamp {
+        let bytes = self.0.iter().take(6);
+        Timestamp::new(bytes.fold(0, |time, byte| time << 8 | u64::from(*byte)))
     }
 
-    /// Checks that a receiver whose clock shows `now_ms` accepts it.
+    /// Checks that a receiver whose clock shows `now` accepts it.
     ///
     /// # Errors
     /// [`MessageIdError::TooOld`] and [`MessageIdError::Ahead`].
-    pub fn check(&self, now_ms: u64) -> Result<(), MessageIdError> {
-        self.check_between(now_ms, now_ms)
+    pub fn check(&self, now: Timestamp) -> Result<(), MessageIdError> {
+        self.check_between(now, now)
     }
 
-    /// Checks the id for a receiver that only knows that the time is between `earliest_ms` and
-    /// `latest_ms`: the id is refused if it is too old, or too far ahead, at every time in between.
+    /// Checks the id for a receiver that only knows that the time is between `earliest` and
+    /// `latest`: the id is refused if it is too old, or too far ahead, at every time in between.
     ///
     /// # Errors
     /// [`MessageIdError::TooOld`] and [`MessageIdError::Ahead`].
-    pub fn check_between(&self, earliest_ms: u64, latest_ms: u64) -> Result<(), MessageIdError> {
-        let age_ms = earliest_ms.saturating_sub(self.time_ms());
+    pub fn check_between(
+        &self,
+        earliest: Timestamp,
+        latest: Timestamp,
+    ) -> Result<(), MessageIdError> {
+        let age_ms = earliest.ms_since(self.time());
         if age_ms > MAX_ID_AGE_MS {
             return Err(MessageIdError::TooOld { age_ms });
         }
-        let ahead_ms = self.time_ms().saturating_sub(latest_ms);
+        let ahead_ms = self.time().ms_since(latest);
         if ahead_ms > MAX_ID_AHEAD_MS {
             return Err(MessageIdError::Ahead { ahead_ms });
         }
@@ -187,11 +188,14 @@ mod tests {
     #[test]
     fn the_example_of_the_specification() {
         let id: MessageId = EXAMPLE.parse().unwrap();
-        assert_eq!(id.time_ms(), 1_645_557_742_000);
+        assert_eq!(id.time(), Timestamp::new(1_645_557_742_000));
         assert_eq!(id.to_string(), EXAMPLE);
         assert_eq!(EXAMPLE.to_uppercase().parse(), Ok(id));
         let random = [0xcc, 0xc3, 0x18, 0xc4, 0xdc, 0x0c, 0x0c, 0x07, 0x39, 0x8f];
-        assert_eq!(MessageId::new(1_645_557_742_000, random), id);
+        assert_eq!(
+            MessageId::new(Timestamp::new(1_645_557_742_000), random),
+            id
+        );
     }
 
     #[test]
@@ -223,53 +227,59 @@ mod tests {
 
     #[test]
     fn an_id_is_taken_for_30_days_and_from_10_minutes_before() {
-        let made = 1_795_000_000_000;
+        let made = Timestamp::new(1_795_000_000_000);
         let id = MessageId::new(made, [0; 10]);
-        for now in [made, made + MAX_ID_AGE_MS, made - MAX_ID_AHEAD_MS] {
+        for now in [
+            made,
+            made.plus_ms(MAX_ID_AGE_MS),
+            made.minus_ms(MAX_ID_AHEAD_MS),
+        ] {
             assert_eq!(id.check(now), Ok(()));
         }
         assert_eq!(
-            id.check(made + MAX_ID_AGE_MS + 1),
+            id.check(made.plus_ms(MAX_ID_AGE_MS + 1)),
             Err(MessageIdError::TooOld {
                 age_ms: MAX_ID_AGE_MS + 1
             })
         );
         assert_eq!(
-            id.check(made - MAX_ID_AHEAD_MS - 1),
+            id.check(made.minus_ms(MAX_ID_AHEAD_MS + 1)),
             Err(MessageIdError::Ahead {
                 ahead_ms: MAX_ID_AHEAD_MS + 1
             })
         );
-        assert!(id.check(0).is_err() && id.check(u64::MAX).is_err());
+        assert!(id.check(Timestamp::EPOCH).is_err() && id.check(Timestamp::MAX).is_err());
     }
 
     #[test]
     fn who_does_not_know_the_time_refuses_what_is_certainly_out_of_it() {
-        let made = 1_795_000_000_000;
+        let made = Timestamp::new(1_795_000_000_000);
         let id = MessageId::new(made, [0; 10]);
-        let day = 24 * 60 * 60 * 1000;
+        let later = |days| made.plus_ms(days * DAY_MS);
+        let before = |days| made.minus_ms(days * DAY_MS);
         // A clock that is 40 days ahead, and one that is a day behind.
-        assert_eq!(id.check_between(made, made + 40 * day), Ok(()));
-        assert_eq!(id.check_between(made - day, made), Ok(()));
-        assert!(id.check_between(made + 31 * day, made + 40 * day).is_err());
-        assert!(id.check_between(made - 2 * day, made - day).is_err());
+        assert_eq!(id.check_between(made, later(40)), Ok(()));
+        assert_eq!(id.check_between(before(1), made), Ok(()));
+        assert!(id.check_between(later(31), later(40)).is_err());
+        assert!(id.check_between(before(2), before(1)).is_err());
     }
 
     #[test]
     fn generated_ids_differ_and_tell_their_time() {
+        let made = Timestamp::new(1_795_000_000_000);
         let (a, b) = (
-            MessageId::generate(1_795_000_000_000).unwrap(),
-            MessageId::generate(1_795_000_000_000).unwrap(),
+            MessageId::generate(made).unwrap(),
+            MessageId::generate(made).unwrap(),
         );
         assert_ne!(a, b);
-        assert_eq!(a.time_ms(), 1_795_000_000_000);
+        assert_eq!(a.time(), made);
     }
 
     proptest! {
         #[test]
         fn every_id_reads_back(time in any::<u64>(), random in any::<[u8; 10]>()) {
-            let id = MessageId::new(time, random);
-            prop_assert_eq!(id.time_ms(), time.min((1 << 48) - 1));
+            let id = MessageId::new(Timestamp::new(time), random);
+            prop_assert_eq!(id.time(), Timestamp::new(time.min((1 << 48) - 1)));
             prop_assert_eq!(id.to_string().parse(), Ok(id));
             prop_assert_eq!(MessageId::from_bytes(*id.as_bytes()), Ok(id));
             let text = serde_json::to_string(&id).unwrap();
@@ -281,7 +291,9 @@ mod tests {
             a in 0_u64..1 << 48, b in 0_u64..1 << 48, random in any::<[u8; 10]>(),
         ) {
             prop_assume!(a != b);
-            prop_assert_eq!(a < b, MessageId::new(a, random) < MessageId::new(b, [0; 10]));
+            let (early, late) = (Timestamp::new(a), Timestamp::new(b));
+            let earlier = MessageId::new(early, random) < MessageId::new(late, [0; 10]);
+            prop_assert_eq!(a < b, earlier);
         }
 
         #[test]

@@ -86,7 +86,7 @@ impl Simulation {
             cursor: json!(self.ledger.height()),
             final_through: None,
             catching_up: None,
-            at: self.now_ms,
+            at: self.now,
         }));
         for (id, _) in changes.mined {
             let first = self.store.outbox().get(&id).map(|row| row.first());
@@ -144,7 +144,7 @@ impl Simulation {
             &transaction.written.stored,
             message.height,
             message.authenticity,
-            self.now_ms,
+            self.now,
         );
         arrival.standing = message.standing;
         let dropped = if message.authenticity == Authenticity::Forged {

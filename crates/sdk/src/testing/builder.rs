@@ -3,11 +3,11 @@
 use agentry_protocol::message::compose;
 use agentry_protocol::{
     AckRequest, Address, Amount, Authenticity, BlockHeight, ContentHash, Header, Json,
-    KnownCommand, MessageDigest, MessageId, Number, Payload, StoredTransaction, Thread,
+    KnownCommand, MessageDigest, MessageId, Number, Payload, StoredTransaction, Thread, Timestamp,
     TransactionHash,
 };
 
-use super::{Party, START_MS};
+use super::{Party, START};
 use crate::{Answered, Message, Standing};
 
 /// A message that a test writes, to be [posted](super::Simulation::post) in a simulation, or
@@ -184,10 +184,10 @@ impl MessageBuilder {
         self.in_header(|header| header.thread = Some(thread))
     }
 
-    /// Sets the time at which it expires, in milliseconds since the epoch.
+    /// Sets the time at which it expires.
     #[must_use]
-    pub fn expires_at(self, time_ms: u64) -> Self {
-        self.in_header(|header| header.exp = Some(time_ms))
+    pub fn expires_at(self, time: Timestamp) -> Self {
+        self.in_header(|header| header.exp = Some(time))
     }
 
     /// Makes it ask for an acknowledgment.
@@ -224,7 +224,7 @@ impl MessageBuilder {
         self
     }
 
-    /// Builds the message, for a direct call of a handler: at height 1, at [`START_MS`], by default
+    /// Builds the message, for a direct call of a handler: at height 1, at [`START`], by default
     /// to a party named `agent`.
     ///
     /// # Panics
@@ -233,7 +233,7 @@ impl MessageBuilder {
     pub fn build(self) -> Message {
         let answers = self.answers.clone();
         let default = Party::named("agent").address;
-        let written = self.write(&default, START_MS, "");
+        let written = self.write(&default, START, "");
         let digest = written.stored.digest();
         let mut message = written.read(
             TransactionHash::of(digest.as_bytes()),
@@ -245,15 +245,15 @@ impl MessageBuilder {
         message
     }
 
-    /// The message as it is posted at `now_ms`. `nonce` distinguishes it from equal messages and is
+    /// The message as it is posted at `now`. `nonce` distinguishes it from equal messages and is
     /// the same in every run of the same history.
     ///
     /// # Panics
     /// As [`Self::build`].
-    pub(super) fn write(self, default_to: &Address, now_ms: u64, nonce: &str) -> Written {
+    pub(super) fn write(self, default_to: &Address, now: Timestamp, nonce: &str) -> Written {
         let mut header = self.header;
         if self.wants_id && header.id.is_none() {
-            header.id = Some(made_id(now_ms, &format!("test/{nonce}")));
+            header.id = Some(made_id(now, &format!("test/{nonce}")));
         }
         let payload = match self.said {
             Said::Raw(json) => json,
@@ -340,13 +340,13 @@ fn number(nonce: &str) -> Number {
 }
 
 /// A message id that is derived from the message's origin: the same each time it is made.
-pub(super) fn made_id(now_ms: u64, origin: &str) -> MessageId {
+pub(super) fn made_id(now: Timestamp, origin: &str) -> MessageId {
     let hash = ContentHash::of(origin.as_bytes());
     let mut random = [0; 10];
     for (byte, from) in random.iter_mut().zip(hash.as_bytes()) {
         *byte = *from;
     }
-    MessageId::new(now_ms, random)
+    MessageId::new(now, random)
 }
 
 #[cfg(test)]
@@ -362,7 +362,7 @@ mod tests {
             .command(&KnownCommand::Ping)
             .with_id()
             .thread("a".parse().unwrap())
-            .expires_at(9)
+            .expires_at(Timestamp::new(9))
             .amount(3)
             .sealed()
             .build();
@@ -371,8 +371,8 @@ mod tests {
         assert!(message.sealed);
         assert_eq!(message.amount.as_u64(), Some(3));
         let header = message.header.unwrap();
-        assert_eq!(header.id.unwrap().time_ms(), START_MS);
-        assert_eq!(header.exp, Some(9));
+        assert_eq!(header.id.unwrap().time(), START);
+        assert_eq!(header.exp, Some(Timestamp::new(9)));
 
         let damaged = Json::parse(br#"{"text":"x","msg":{"v":1,"exp":"soon"}}"#, Limits::NONE);
         let message = MessageBuilder::raw(damaged.unwrap()).build();

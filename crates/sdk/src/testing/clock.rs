@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use agentry_core::rows::{EventState, InboxState};
+use agentry_protocol::Timestamp;
 
 use super::Simulation;
-use crate::durable::after_ms;
 
 /// The most blocks that settling may take.
 const MAX_ROUNDS: usize = 1_000;
@@ -59,23 +59,23 @@ impl Simulation {
     /// # Panics
     /// As [`settle`](Self::settle), or if the clock stops more than 100,000 times.
     pub async fn advance(&mut self, by: Duration) {
-        let end = after_ms(self.now_ms, by);
+        let end = self.now.plus(by);
         self.settle().await;
         for _ in 0..100_000 {
             let Some(next) = self.next_stop().filter(|next| *next <= end) else {
-                self.now_ms = end;
+                self.now = end;
                 self.settle().await;
                 return;
             };
-            self.now_ms = next;
+            self.now = next;
             self.settle().await;
         }
         panic!("the clock stopped more than 100,000 times");
     }
 
     /// The next time at which something becomes due that is not due now.
-    fn next_stop(&self) -> Option<u64> {
-        let now = self.now_ms;
+    fn next_stop(&self) -> Option<Timestamp> {
+        let now = self.now;
         let store = &self.store;
         let events = store.events().iter();
         let events = events.filter(|event| event.state == EventState::Waiting);

@@ -8,7 +8,6 @@ use agentry_protocol::TransactionHash;
 
 use super::ledger::Transaction;
 use super::{Party, Simulation};
-use crate::durable::after_ms;
 
 /// The probability of each fault, in percent of its opportunities. No fault changes the final
 /// result of a correct runtime.
@@ -72,7 +71,7 @@ impl Simulation {
     /// Stops the process for a time, and restarts it. No block is mined in that time, and what
     /// became due is late.
     pub fn down_for(&mut self, time: Duration) {
-        self.now_ms = after_ms(self.now_ms, time);
+        self.now = self.now.plus(time);
         self.restart();
     }
 
@@ -94,7 +93,7 @@ impl Simulation {
                 let result = PostResult::Failed {
                     reason: reason.to_owned(),
                 };
-                let at = self.now_ms;
+                let at = self.now;
                 self.must(&Commit::Post { id, result, at });
             }
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentry_protocol::command::Status;
-use agentry_protocol::{Address, EncryptionKey};
+use agentry_protocol::{Address, EncryptionKey, Timestamp};
 
 use crate::directory::{Answer, Card, Environment, NameError, Query};
 
@@ -14,13 +14,13 @@ use crate::directory::{Answer, Card, Environment, NameError, Query};
 /// a verified ANNOUNCE or WITHDRAW that is mined changes the directory.
 ///
 /// ```
-/// use agentry_sdk::testing::{Party, TestEnvironment};
+/// use agentry_sdk::testing::{Party, START, TestEnvironment};
 /// use agentry_sdk::Environment;
 ///
 /// let environment = TestEnvironment::new();
 /// let alice = Party::named("alice");
 /// environment.alias("boss", &alice);
-/// assert_eq!(environment.resolve("boss", 0), Ok(alice.address));
+/// assert_eq!(environment.resolve("boss", START), Ok(alice.address));
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct TestEnvironment(Arc<Mutex<Inner>>);
@@ -65,11 +65,11 @@ impl TestEnvironment {
     }
 
     /// Whether a message to this address can be sealed.
-    pub(super) fn can_seal(&self, to: &Address, now_ms: u64) -> bool {
+    pub(super) fn can_seal(&self, to: &Address, now: Timestamp) -> bool {
         let inner = self.inner();
         inner.keys.contains_key(to)
             || inner.cards.get(to).is_some_and(|card| {
-                card.card.enc_key.is_some() && card.card.check_time(now_ms).is_ok()
+                card.card.enc_key.is_some() && card.card.check_time(now).is_ok()
             })
     }
 
@@ -79,12 +79,12 @@ impl TestEnvironment {
 }
 
 impl Environment for TestEnvironment {
-    fn find(&self, query: &Query, now_ms: u64) -> Vec<Card> {
+    fn find(&self, query: &Query, now: Timestamp) -> Vec<Card> {
         let mut found: Vec<Card> = self
             .inner()
             .cards
             .values()
-            .filter(|card| query.fits(card, now_ms))
+            .filter(|card| query.fits(card, now))
             .cloned()
             .collect();
         found.sort_by(|one, other| {
@@ -96,7 +96,7 @@ impl Environment for TestEnvironment {
         found
     }
 
-    fn resolve(&self, name: &str, now_ms: u64) -> Result<Address, NameError> {
+    fn resolve(&self, name: &str, now: Timestamp) -> Result<Address, NameError> {
         let inner = self.inner();
         if let Some(address) = inner.aliases.get(name) {
             return Ok(address.clone());
@@ -104,7 +104,7 @@ impl Environment for TestEnvironment {
         let named: BTreeSet<&Address> = inner
             .cards
             .values()
-            .filter(|card| card.card.name.as_str() == name && card.card.check_time(now_ms).is_ok())
+            .filter(|card| card.card.name.as_str() == name && card.card.check_time(now).is_ok())
             .map(|card| &card.address)
             .collect();
         let mut addresses: Vec<Address> = named.into_iter().cloned().collect();

@@ -30,7 +30,7 @@ impl Simulation {
         let (far, all) = (BlockHeight(u64::MAX), usize::MAX);
         let due = self
             .store
-            .due(agent, self.now_ms, far, &mut Turn::default(), all);
+            .due(agent, self.now, far, &mut Turn::default(), all);
         // The chain's order, whoever the senders are: faults that delay an agent must not change it.
         let first = due.messages.iter().min_by_key(|message| message.seq);
         if let Some(event) = due.events.first() {
@@ -47,7 +47,7 @@ impl Simulation {
 
     /// Shows a message to every behaviour that accepts it.
     async fn handle_message(&mut self, host: usize, row: &row::Message) {
-        let at = self.now_ms;
+        let at = self.now;
         let (Some(message), Some(hosted)) = (self.message(row), self.hosts.get(host)) else {
             return;
         };
@@ -137,7 +137,7 @@ impl Simulation {
         };
         self.must(&Commit::Outcome(Outcome {
             handled: Some(handled),
-            ..Outcome::nothing(event, row.attempts, self.now_ms)
+            ..Outcome::nothing(event, row.attempts, self.now)
         }));
     }
 
@@ -148,7 +148,7 @@ impl Simulation {
                 outbox,
                 state: ReceiptState::from(ack.status),
                 detail: ack.detail.as_ref().map(|detail| detail.as_str().to_owned()),
-                at: self.now_ms,
+                at: self.now,
             });
         }
     }
@@ -166,7 +166,7 @@ impl Simulation {
         }
         let Some(event) = event else {
             let nothing = EventRef::Event(row.id);
-            let nothing = Outcome::nothing(nothing, row.attempts, self.now_ms);
+            let nothing = Outcome::nothing(nothing, row.attempts, self.now);
             self.must(&Commit::Outcome(nothing));
             return;
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agentry_core::commit::PostResult;
-use agentry_core::rows::{Draft, OutboxState, Prepared, day_of};
+use agentry_core::rows::{Draft, OutboxState, Prepared};
 use agentry_core::state::row::{Outgoing as Row, outbox};
 use agentry_core::{Cause, Commit, OutboxId, origin};
 use agentry_protocol::message::compose;
@@ -45,7 +45,7 @@ impl Simulation {
         outgoing: Outgoing,
         question: Option<&Message>,
     ) -> Result<Composed, BehaviourError> {
-        let now = self.now_ms;
+        let now = self.now;
         let Some(hosted) = self.hosts.get(author.host) else {
             return Err(BehaviourError::permanent("its agent is not hosted"));
         };
@@ -112,13 +112,13 @@ impl Simulation {
         };
         let transaction = Transaction::new(written);
         let prepared = Prepared {
-            nonce: Nonce::new(self.now_ms),
+            nonce: Nonce::at(self.now),
             hash: transaction.hash,
             digest: transaction.digest,
             // The ledger has the transaction.
             body: String::new(),
             since: self.ledger.height(),
-            day: day_of(self.now_ms),
+            day: self.now.day(),
         };
         (prepared, transaction)
     }
@@ -130,7 +130,7 @@ impl Simulation {
         outgoing: &Outgoing,
         question_sealed: bool,
     ) -> Result<bool, BehaviourError> {
-        let can = self.environment.can_seal(to, self.now_ms);
+        let can = self.environment.can_seal(to, self.now);
         let must = match outgoing.sealing {
             Sealing::Never => return Ok(false),
             Sealing::IfPossible => return Ok(can),
@@ -148,13 +148,13 @@ impl Simulation {
     /// Posts a transaction that is stored.
     pub(super) fn post_own(&mut self, id: OutboxId, transaction: Transaction) {
         self.ledger.post(transaction);
-        let (result, at) = (PostResult::Accepted, self.now_ms);
+        let (result, at) = (PostResult::Accepted, self.now);
         self.must(&Commit::Post { id, result, at });
     }
 
     /// A message was not acknowledged in time: it is sent again, or reported as unacknowledged.
     pub(super) fn chase(&mut self, first: OutboxId) {
-        let at = self.now_ms;
+        let at = self.now;
         let (Some(row), Some(receipt)) = (
             self.store.outbox().get(&first),
             self.store.receipts().get(&first),

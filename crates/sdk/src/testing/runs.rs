@@ -70,7 +70,7 @@ impl Simulation {
             address: hosted.party.address.clone(),
             behaviour: instance.name.clone(),
             attempt: work.attempts + 1,
-            now_ms: self.now_ms,
+            now: self.now,
             state: self.state_of(hosted.id, work.behaviour),
             environment: Arc::new(self.environment.clone()),
         };
@@ -125,7 +125,7 @@ impl Simulation {
         effects
             .check()
             .map_err(|error| impossible(error.to_string()))?;
-        let now = self.now_ms;
+        let now = self.now;
         let mut outcome = Outcome {
             behaviour: Some(work.behaviour.to_owned()),
             cause: work.cause.clone(),
@@ -167,7 +167,7 @@ impl Simulation {
             Err(Refusal::Full { reason }) => {
                 self.must(&Commit::Postpone {
                     event: work.reference,
-                    until: now.saturating_add(ROOM_PAUSE_MS),
+                    until: now.plus_ms(ROOM_PAUSE_MS),
                     reason,
                 });
                 return Ok(false);
@@ -190,7 +190,7 @@ impl Simulation {
         (subject, error): (Option<Subject>, &BehaviourError),
         watchers: Vec<String>,
     ) {
-        let at = self.now_ms;
+        let at = self.now;
         let attempt = work.attempts + 1;
         let most = self
             .hosts
@@ -203,7 +203,7 @@ impl Simulation {
             attempts: work.attempts,
             reason: reason.clone(),
             public: error.public().to_owned(),
-            retry_at: again.then(|| at.saturating_add(backoff_ms(attempt))),
+            retry_at: again.then(|| at.plus_ms(backoff_ms(attempt))),
             watchers,
             at,
         });

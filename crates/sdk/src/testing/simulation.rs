@@ -8,13 +8,13 @@ use agentry_core::rows::{EventKind, EventState};
 use agentry_core::state::{Failure, Refusal};
 use agentry_core::{AgentId, Changes, Commit, InboxId, OutboxId, TaskId};
 use agentry_protocol::command::{Status, Tag, Tags};
-use agentry_protocol::{Address, BlockHeight, TransactionHash};
+use agentry_protocol::{Address, BlockHeight, Timestamp, TransactionHash};
 
 use super::agent::Hosted;
 use super::ledger::{Ledger, Transaction};
 use super::sent::{Dropped, Run, Sent};
 use super::tasks::{TaskPlan, TaskState};
-use super::{Agent, Disturbances, MessageBuilder, Party, Random, START_MS, TestEnvironment};
+use super::{Agent, Disturbances, MessageBuilder, Party, Random, START, TestEnvironment};
 use crate::{Event, Settlement, State, Task, TaskError, TaskOutput};
 
 /// Returns the answers of a peer to a message.
@@ -22,7 +22,7 @@ type Script = Box<dyn FnMut(&Sent) -> Vec<MessageBuilder> + Send>;
 
 /// A chain, a clock, hosted agents and peers, all in memory; see the [module](super).
 pub struct Simulation {
-    pub(super) now_ms: u64,
+    pub(super) now: Timestamp,
     pub(super) random: Random,
     pub(super) ledger: Ledger,
     /// Transactions that the node lost, to be posted again after the next block.
@@ -39,7 +39,7 @@ pub struct Simulation {
     pub(super) failures: BTreeMap<Subject, String>,
     /// The time limits of running attempts. An interrupted attempt keeps its own, so that an
     /// interruption changes nothing.
-    pub(super) limits: BTreeMap<TaskId, u64>,
+    pub(super) limits: BTreeMap<TaskId, Timestamp>,
     /// Results of attempts whose last report of progress is told first.
     pub(super) results: BTreeMap<TaskId, Result<TaskOutput, TaskError>>,
     pub(super) strangers: BTreeSet<Address>,
@@ -62,10 +62,10 @@ pub(super) enum Subject {
 
 impl Simulation {
     /// An empty simulation. The seed determines its random faults. The clock starts at
-    /// [`START_MS`], and the chain has no blocks.
+    /// [`START`], and the chain has no blocks.
     pub fn new(seed: u64) -> Self {
         Self {
-            now_ms: START_MS,
+            now: START,
             random: Random::new(seed),
             ledger: Ledger::default(),
             lost: Vec::new(),
@@ -190,7 +190,7 @@ impl Simulation {
             (None, Some(host)) => host.party.address.clone(),
             (None, None) => panic!("a message needs a recipient: no agent is hosted"),
         };
-        let written = message.write(&to, self.now_ms, nonce);
+        let written = message.write(&to, self.now, nonce);
         self.post_transaction(Transaction::new(written))
     }
 
@@ -217,9 +217,9 @@ impl Simulation {
         hash
     }
 
-    /// The time of the clock, in milliseconds since the epoch.
-    pub const fn now_ms(&self) -> u64 {
-        self.now_ms
+    /// The time of the clock.
+    pub const fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// The height of the last block.
@@ -267,7 +267,7 @@ impl Simulation {
     ///
     /// # Panics
     /// If there is no such behaviour.
-    pub fn timers(&self, agent: &Party, behaviour: &str) -> Vec<(String, u64)> {
+    pub fn timers(&self, agent: &Party, behaviour: &str) -> Vec<(String, Timestamp)> {
         let id = self.behaviour_of(agent, behaviour);
         let timers = self.store.events().iter().filter(|event| {
             event.kind == EventKind::Timer
@@ -370,7 +370,7 @@ impl Simulation {
 impl fmt::Debug for Simulation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Simulation")
-            .field("now_ms", &self.now_ms)
+            .field("now", &self.now)
             .field("height", &self.ledger.height())
             .field("hosts", &self.hosts)
             .finish_non_exhaustive()

@@ -11,7 +11,6 @@ use serde_json::json;
 use super::Simulation;
 use super::runs::backoff_ms;
 use super::simulation::Subject;
-use crate::durable::after_ms;
 use crate::task::{Desk, TASK_FAILED, TaskError, TaskOutput};
 use crate::{AnyBehaviour, TaskNews};
 
@@ -78,7 +77,7 @@ impl Simulation {
     /// Ends tasks that have reached their deadline, and attempts that have reached their time
     /// limit.
     pub(super) fn limit_tasks(&mut self, host: usize) {
-        let now = self.now_ms;
+        let now = self.now;
         let Some(agent) = self.hosts.get(host).map(|host| host.id) else {
             return;
         };
@@ -99,7 +98,7 @@ impl Simulation {
         if self.end_attempt(host) {
             return true;
         }
-        let now = self.now_ms;
+        let now = self.now;
         let Some((row, behaviour)) = self.next_task(host) else {
             return false;
         };
@@ -116,7 +115,7 @@ impl Simulation {
         };
         let shown = self.shown_task(&row, &agent);
         let limits = behaviour.task_limits(&shown.kind);
-        let limit = after_ms(now, limits.time);
+        let limit = now.plus(limits.time);
         self.limits.entry(task).or_insert(limit);
         let notes: Arc<Mutex<Option<Note>>> = Arc::default();
         let outcome = match (self.plan)(&shown) {
@@ -192,7 +191,7 @@ impl Simulation {
             });
             let limit = behaviour.task_limits(&row.kind).concurrency;
             row.state == RowState::Submitted
-                && row.due_at <= self.now_ms
+                && row.due_at <= self.now
                 && working.count() < limit.max(1)
         };
         let due = tasks.iter().filter(is_due);
@@ -214,7 +213,7 @@ impl Simulation {
             task: row.id,
             attempts: row.attempts,
             error: (error.code().to_owned(), error.message().to_owned()),
-            due_at: self.now_ms.saturating_add(backoff_ms(failed)),
+            due_at: self.now.plus_ms(backoff_ms(failed)),
         });
     }
 
@@ -229,7 +228,7 @@ impl Simulation {
             attempts: row.attempts,
             end,
             duration_ms: 0,
-            at: self.now_ms,
+            at: self.now,
         });
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agentry_sdk::protocol::MessageId;
-use agentry_sdk::testing::{Disturbances, Place, START_MS, Simulation, block_on};
+use agentry_sdk::testing::{Disturbances, Place, START, Simulation, block_on};
 
 use crate::puppet::{log, puppet, texts};
 
@@ -31,7 +31,7 @@ fn a_message_is_shown_once_in_however_many_transactions() {
         let mut chain = Simulation::new(1);
         let agent = puppet(&mut chain);
         let (alice, bob) = (chain.peer("alice"), chain.peer("bob"));
-        let id = MessageId::new(START_MS, [7; 10]);
+        let id = MessageId::new(START, [7; 10]);
         let first = chain.deliver(alice.text("a").id(id)).await;
         chain.replay(first);
         chain.resend(first);
@@ -58,8 +58,8 @@ fn ids_out_of_time_are_refused() {
         let mut chain = Simulation::new(1);
         let agent = puppet(&mut chain);
         let alice = chain.peer("alice");
-        let old = MessageId::new(START_MS - 31 * 24 * 3_600_000, [1; 10]);
-        let ahead = MessageId::new(START_MS + 11 * 60_000, [1; 10]);
+        let old = MessageId::new(START.minus_ms(31 * 24 * 3_600_000), [1; 10]);
+        let ahead = MessageId::new(START.plus_ms(11 * 60_000), [1; 10]);
         chain.deliver(alice.text("old").id(old)).await;
         chain.deliver(alice.text("ahead").id(ahead)).await;
         assert_eq!(chain.dropped().len(), 2);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use agentry_sdk::protocol::command::{Ack, AckStatus, Announce, Tags};
 use agentry_sdk::protocol::{AckRequest, Json, KnownCommand};
-use agentry_sdk::testing::{Agent, MessageBuilder, Party, START_MS, Simulation, block_on};
+use agentry_sdk::testing::{Agent, MessageBuilder, Party, START, Simulation, block_on};
 use agentry_sdk::{Environment as _, NameError, Settlement};
 use serde_json::json;
 
@@ -70,7 +70,7 @@ fn an_answer_has_the_header_that_its_question_calls_for() {
         assert_eq!(header.re, Some(threaded));
         assert_eq!(header.thread, Some("t".parse().unwrap()));
         assert_eq!(header.key, Some(agent.public_key));
-        assert_eq!(header.id.unwrap().time_ms(), START_MS);
+        assert_eq!(header.id.unwrap().time(), START);
         let header = sent[2].header.as_ref().unwrap();
         assert_eq!((sent[2].re, header.re), (None, None));
         assert_eq!(sent[2].label.as_deref(), Some("hello"));
@@ -143,7 +143,7 @@ fn a_watcher_is_told_the_outcome_of_a_message() {
         }
         let command = chain.deliver(alice.command(&KnownCommand::CancelJob)).await;
         chain
-            .deliver(alice.text("late").expires_at(START_MS - 1))
+            .deliver(alice.text("late").expires_at(START.minus_ms(1)))
             .await;
         let settled: Vec<String> = log_of(&chain, &agent, "watcher")
             .into_iter()
@@ -211,7 +211,7 @@ fn cards_on_the_chain_update_the_directory() {
                 capabilities: Tags::new(vec!["dig".parse().unwrap()]).unwrap(),
                 commands: Tags::default(),
                 enc_key: None,
-                expires: START_MS + 60_000,
+                expires: START.plus_ms(60_000),
             })
         };
         let announce = |worker: &Party, name: &str| {
@@ -229,12 +229,12 @@ fn cards_on_the_chain_update_the_directory() {
         chain.deliver(alice.text("find dig")).await;
         let environment = chain.environment().clone();
         assert_eq!(
-            environment.resolve("digger", START_MS),
+            environment.resolve("digger", START),
             Ok(workers[0].address.clone())
         );
         chain.deliver(announce(&workers[1], "digger")).await;
         assert!(matches!(
-            environment.resolve("digger", START_MS),
+            environment.resolve("digger", START),
             Err(NameError::Ambiguous { addresses, .. }) if addresses.len() == 2
         ));
         let withdraw = workers[0].command(&KnownCommand::Withdraw).to(&workers[0]);

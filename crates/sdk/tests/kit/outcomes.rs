@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agentry_sdk::testing::{Agent, START_MS, Simulation, block_on};
+use agentry_sdk::testing::{Agent, START, Simulation, block_on};
 use agentry_sdk::{Effects, Settlement};
 use serde_json::json;
 
@@ -49,15 +49,15 @@ fn timers_expire_in_order_and_once() {
         assert_eq!(
             chain.timers(&agent, "puppet"),
             [
-                ("late".to_owned(), START_MS + 20_000),
-                ("soon".to_owned(), START_MS + 5_000),
-                ("moved".to_owned(), START_MS + 30_000),
+                ("late".to_owned(), START.plus_ms(20_000)),
+                ("soon".to_owned(), START.plus_ms(5_000)),
+                ("moved".to_owned(), START.plus_ms(30_000)),
             ]
         );
         chain.advance(Duration::from_secs(19)).await;
         assert_eq!(log(&chain, &agent)[3..], [r#"timer soon {"of":"soon"} 0"#]);
         chain.advance(Duration::from_secs(60)).await;
-        assert_eq!(chain.now_ms(), START_MS + 79_000);
+        assert_eq!(chain.now(), START.plus_ms(79_000));
         assert_eq!(
             log(&chain, &agent)[4..],
             [
@@ -76,8 +76,8 @@ fn timers_that_expire_while_the_process_is_down_are_late() {
         let agent = puppet(&mut chain);
         let alice = chain.peer("alice");
         chain.deliver(alice.text("timer b 20\ntimer a 5")).await;
-        chain.post(alice.text("stale").expires_at(START_MS + 29_999));
-        chain.post(alice.text("fresh").expires_at(START_MS + 30_000));
+        chain.post(alice.text("stale").expires_at(START.plus_ms(29_999)));
+        chain.post(alice.text("fresh").expires_at(START.plus_ms(30_000)));
         chain.down_for(Duration::from_secs(30));
         chain.settle().await;
         assert_eq!(
@@ -165,7 +165,7 @@ fn a_timer_that_sets_itself_again_without_pause_fires_once_a_second() {
         chain.advance(Duration::from_secs(10)).await;
         // One from the message, at once.
         assert_eq!(chain.runs().len(), 1 + 1 + 10);
-        let next = START_MS + 11_000;
+        let next = START.plus_ms(11_000);
         let again = ("again".to_owned(), next);
         assert_eq!(chain.timers(&agent, "restless"), [again]);
     });

@@ -70,7 +70,7 @@ fn obey(effects: Effects, order: &str, context: &Context) -> Result<Effects, Beh
             key: first.to_owned(),
             kind: last.to_owned(),
             input: json!(last),
-            deadline_ms: (last == "urgent").then_some(context.now_ms + 5_000),
+            deadline: (last == "urgent").then_some(context.now.plus_ms(5_000)),
         }),
         "cancel" => effects.cancel_task(first),
         "reject" => effects.reject(rest),
@@ -139,7 +139,7 @@ impl Behaviour for Puppet {
     }
 
     async fn on_timer(&self, timer: &Timer, context: &Context) -> Result<Effects, BehaviourError> {
-        let late = context.now_ms - timer.due_ms;
+        let late = context.now.ms_since(timer.due_at);
         Ok(logged(
             context,
             format!("timer {} {} {late}", timer.name, timer.data),

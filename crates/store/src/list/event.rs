@@ -1,10 +1,11 @@
 //! Events of agents other than messages.
 
+use agentry_protocol::Timestamp;
 use rusqlite::params_from_iter;
 use serde::Serialize;
 
 use super::{Columns, Filter, conditions};
-use crate::column::{natural, optional_natural};
+use crate::column::{natural, optional_natural, optional_time, time};
 use crate::{Reader, StoreError};
 
 /// A timer, a delivery update, the outcome of a watched message, a task update, or the renewal of a
@@ -27,14 +28,14 @@ pub struct EventItem {
     pub data: String,
     /// The message that it is about: `inbox/` and its row.
     pub message: Option<String>,
-    /// When it is due (milliseconds since the epoch); `null` means at once.
-    pub due_at: Option<u64>,
+    /// When it is due; `null` means at once.
+    pub due_at: Option<Timestamp>,
     /// How many attempts have failed.
     pub attempts: u64,
     /// The reason of the last failure.
     pub reason: Option<String>,
     /// When it was created.
-    pub made_at: u64,
+    pub made_at: Timestamp,
 }
 
 const COLUMNS: Columns = Columns {
@@ -69,10 +70,10 @@ pub fn events(db: &Reader, filter: &Filter) -> Result<Vec<EventItem>, StoreError
                 name: row.get(5)?,
                 data: row.get(6)?,
                 message: optional_natural(row, 7)?.map(|row| format!("inbox/{row}")),
-                due_at: optional_natural(row, 8)?.filter(|at| *at > 0),
+                due_at: optional_time(row, 8)?.filter(|at| *at > Timestamp::EPOCH),
                 attempts: natural(row, 9)?,
                 reason: row.get(10)?,
-                made_at: natural(row, 11)?,
+                made_at: time(row, 11)?,
             })
         },
     )?;

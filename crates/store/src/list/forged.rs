@@ -1,10 +1,11 @@
 //! Messages that name a sender that did not sign them.
 
+use agentry_protocol::Timestamp;
 use rusqlite::params_from_iter;
 use serde::Serialize;
 
 use super::{Columns, Filter, conditions};
-use crate::column::natural;
+use crate::column::{natural, time};
 use crate::{Reader, StoreError};
 
 /// A forged message. No behaviour has seen it, and none will.
@@ -22,8 +23,8 @@ pub struct ForgedItem {
     pub transaction: String,
     /// The block.
     pub height: u64,
-    /// When it was first seen (milliseconds since the epoch).
-    pub seen_at: u64,
+    /// When it was first seen.
+    pub seen_at: Timestamp,
     /// The transaction as the chain keeps it, JSON.
     pub stored: String,
 }
@@ -58,7 +59,7 @@ pub fn forged(db: &Reader, filter: &Filter) -> Result<Vec<ForgedItem>, StoreErro
                 to: row.get(3)?,
                 transaction: row.get(4)?,
                 height: natural(row, 5)?,
-                seen_at: natural(row, 6)?,
+                seen_at: time(row, 6)?,
                 stored: row.get(7)?,
             })
         },

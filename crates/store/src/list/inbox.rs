@@ -1,10 +1,11 @@
 //! Messages to hosted wallets.
 
+use agentry_protocol::Timestamp;
 use rusqlite::params_from_iter;
 use serde::Serialize;
 
 use super::{Columns, Filter, conditions};
-use crate::column::{natural, optional_natural};
+use crate::column::{natural, optional_natural, optional_time, time};
 use crate::{Reader, StoreError};
 
 /// A row of the inbox.
@@ -35,8 +36,8 @@ pub struct InboxItem {
     pub re: Option<String>,
     /// Whether it takes priority over other messages.
     pub urgent: bool,
-    /// When it expires (milliseconds since the epoch).
-    pub expires_at: Option<u64>,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
     /// The block; `null` while a reorganisation has withdrawn it.
     pub height: Option<u64>,
     /// How many attempts have failed.
@@ -45,12 +46,12 @@ pub struct InboxItem {
     pub reason: Option<String>,
     /// Why a behaviour rejected it.
     pub rejected: Option<String>,
-    /// When it was first seen (milliseconds since the epoch).
-    pub seen_at: u64,
-    /// When it is due (milliseconds since the epoch); `null` means at once.
-    pub due_at: Option<u64>,
+    /// When it was first seen.
+    pub seen_at: Timestamp,
+    /// When it is due; `null` means at once.
+    pub due_at: Option<Timestamp>,
     /// When it was handled, expired or became a dead letter.
-    pub settled_at: Option<u64>,
+    pub settled_at: Option<Timestamp>,
     /// The transaction as the chain keeps it, JSON.
     pub stored: String,
 }
@@ -91,15 +92,15 @@ pub fn inbox(db: &Reader, filter: &Filter) -> Result<Vec<InboxItem>, StoreError>
                 height: optional_natural(row, 8)?,
                 attempts: natural(row, 9)?,
                 reason: row.get(10)?,
-                seen_at: natural(row, 11)?,
-                due_at: optional_natural(row, 12)?.filter(|at| *at > 0),
-                settled_at: optional_natural(row, 13)?,
+                seen_at: time(row, 11)?,
+                due_at: optional_time(row, 12)?.filter(|at| *at > Timestamp::EPOCH),
+                settled_at: optional_time(row, 13)?,
                 stored: row.get(14)?,
                 identity: row.get(15)?,
                 thread: row.get(16)?,
                 re: row.get(17)?,
                 urgent: row.get(18)?,
-                expires_at: optional_natural(row, 19)?,
+                expires_at: optional_time(row, 19)?,
                 rejected: row.get(20)?,
             })
         },

@@ -1,11 +1,11 @@
 //! Transactions that hosted wallets send.
 
-use agentry_protocol::{Amount, Nonce};
+use agentry_protocol::{Amount, Nonce, Timestamp};
 use rusqlite::{Row, params_from_iter};
 use serde::Serialize;
 
 use super::{Columns, Filter, conditions};
-use crate::column::{amount, natural, optional_natural};
+use crate::column::{amount, natural, optional_natural, optional_time, time};
 use crate::{Reader, StoreError};
 
 /// A row of the outbox.
@@ -55,16 +55,16 @@ pub struct OutboxItem {
     pub height: Option<u64>,
     /// The block's hash.
     pub block_hash: Option<String>,
-    /// When it expires (milliseconds since the epoch): it is not signed after that.
-    pub expires_at: Option<u64>,
+    /// When it expires: it is not signed after that.
+    pub expires_at: Option<Timestamp>,
     /// When it was requested.
-    pub created_at: u64,
+    pub created_at: Timestamp,
     /// When it was signed.
-    pub prepared_at: Option<u64>,
+    pub prepared_at: Option<Timestamp>,
     /// When the node accepted it.
-    pub accepted_at: Option<u64>,
+    pub accepted_at: Option<Timestamp>,
     /// When it was seen in a block.
-    pub mined_at: Option<u64>,
+    pub mined_at: Option<Timestamp>,
     /// What is known about its delivery, if delivery updates were requested.
     pub receipt: Option<ReceiptItem>,
 }
@@ -83,15 +83,14 @@ pub struct ReceiptItem {
     pub resends_left: u64,
     /// How many times it was sent again.
     pub resends: u64,
-    /// When its acknowledgment is overdue (milliseconds since the epoch); `null` before it is
-    /// mined, and if none is expected.
-    pub due_at: Option<u64>,
+    /// When its acknowledgment is overdue; `null` before it is mined, and if none is expected.
+    pub due_at: Option<Timestamp>,
     /// The behaviour that is told.
     pub behaviour: Option<String>,
     /// The label under which the behaviour is told.
     pub label: Option<String>,
     /// When the state last changed.
-    pub changed_at: u64,
+    pub changed_at: Timestamp,
 }
 
 const COLUMNS: Columns = Columns {
@@ -137,10 +136,10 @@ fn item(row: &Row<'_>) -> rusqlite::Result<OutboxItem> {
             wanted: row.get(26)?,
             detail: row.get(27)?,
             resends_left: natural(row, 28)?,
-            due_at: optional_natural(row, 29)?,
+            due_at: optional_time(row, 29)?,
             behaviour: row.get(30)?,
             label: row.get(31)?,
-            changed_at: natural(row, 32)?,
+            changed_at: time(row, 32)?,
             resends: natural(row, 33)?,
         }),
     };
@@ -160,10 +159,10 @@ fn item(row: &Row<'_>) -> rusqlite::Result<OutboxItem> {
         reason: row.get(12)?,
         height: optional_natural(row, 13)?,
         block_hash: row.get(14)?,
-        created_at: natural(row, 15)?,
-        prepared_at: optional_natural(row, 16)?,
-        accepted_at: optional_natural(row, 17)?,
-        mined_at: optional_natural(row, 18)?,
+        created_at: time(row, 15)?,
+        prepared_at: optional_time(row, 16)?,
+        accepted_at: optional_time(row, 17)?,
+        mined_at: optional_time(row, 18)?,
         message_id: row.get(19)?,
         resend_of: row
             .get::<_, Option<i64>>(20)?
@@ -172,7 +171,7 @@ fn item(row: &Row<'_>) -> rusqlite::Result<OutboxItem> {
         standing: row.get(22)?,
         brought_about_by: row.get(34)?,
         budget_day: optional_natural(row, 23)?,
-        expires_at: optional_natural(row, 24)?,
+        expires_at: optional_time(row, 24)?,
         receipt,
     })
 }

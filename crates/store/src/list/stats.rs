@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use agentry_core::Standing;
 use agentry_core::rows::{AgentId, Spent};
-use agentry_protocol::Amount;
+use agentry_protocol::{Amount, Timestamp};
 use rusqlite::params;
 use serde::Serialize;
 
 use crate::cause;
-use crate::column::{amount, natural};
+use crate::column::{amount, natural, time};
 use crate::number::integer;
 use crate::read;
 use crate::{Reader, StoreError};
@@ -36,12 +36,12 @@ pub struct AgentStats {
     pub dead_letters: u64,
     /// Forged messages.
     pub forged: u64,
-    /// When the message that has waited longest was first seen (milliseconds since the epoch).
+    /// When the message that has waited longest was first seen.
     #[serde(rename = "oldest_waiting_at")]
-    pub oldest_waiting: Option<u64>,
+    pub oldest_waiting: Option<Timestamp>,
     /// When the transaction that has waited longest for its nonce was requested.
     #[serde(rename = "oldest_queued_at")]
-    pub oldest_queued: Option<u64>,
+    pub oldest_queued: Option<Timestamp>,
     /// How many transactions are held by a day's budget.
     pub waiting_for_budget: u64,
     /// What it has spent today, in AIT.
@@ -112,14 +112,14 @@ pub fn stats(db: &Reader, agent: Option<&str>, day: u64) -> Result<Vec<AgentStat
         db,
         "SELECT agent, min(seen_at) FROM inbox WHERE state = 'waiting' GROUP BY agent",
         &mut by_row,
-        |stats, at| stats.oldest_waiting = Some(at),
+        |stats, at| stats.oldest_waiting = Some(Timestamp::new(at)),
     )?;
     single(
         db,
         "SELECT agent, min(created_at) FROM outbox
          WHERE state = 'queued' AND state IN ('queued', 'prepared', 'accepted') GROUP BY agent",
         &mut by_row,
-        |stats, at| stats.oldest_queued = Some(at),
+        |stats, at| stats.oldest_queued = Some(Timestamp::new(at)),
     )?;
     single(
         db,
@@ -185,30 +185,29 @@ pub struct Oldest {
     pub id: String,
     /// Its agent's name.
     pub agent: String,
-    /// The time since when (milliseconds since the epoch).
-    pub since: u64,
+    /// The time since when.
+    pub since: Timestamp,
     /// Why, as far as the store knows it.
     pub reason: Option<String>,
     /// How many rows have been in that state for at least the given time.
     pub count: u64,
 }
 
-/// The message that has waited longest, if it has waited since before a time (milliseconds since
-/// the epoch).
+/// The message that has waited longest, if it has waited since before a time.
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn oldest_waiting(db: &Reader, before: u64) -> Result<Option<Oldest>, StoreError> {
+pub fn oldest_waiting(db: &Reader, before: Timestamp) -> Result<Option<Oldest>, StoreError> {
     db.first(
         "SELECT 'inbox/' || q.id, agent.name, q.seen_at, q.reason, count(*) OVER ()
          FROM inbox q JOIN agent ON agent.id = q.agent
          WHERE q.state = 'waiting' AND q.seen_at < ?1 ORDER BY q.seen_at, q.id LIMIT 1",
-        params![integer(before)],
+        params![integer(before.get())],
         |row| {
             Ok(Oldest {
                 id: row.get(0)?,
                 agent: row.get(1)?,
-                since: natural(row, 2)?,
+                since: time(row, 2)?,
                 reason: row.get(3)?,
                 count: natural(row, 4)?,
             })

@@ -2,12 +2,13 @@
 
 use agentry_core::rows::{AgentId, OutboxId, ReceiptState};
 use agentry_protocol::{
-    Address, Envelope, Json, Limits, StoredTransaction, TransactionError, TransactionHash,
+    Address, Envelope, Json, Limits, StoredTransaction, Timestamp, TransactionError,
+    TransactionHash,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, params};
 
-use crate::column::{natural, optional_natural, optional_text, text, word};
+use crate::column::{natural, optional_natural, optional_text, text, time, word};
 use crate::number::integer;
 use crate::{Reader, StoreError};
 
@@ -46,8 +47,8 @@ pub struct Told {
     /// Why it waits, failed or was refused.
     pub reason: Option<String>,
     /// When it was seen in a block or, for a sent message that is in no block, when it was
-    /// requested (milliseconds since the epoch).
-    pub seen_at: u64,
+    /// requested.
+    pub seen_at: Timestamp,
     /// The row of the outbox whose message this carries again.
     pub resend_of: Option<i64>,
     /// What is known about its delivery, if delivery updates were requested.
@@ -186,7 +187,7 @@ fn heard(row: &Row<'_>, place: Place) -> rusqlite::Result<Told> {
         authenticity: Some("forged".to_owned()),
         state: "forged".to_owned(),
         reason: None,
-        seen_at: natural(row, 7)?,
+        seen_at: time(row, 7)?,
         resend_of: None,
         receipt: None,
     })
@@ -247,7 +248,7 @@ fn ours(row: &Row<'_>) -> rusqlite::Result<Told> {
         authenticity: None,
         state: row.get(7)?,
         reason: row.get(8)?,
-        seen_at: natural(row, 14)?,
+        seen_at: time(row, 14)?,
         resend_of: row.get(9)?,
         receipt: state.map(|state| Delivery {
             wanted,

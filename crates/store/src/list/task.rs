@@ -1,10 +1,11 @@
 //! Tasks as operators see them: those that hosted wallets request, and those that they run.
 
+use agentry_protocol::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Row, params, params_from_iter};
 use serde::Serialize;
 
-use crate::column::{natural, optional_natural};
+use crate::column::{natural, optional_natural, optional_time, time};
 use crate::number::integer;
 use crate::{Reader, StoreError};
 
@@ -35,8 +36,8 @@ pub struct AskedItem {
     pub state: String,
     /// Why its first transaction waits or failed.
     pub reason: Option<String>,
-    /// When it was requested (milliseconds since the epoch).
-    pub created_at: u64,
+    /// When it was requested.
+    pub created_at: Timestamp,
     /// What is known about the message's delivery, if delivery updates were requested.
     pub receipt: Option<String>,
     /// The recipient's explanation.
@@ -52,8 +53,8 @@ pub struct Carrier {
     pub state: String,
     /// The block.
     pub height: Option<u64>,
-    /// When it was seen in a block (milliseconds since the epoch).
-    pub mined_at: Option<u64>,
+    /// When it was seen in a block.
+    pub mined_at: Option<Timestamp>,
 }
 
 /// A message that names a transaction of a hosted wallet.
@@ -67,8 +68,8 @@ pub struct AnswerItem {
     pub from: String,
     /// The block.
     pub height: Option<u64>,
-    /// When it was seen (milliseconds since the epoch).
-    pub seen_at: u64,
+    /// When it was seen.
+    pub seen_at: Timestamp,
     /// The transaction as the chain keeps it, JSON.
     pub transaction: String,
 }
@@ -103,17 +104,17 @@ pub struct ExecutingItem {
     pub progress: Option<f64>,
     /// The note of the last progress report.
     pub note: Option<String>,
-    /// When it was accepted (milliseconds since the epoch).
-    pub made_at: u64,
+    /// When it was accepted.
+    pub made_at: Timestamp,
     /// When it may start.
-    pub due_at: u64,
+    pub due_at: Timestamp,
     /// When its last attempt started.
-    pub started_at: Option<u64>,
+    pub started_at: Option<Timestamp>,
     /// The time after which its result is of no use.
     #[serde(rename = "deadline_at")]
-    pub deadline: Option<u64>,
+    pub deadline: Option<Timestamp>,
     /// When it ended.
-    pub ended_at: Option<u64>,
+    pub ended_at: Option<Timestamp>,
     /// Length of its result, in bytes.
     pub result_bytes: Option<u64>,
     /// The media type of the result.
@@ -140,7 +141,7 @@ fn asked_item(row: &Row<'_>) -> rusqlite::Result<AskedItem> {
         message_id: row.get(7)?,
         state: row.get(8)?,
         reason: row.get(9)?,
-        created_at: natural(row, 10)?,
+        created_at: time(row, 10)?,
         receipt: row.get(11)?,
         receipt_detail: row.get(12)?,
     })
@@ -202,7 +203,7 @@ pub fn carriers(db: &Reader, row: i64) -> Result<Vec<Carrier>, StoreError> {
                 transaction: row.get(0)?,
                 state: row.get(1)?,
                 height: optional_natural(row, 2)?,
-                mined_at: optional_natural(row, 3)?,
+                mined_at: optional_time(row, 3)?,
             })
         },
     )
@@ -229,7 +230,7 @@ pub fn answers(
                 hash: row.get(1)?,
                 from: row.get(2)?,
                 height: optional_natural(row, 3)?,
-                seen_at: natural(row, 4)?,
+                seen_at: time(row, 4)?,
                 transaction: row.get(5)?,
             })
         },
@@ -300,11 +301,11 @@ pub fn executing(db: &Reader, filter: &ExecutingFilter) -> Result<Vec<ExecutingI
             interrupted: natural(row, 10)?,
             progress: row.get(11)?,
             note: row.get(12)?,
-            made_at: natural(row, 13)?,
-            due_at: natural(row, 14)?,
-            started_at: optional_natural(row, 15)?,
-            deadline: optional_natural(row, 16)?,
-            ended_at: optional_natural(row, 17)?,
+            made_at: time(row, 13)?,
+            due_at: time(row, 14)?,
+            started_at: optional_time(row, 15)?,
+            deadline: optional_time(row, 16)?,
+            ended_at: optional_time(row, 17)?,
             result_bytes: optional_natural(row, 18)?,
             media_type: row.get(19)?,
             error_code: row.get(20)?,

@@ -4,12 +4,12 @@ use agentry_core::Card;
 use agentry_core::rows::{AgentId, EventId, OutboxId};
 use agentry_protocol::message::Envelope;
 use agentry_protocol::{
-    Address, BlockHeight, Json, KnownCommand, Limits, Payload, TransactionHash, command,
+    Address, BlockHeight, Json, KnownCommand, Limits, Payload, Timestamp, TransactionHash, command,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, params};
 
-use crate::column::{natural, optional_text, text};
+use crate::column::{natural, optional_text, text, time};
 use crate::meta;
 use crate::{Reader, StoreError};
 
@@ -18,9 +18,8 @@ use crate::{Reader, StoreError};
 pub struct AnnouncedCard {
     /// The card.
     pub card: Card,
-    /// When it was announced (milliseconds since the epoch): the time in the message's id, or when
-    /// it was seen if it has no id.
-    pub announced_at: u64,
+    /// When it was announced: the time in the message's id, or when it was seen if it has no id.
+    pub announced_at: Timestamp,
 }
 
 const COLUMNS: &str = "address, public_key, card, hash, height, announced_at";
@@ -103,7 +102,7 @@ fn announced(row: &Row<'_>) -> rusqlite::Result<AnnouncedCard> {
             transaction: text(row, 3, str::parse)?,
             height: BlockHeight(natural(row, 4)?),
         },
-        announced_at: natural(row, 5)?,
+        announced_at: time(row, 5)?,
     })
 }
 
@@ -127,8 +126,8 @@ pub struct Renewal {
     pub event: EventId,
     /// What is announced, JSON.
     pub card: String,
-    /// When it is announced next (milliseconds since the epoch).
-    pub due_at: u64,
+    /// When it is announced next.
+    pub due_at: Timestamp,
     /// Why the last attempt failed, if it did.
     pub reason: Option<String>,
 }
@@ -145,7 +144,7 @@ pub fn renewal(db: &Reader, agent: AgentId) -> Result<Option<Renewal>, StoreErro
             Ok(Renewal {
                 event: EventId(row.get(0)?),
                 card: row.get(1)?,
-                due_at: natural(row, 2)?,
+                due_at: time(row, 2)?,
                 reason: row.get(3)?,
             })
         },

@@ -2,7 +2,7 @@
 
 use agentry_core::commit::{QueueTarget, Selection};
 use agentry_core::rows::{EventId, InboxId, TaskId};
-use agentry_protocol::TransactionHash;
+use agentry_protocol::{Timestamp, TransactionHash};
 
 use super::*;
 use crate::reader::PREPARED;
@@ -27,7 +27,7 @@ fn run_each_query(db: &Reader) -> Result<(), StoreError> {
     let address = Address::from_chain("ait1any").unwrap();
     identity(db)?;
     noted_time(db)?;
-    unmined(db, 1)?;
+    unmined(db, Timestamp::new(1))?;
     agents(db)?;
     question(db, agent, hash)?;
     last_outbox(db)?;

@@ -1,9 +1,10 @@
 //! Waiting rows of the queues, to explain why they wait.
 
 use agentry_core::rows::AgentId;
+use agentry_protocol::Timestamp;
 use rusqlite::params;
 
-use super::super::column::{natural, optional_natural};
+use super::super::column::{natural, optional_natural, time};
 use crate::{Reader, StoreError};
 
 /// A message that has not been handled yet.
@@ -25,8 +26,8 @@ pub struct WaitingMessage {
     pub attempts: u64,
     /// Whether a behaviour has handled it.
     pub begun: bool,
-    /// When it is due (milliseconds since the epoch); 0 means at once.
-    pub due_at: u64,
+    /// When it is due; the epoch means at once.
+    pub due_at: Timestamp,
 }
 
 /// A message, if it waits.
@@ -50,7 +51,7 @@ pub fn waiting_message(db: &Reader, row: i64) -> Result<Option<WaitingMessage>, 
                 withdrawn: row.get(4)?,
                 height: optional_natural(row, 5)?,
                 attempts: natural(row, 6)?,
-                due_at: natural(row, 7)?,
+                due_at: time(row, 7)?,
                 begun: row.get(8)?,
             })
         },

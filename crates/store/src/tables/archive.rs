@@ -363,7 +363,7 @@ mod tests {
         Card, Event, Forged, Message, Outgoing, Sighting, Spending, Task, Tracking, card, event,
         inbox, outbox, sighting, task,
     };
-    use agentry_protocol::{Address, BlockHeight, MessageId, Nonce, TransactionHash};
+    use agentry_protocol::{Address, BlockHeight, MessageId, Nonce, Timestamp, TransactionHash};
 
     use super::*;
     use crate::schema;
@@ -423,14 +423,20 @@ mod tests {
                 inbox::Index::Height(BlockHeight(at), InboxId(id))
             })),
             plan::<Message>(all(|_, id| inbox::Index::Dead(AgentId(id), InboxId(id)))),
-            plan::<Message>(all(|at, id| inbox::Index::Settled(at, InboxId(id)))),
             plan::<Message>(all(|at, id| {
-                inbox::Index::Prunable(AGENT, "stranger", text(), at, InboxId(id))
+                inbox::Index::Settled(Timestamp::new(at), InboxId(id))
+            })),
+            plan::<Message>(all(|at, id| {
+                inbox::Index::Prunable(AGENT, "stranger", text(), Timestamp::new(at), InboxId(id))
             })),
             plan::<Message>(all(|_, id| inbox::Index::Returned(id, InboxId(id)))),
             plan::<Message>(all(|_, id| inbox::Index::Arrived(AGENT, InboxId(id)))),
-            plan::<Forged>(all(inbox::ForgedIndex::Seen)),
-            plan::<Forged>(all(|at, id| inbox::ForgedIndex::Oldest(AGENT, at, id))),
+            plan::<Forged>(all(|at, id| {
+                inbox::ForgedIndex::Seen(Timestamp::new(at), id)
+            })),
+            plan::<Forged>(all(|at, id| {
+                inbox::ForgedIndex::Oldest(AGENT, Timestamp::new(at), id)
+            })),
             plan::<Event>(all(|_, id| {
                 event::Index::Task(AGENT, text(), text(), EventId(id))
             })),
@@ -456,29 +462,40 @@ mod tests {
             plan::<Outgoing>(all(|_, id| {
                 outbox::Index::Failed(AgentId(id), OutboxId(id))
             })),
-            plan::<Outgoing>(all(|at, id| outbox::Index::Settled(at, OutboxId(id)))),
             plan::<Outgoing>(all(|at, id| {
-                outbox::Index::Prunable(AGENT, "stranger", text(), "final", at, OutboxId(id))
+                outbox::Index::Settled(Timestamp::new(at), OutboxId(id))
+            })),
+            plan::<Outgoing>(all(|at, id| {
+                outbox::Index::Prunable(
+                    AGENT,
+                    "stranger",
+                    text(),
+                    "final",
+                    Timestamp::new(at),
+                    OutboxId(id),
+                )
             })),
             plan::<Task>(all(|_, id| task::Index::Inbox(InboxId(1), TaskId(id)))),
-            plan::<Task>(all(|at, id| task::Index::Ended(at, TaskId(id)))),
             plan::<Task>(all(|at, id| {
-                task::Index::Prunable(AGENT, "stranger", text(), at, TaskId(id))
+                task::Index::Ended(Timestamp::new(at), TaskId(id))
+            })),
+            plan::<Task>(all(|at, id| {
+                task::Index::Prunable(AGENT, "stranger", text(), Timestamp::new(at), TaskId(id))
             })),
             plan::<Card>(all(|at, id| {
                 card::Index::Latest(any(), BlockHeight(at), id)
             })),
             plan::<Card>(all(|at, id| card::Index::Height(BlockHeight(at), id))),
-            plan::<Card>(all(card::Index::Expires)),
+            plan::<Card>(all(|at, id| card::Index::Expires(Timestamp::new(at), id))),
             plan::<Spending>(all(|at, _| (AGENT, at, "own", String::new()))),
             plan::<Sighting>(all(|at, id| sighting::Index::Height(BlockHeight(at), id))),
             plan::<Sighting>(all(|_, id| sighting::Index::Hash(AGENT, hash, id))),
-            plan::<Sighting>(all(sighting::Index::Seen)),
+            plan::<Sighting>(all(|at, id| sighting::Index::Seen(Timestamp::new(at), id))),
             plan::<Sighting>(all(|at, id| {
                 sighting::Index::Nonce(AGENT, Nonce::new(at), id)
             })),
             plan::<Sighting>(all(|_, id| {
-                let message = MessageId::new(1, [0; 10]);
+                let message = MessageId::new(Timestamp::new(1), [0; 10]);
                 sighting::Index::Message(AGENT, message, id)
             })),
             plan::<Sighting>(all(|_, id| sighting::Index::Re(AGENT, hash, id))),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use agentry_core::Cause;
-use agentry_protocol::Nonce;
+use agentry_protocol::{Nonce, Timestamp};
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 
@@ -26,7 +26,7 @@ impl Cell<'_> {
         Cell::Text(Cow::Owned(value.to_string()))
     }
 
-    /// A time, a height, or another number of which the largest that a column holds means the same
+    /// A height, or another number of which the largest that a column holds means the same
     /// as all above it.
     pub(super) fn whole(value: u64) -> Self {
         Cell::Integer(integer(value))
@@ -56,6 +56,12 @@ impl From<i64> for Cell<'_> {
 impl From<Nonce> for Cell<'_> {
     fn from(nonce: Nonce) -> Self {
         Cell::whole(nonce.get())
+    }
+}
+
+impl From<Timestamp> for Cell<'_> {
+    fn from(time: Timestamp) -> Self {
+        Cell::whole(time.get())
     }
 }
 
@@ -118,6 +124,14 @@ impl<'a> Columns<'a> {
     pub(super) fn optional_whole(&mut self) -> Result<Option<u64>> {
         let at = self.step();
         column::optional_natural(self.row, at)
+    }
+
+    pub(super) fn time(&mut self) -> Result<Timestamp> {
+        self.whole().map(Timestamp::new)
+    }
+
+    pub(super) fn optional_time(&mut self) -> Result<Option<Timestamp>> {
+        Ok(self.optional_whole()?.map(Timestamp::new))
     }
 
     pub(super) fn count(&mut self) -> Result<u32> {

@@ -16,7 +16,7 @@ use agentry_core::rows::{Draft, Prepared};
 use agentry_core::state::drafts::QueueTurn;
 use agentry_core::state::due::Turn;
 use agentry_core::{AgentId, CommitResult, OutboxId, State};
-use agentry_protocol::{Address, Amount, BlockHeight, Json, Nonce, TransactionHash};
+use agentry_protocol::{Address, Amount, BlockHeight, Json, Nonce, Timestamp, TransactionHash};
 use proptest::prelude::*;
 
 use super::{Database, Tables};
@@ -256,7 +256,7 @@ fn a_row_that_changed_in_the_same_group_is_found_as_it_is_now() {
             Json::string("any"),
         ),
         prepared,
-        at: 1_000,
+        at: Timestamp::new(1_000),
     };
     let first = [
         host,
@@ -272,7 +272,7 @@ fn a_row_that_changed_in_the_same_group_is_found_as_it_is_now() {
         },
         Commit::Prepare {
             prepared: vec![(OutboxId(2), signed)],
-            at: 2_000,
+            at: Timestamp::new(2_000),
         },
     ];
     assert!(apply_to(&mut tables, &second).iter().all(Option::is_some));

@@ -5,8 +5,8 @@ use agentry_core::rows::{Draft, EventRef, Prepared};
 use agentry_core::{AgentId, Changes, Commit, EventId, InboxId, OutboxId, SendResult};
 use agentry_protocol::command::{Ack, AckStatus};
 use agentry_protocol::{
-    Amount, BlockHeight, Header, Json, KnownCommand, MessageId, Nonce, Payload, TransactionHash,
-    message,
+    Amount, BlockHeight, Header, Json, KnownCommand, MessageId, Nonce, Payload, Timestamp,
+    TransactionHash, message,
 };
 use agentry_store::list::{self, Filter, OutboxItem};
 use agentry_store::{Store, read};
@@ -16,7 +16,7 @@ use super::{address, arrival, draft, outcome, own, prepared, store};
 const AGENT: AgentId = AgentId(1);
 
 /// When the transactions of these tests were seen.
-const SEEN: u64 = 1_000;
+const SEEN: Timestamp = Timestamp::new(1_000);
 
 /// A commit of what is read before agents act, when the outbox has `mark` rows.
 fn read_back(steps: Vec<Step>, mark: i64) -> Commit {
@@ -55,7 +55,7 @@ fn question(text: &str, height: u64) -> (Step, TransactionHash) {
 /// A message with a header. Two runs of a behaviour give it different ids.
 fn answer(payload: &Payload, re: Option<TransactionHash>, id: u64) -> Json {
     let header = Header {
-        id: Some(MessageId::generate(1_795_000_000_000 + id).unwrap()),
+        id: Some(MessageId::generate(Timestamp::new(1_795_000_000_000 + id)).unwrap()),
         re,
         ..Header::default()
     };
@@ -251,7 +251,7 @@ async fn what_is_seen_while_agents_act_is_claimed_by_its_bytes_alone() {
 }
 
 /// Sets a timer of a behaviour by a message in block 5. The timer is event 1.
-async fn timer(store: &Store, set_at: u64, due_at: u64) {
+async fn timer(store: &Store, set_at: Timestamp, due_at: Timestamp) {
     let (asked, _) = question("wake me", 5);
     store.commit(super::observe(vec![asked])).await.unwrap();
     let data = serde_json::Value::Null;
@@ -268,13 +268,13 @@ async fn timer(store: &Store, set_at: u64, due_at: u64) {
 async fn what_a_timer_sends_is_recognised_if_the_timer_fired_before() {
     for (set_at, due_at, height, recognised) in [
         // It was in the backup, and fired before the chain was read again, or did not.
-        (SEEN - 2, SEEN - 1, 6, true),
-        (SEEN - 2, SEEN + 10_001, 6, false),
+        (SEEN.minus_ms(2), SEEN.minus_ms(1), 6, true),
+        (SEEN.minus_ms(2), SEEN.plus_ms(10_001), 6, false),
         // The node's clock is slightly behind.
-        (SEEN - 2, SEEN + 9_000, 6, true),
+        (SEEN.minus_ms(2), SEEN.plus_ms(9_000), 6, true),
         // The message that set it was read again.
-        (SEEN + 1, SEEN + 9, 6, true),
-        (SEEN + 1, SEEN + 9, 4, false),
+        (SEEN.plus_ms(1), SEEN.plus_ms(9), 6, true),
+        (SEEN.plus_ms(1), SEEN.plus_ms(9), 4, false),
     ] {
         let (_dir, store, _) = store(1).await;
         timer(&store, set_at, due_at).await;
@@ -288,7 +288,7 @@ async fn what_a_timer_sends_is_recognised_if_the_timer_fired_before() {
         let outcome = Outcome {
             behaviour: Some("pong".to_owned()),
             sends: vec![(said(2), None)],
-            ..Outcome::nothing(EventRef::Event(EventId(1)), 0, 9_000)
+            ..Outcome::nothing(EventRef::Event(EventId(1)), 0, Timestamp::new(9_000))
         };
         let changes = store.commit(Commit::Outcome(outcome)).await.unwrap();
         assert_eq!(
@@ -303,7 +303,7 @@ async fn what_a_timer_sends_is_recognised_if_the_timer_fired_before() {
 async fn a_draft_queued_in_the_backup_and_sent_later_is_recognised_on_signing() {
     let (_dir, store, _) = store(1).await;
     let with_id = Draft {
-        message_id: Some(MessageId::generate(1_795_000_000_000).unwrap()),
+        message_id: Some(MessageId::generate(Timestamp::new(1_795_000_000_000)).unwrap()),
         ..says("control/1", Json::string("to be replaced"))
     };
     let header = Header {
@@ -319,7 +319,7 @@ async fn a_draft_queued_in_the_backup_and_sent_later_is_recognised_on_signing() 
             agent: AGENT,
             draft: draft.clone(),
             prepared: None,
-            at: 1,
+            at: Timestamp::new(1),
         };
         store.commit(commit).await.unwrap();
     };
@@ -337,7 +337,7 @@ async fn a_draft_queued_in_the_backup_and_sent_later_is_recognised_on_signing() 
         .map(|(row, draft)| (OutboxId(row), prepared(1, draft, 90 + row.unsigned_abs())));
     let prepare = Commit::Prepare {
         prepared: prepared.to_vec(),
-        at: 2_000,
+        at: Timestamp::new(2_000),
     };
     let changes = store.commit(prepare).await.unwrap();
     assert_eq!(on_chain(&changes), [true, true, false]);

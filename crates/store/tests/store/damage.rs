@@ -11,7 +11,7 @@ use agentry_core::rows::{EventRef, ReceiptRequest};
 use agentry_core::state::drafts::QueueTurn;
 use agentry_core::state::due::Turn;
 use agentry_core::{AgentId, Commit, InboxId, State, TaskStart, record};
-use agentry_protocol::{BlockHash, BlockHeight, TransactionHash};
+use agentry_protocol::{BlockHash, BlockHeight, Timestamp, TransactionHash};
 use agentry_store::check::{Depth, Seen, at_rest, check};
 use agentry_store::read;
 use agentry_store::{Condition, Store, StoreError, open_for_a_look, open_for_reading};
@@ -67,8 +67,8 @@ async fn fill(store: &Store, agents: &[AgentId]) {
             height: BlockHeight(3),
             public_key,
             card: None,
-            expires_at: 0,
-            announced_at: 5,
+            expires_at: Timestamp::EPOCH,
+            announced_at: Timestamp::new(5),
         }));
         steps.push(Step::Gap {
             height: BlockHeight(100 + u64::from(to)),
@@ -83,7 +83,7 @@ async fn fill(store: &Store, agents: &[AgentId]) {
         cursor: cursor(),
         final_through: None,
         catching_up: None,
-        at: 1_000,
+        at: Timestamp::new(1_000),
     }))
     .await;
     for row in 1..=30_i64 {
@@ -107,7 +107,7 @@ async fn fill(store: &Store, agents: &[AgentId]) {
             timers: vec![(
                 format!("timer {row}"),
                 Some(TimerSetting {
-                    due_at: 5_000,
+                    due_at: Timestamp::new(5_000),
                     data: json!({ "round": row }),
                 }),
             )],
@@ -115,10 +115,10 @@ async fn fill(store: &Store, agents: &[AgentId]) {
                 key: format!("task {row}"),
                 kind: "chat".to_owned(),
                 input: json!({ "prompt": format!("what is {row}?") }),
-                deadline_ms: Some(9_000),
+                deadline: Some(Timestamp::new(9_000)),
             }],
             handled: (row % 2 == 0).then(Handled::default),
-            ..Outcome::nothing(EventRef::Inbox(InboxId(row)), 0, 2_000)
+            ..Outcome::nothing(EventRef::Inbox(InboxId(row)), 0, Timestamp::new(2_000))
         }))
         .await;
     }
@@ -492,7 +492,7 @@ async fn an_impossible_value_is_an_error_wherever_it_is_read() {
     let due = async |agent| {
         let due = store.query(move |state| {
             let (turn, far) = (&mut Turn::default(), BlockHeight(1_000));
-            state.due(AgentId(agent), 10_000, far, turn, 8)
+            state.due(AgentId(agent), Timestamp::new(10_000), far, turn, 8)
         });
         let messages = due.await?.messages.into_iter();
         let read = messages.map(|message| store.report(read::due_message(&message)));
@@ -581,7 +581,7 @@ async fn a_damaged_store_without_sums_is_named_or_can_be_read() {
                 let store = Store::open(&path).unwrap();
                 let due = store.query(|state| {
                     let (turn, far) = (&mut Turn::default(), BlockHeight(1_000));
-                    state.due(AGENT, 10_000, far, turn, 8)
+                    state.due(AGENT, Timestamp::new(10_000), far, turn, 8)
                 });
                 let due = due.await.unwrap_or_else(|error| panic!("{what}: {error}"));
                 for message in due.messages {
@@ -715,7 +715,7 @@ async fn a_log_of_another_store_is_refused() {
                 cursor: cursor(),
                 final_through: None,
                 catching_up: None,
-                at: 1_000,
+                at: Timestamp::new(1_000),
             });
             store.commit(seen).await.unwrap();
         }

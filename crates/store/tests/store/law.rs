@@ -3,7 +3,7 @@
 use agentry_core::commit::{Outcome, PostResult, Step};
 use agentry_core::rows::EventRef;
 use agentry_core::{Commit, InboxId, OutboxId};
-use agentry_protocol::BlockHeight;
+use agentry_protocol::{BlockHeight, Timestamp};
 use proptest::prelude::*;
 
 use super::{arrival, draft, observe, outcome, own, prepared, store};
@@ -93,14 +93,14 @@ fn commit(event: &Event) -> Commit {
             attempts: *attempts,
             reason: "no".to_owned(),
             public: "acting on it failed".to_owned(),
-            retry_at: again.then_some(5),
+            retry_at: again.then_some(Timestamp::new(5)),
             watchers: Vec::new(),
-            at: 3,
+            at: Timestamp::new(3),
         },
         Event::Post { row } => Commit::Post {
             id: OutboxId(*row),
             result: PostResult::Accepted,
-            at: 4,
+            at: Timestamp::new(4),
         },
         Event::Mine { message, height } => {
             let row = i64::from(*message) + 1;

@@ -23,7 +23,7 @@ use agentry_core::rows::{Draft, EventRef, Prepared};
 use agentry_core::{AgentId, Authenticity, Commit, InboxId};
 use agentry_protocol::{
     Address, Amount, BlockHeight, ChainId, Json, Limits, Nonce, Number, Seed, SignedTransaction,
-    SigningKey, Transaction,
+    SigningKey, Timestamp, Transaction,
 };
 use agentry_store::{Store, open_for_reading};
 use rusqlite::{Connection, OpenFlags};
@@ -78,7 +78,7 @@ pub(crate) fn arrival(agent: AgentId, to: u8, sender: u8, text: &str, height: u6
         &signed.stored(),
         BlockHeight(height),
         Authenticity::Verified,
-        1_000,
+        Timestamp::new(1_000),
     )
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn observe(steps: Vec<Step>) -> Commit {
         cursor: serde_json::json!({ "height": 1 }),
         final_through: None,
         catching_up: None,
-        at: 1_000,
+        at: Timestamp::new(1_000),
     })
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn outcome(message: InboxId, attempts: u32, to: u8, reply: &str) -> O
         behaviour: Some("pong".to_owned()),
         sends: vec![(draft(&format!("inbox/{message}/pong/0"), to, reply), None)],
         handled: Some(Handled::default()),
-        ..Outcome::nothing(EventRef::Inbox(message), attempts, 2_000)
+        ..Outcome::nothing(EventRef::Inbox(message), attempts, Timestamp::new(2_000))
     }
 }
 

@@ -5,13 +5,14 @@ use agentry_core::commit::{
 };
 use agentry_core::rows::EventRef;
 use agentry_core::{AgentId, Authenticity, Commit, InboxId, OutboxId, Standing};
+use agentry_protocol::Timestamp;
 use agentry_store::list::stats::stats;
 use agentry_store::list::{self, Filter};
 use agentry_store::{Store, read};
 
 use super::{address, arrival, draft, observe, prepared, store};
 
-const NOW: u64 = 5_000;
+const NOW: Timestamp = Timestamp::new(5_000);
 
 /// Two agents, each with a dead letter from each of the senders 8 and 9, and two failed
 /// transactions, one of them requested by `pong`.
@@ -109,8 +110,11 @@ async fn rows_to_retry_can_be_selected() {
         since: Some(since),
         ..Selection::default()
     };
-    assert_eq!(retried(of_late(1_001)).await, (4, vec![], 4));
-    assert_eq!(retried(of_late(NOW + 1)).await, (0, vec![], 0));
+    assert_eq!(
+        retried(of_late(Timestamp::new(1_001))).await,
+        (4, vec![], 4)
+    );
+    assert_eq!(retried(of_late(NOW.plus_ms(1))).await, (0, vec![], 0));
 }
 
 #[tokio::test]
@@ -286,7 +290,7 @@ async fn counts_are_by_agent() {
     assert_eq!((two.inbox["dead"], two.inbox["waiting"]), (2, 1));
     assert_eq!(
         (two.oldest_waiting, two.oldest_queued),
-        (Some(1_000), Some(NOW))
+        (Some(Timestamp::new(1_000)), Some(NOW))
     );
     assert_eq!(two.waiting_for_budget, 1);
     let only = store
@@ -330,7 +334,7 @@ async fn rows_are_found_by_their_properties() {
     };
     assert_eq!(count(filter).await, (0, 2, 0, 0));
     let filter = Filter {
-        since: Some(1_001),
+        since: Some(Timestamp::new(1_001)),
         states: vec!["dead".to_owned(), "failed".to_owned()],
         ..Filter::default()
     };

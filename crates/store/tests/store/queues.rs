@@ -4,14 +4,14 @@ use agentry_core::commit::{PostResult, QueueTarget, Step};
 use agentry_core::rows::EventRef;
 use agentry_core::state::due::{Due, Turn};
 use agentry_core::{AgentId, Commit, CommitResult, InboxId, OutboxId, SendResult};
-use agentry_protocol::{Address, BlockHeight};
+use agentry_protocol::{Address, BlockHeight, Timestamp};
 use agentry_store::Store;
 use agentry_store::list::{self, Filter};
 use agentry_store::read;
 
 use super::{arrival, draft, observe, outcome, own, prepared, store};
 
-const NOW: u64 = 10_000;
+const NOW: Timestamp = Timestamp::new(10_000);
 
 /// What is due when the verified sender `after` had the last turn.
 async fn due(store: &Store, agent: AgentId, after: Option<&str>, limit: usize) -> Due {
@@ -123,7 +123,7 @@ async fn an_outcome_of_an_older_attempt_is_ignored() {
         public: "acting on it failed".to_owned(),
         retry_at: Some(NOW),
         watchers: Vec::new(),
-        at: 1,
+        at: Timestamp::new(1),
     };
     assert_ne!(
         store.commit(failure.clone()).await.unwrap().result,
@@ -216,7 +216,7 @@ async fn a_mined_reply_that_is_withdrawn_is_followed_again() {
         agent: agents[0],
         draft: reply,
         prepared: Some(signed.clone()),
-        at: 1,
+        at: Timestamp::new(1),
     };
     let id = OutboxId(1);
     for result in [SendResult::Stored(id), SendResult::Known(id)] {
@@ -227,7 +227,7 @@ async fn a_mined_reply_that_is_withdrawn_is_followed_again() {
         .commit(Commit::Post {
             id,
             result: PostResult::Accepted,
-            at: 2,
+            at: Timestamp::new(2),
         })
         .await
         .unwrap();
@@ -260,7 +260,7 @@ async fn a_reply_is_known_by_what_was_signed_even_under_another_hash() {
         agent: agents[0],
         draft: reply,
         prepared: Some(signed.clone()),
-        at: 1,
+        at: Timestamp::new(1),
     };
     store.commit(send).await.unwrap();
     let respelled = Step::Sighting {
@@ -327,14 +327,14 @@ async fn first_attempts_keep_the_chains_order_and_retries_let_others_pass() {
         attempts: 0,
         reason: "later".to_owned(),
         public: "acting on it failed".to_owned(),
-        retry_at: Some(NOW + 5),
+        retry_at: Some(NOW.plus_ms(5)),
         watchers: Vec::new(),
         at: NOW,
     };
     store.commit(failure).await.unwrap();
     let waiting = due(&store, agents[0], None, 8).await;
     assert_eq!(ids(&waiting), [2, 3]);
-    assert_eq!(waiting.next_at, Some(NOW + 5));
+    assert_eq!(waiting.next_at, Some(NOW.plus_ms(5)));
 }
 
 #[tokio::test]
@@ -353,7 +353,7 @@ async fn a_dead_letter_can_be_retried_and_dropped() {
         public: "acting on it failed".to_owned(),
         retry_at: None,
         watchers: Vec::new(),
-        at: 1,
+        at: Timestamp::new(1),
     };
     store.commit(dead(0)).await.unwrap();
     assert!(due(&store, agents[0], None, 8).await.messages.is_empty());
@@ -369,7 +369,7 @@ async fn a_dead_letter_can_be_retried_and_dropped() {
     store.commit(dead(attempts)).await.unwrap();
     let drop = Commit::Drop {
         target: QueueTarget::Inbox(InboxId(1)),
-        at: 3,
+        at: Timestamp::new(3),
     };
     assert_eq!(store.commit(drop).await.unwrap().rows, 1);
     let changes = store
@@ -391,12 +391,12 @@ async fn what_was_signed_cannot_be_dropped() {
         agent: agents[0],
         draft: reply,
         prepared: Some(signed),
-        at: 1,
+        at: Timestamp::new(1),
     };
     store.commit(send).await.unwrap();
     let drop = Commit::Drop {
         target: QueueTarget::Outbox(OutboxId(1)),
-        at: 3,
+        at: Timestamp::new(3),
     };
     assert_eq!(store.commit(drop).await.unwrap().rows, 0);
     assert_eq!(outbox_states(&store).await, ["prepared"]);
@@ -423,7 +423,7 @@ async fn forged_messages_are_kept_apart() {
 }
 
 /// Fails a message of each of these senders, so that it is due again at `again`.
-async fn failing(store: &Store, agent: AgentId, senders: std::ops::Range<u8>, again: u64) {
+async fn failing(store: &Store, agent: AgentId, senders: std::ops::Range<u8>, again: Timestamp) {
     let steps = senders
         .clone()
         .map(|sender| Step::Arrival(arrival(agent, 1, sender, "it fails", 5)))
@@ -449,7 +449,7 @@ async fn failing(store: &Store, agent: AgentId, senders: std::ops::Range<u8>, ag
 #[tokio::test]
 async fn a_sender_with_nothing_due_takes_no_place_from_others() {
     let (_dir, store, agents) = store(1).await;
-    failing(&store, agents[0], 10..40, NOW + 5).await;
+    failing(&store, agents[0], 10..40, NOW.plus_ms(5)).await;
     for sender in 40..43 {
         let seen = arrival(agents[0], 1, sender, "in time", 5);
         store
@@ -485,7 +485,7 @@ async fn many_senders_with_nothing_due_are_examined_in_several_pulls() {
             attempts: 0,
             reason: "later".to_owned(),
             public: "later".to_owned(),
-            retry_at: Some(NOW + 1_000 - u64::try_from(row).unwrap()),
+            retry_at: Some(NOW.plus_ms(1_000 - u64::try_from(row).unwrap())),
             watchers: Vec::new(),
             at: NOW,
         };
@@ -511,7 +511,7 @@ async fn many_senders_with_nothing_due_are_examined_in_several_pulls() {
         }
     }
     assert_eq!(pulls, 2, "all were examined once");
-    assert_eq!(next_at, Some(NOW + 700), "the earliest of all");
+    assert_eq!(next_at, Some(NOW.plus_ms(700)), "the earliest of all");
 }
 
 #[tokio::test]
@@ -524,23 +524,23 @@ async fn a_message_expired_only_by_the_local_clock_waits_and_delays_no_other() {
         Step::Arrival(seen)
     };
     let steps = vec![
-        with_exp("over", Some(NOW - 101)),
-        with_exp("over by the local clock", Some(NOW - 50)),
-        with_exp("in time", Some(NOW + 1)),
+        with_exp("over", Some(NOW.minus_ms(101))),
+        with_exp("over by the local clock", Some(NOW.minus_ms(50))),
+        with_exp("in time", Some(NOW.plus_ms(1))),
         with_exp("without", None),
     ];
     store.commit(observe(steps)).await.unwrap();
     let found = store
         .query(move |state| {
             let mut turn = Turn::default();
-            turn.doubted = NOW - 100..NOW;
+            turn.doubted = NOW.minus_ms(100)..NOW;
             state.due(agent, NOW, BlockHeight(100), &mut turn, 8)
         })
         .await
         .unwrap();
     let ids: Vec<i64> = found.messages.iter().map(|message| message.id.0).collect();
     assert_eq!(ids, [1, 3, 4]);
-    assert_eq!(found.next_at, Some(NOW + 51), "then it is certain");
+    assert_eq!(found.next_at, Some(NOW.plus_ms(51)), "then it is certain");
 }
 
 #[tokio::test]
@@ -559,7 +559,7 @@ async fn every_agent_with_something_due_is_found() {
         due_at: NOW,
     };
     store.commit(register).await.unwrap();
-    assert!(found(store.clone(), NOW - 1).await.is_empty());
+    assert!(found(store.clone(), NOW.minus_ms(1)).await.is_empty());
     assert_eq!(found(store.clone(), NOW).await, [agents[2]]);
     let seen = arrival(agents[1], 2, 9, "ping", 5);
     store
@@ -584,15 +584,15 @@ async fn the_store_keeps_the_latest_runtime_time() {
         at,
     };
     for (at, wanted) in [(5_000, 5_000), (5_500, 5_000), (6_000, 6_000), (100, 6_000)] {
-        store.commit(send(at)).await.unwrap();
-        assert_eq!(noted().await.unwrap(), Some(wanted), "{at}");
+        store.commit(send(Timestamp::new(at))).await.unwrap();
+        assert_eq!(noted().await.unwrap(), Some(Timestamp::new(wanted)), "{at}");
     }
     // An operator's clock and the time that blocks confirm are not the runtime's time.
-    let later = 1_000_000;
+    let later = Timestamp::new(1_000_000);
     for commit in [
         Commit::ExpireQueued { at: later },
         Commit::Prune {
-            before: 0,
+            before: Timestamp::EPOCH,
             at: later,
         },
         Commit::Retry {
@@ -601,6 +601,6 @@ async fn the_store_keeps_the_latest_runtime_time() {
         },
     ] {
         store.commit(commit).await.unwrap();
-        assert_eq!(noted().await.unwrap(), Some(6_000));
+        assert_eq!(noted().await.unwrap(), Some(Timestamp::new(6_000)));
     }
 }

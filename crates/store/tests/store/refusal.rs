@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agentry_core::Commit;
-use agentry_protocol::Amount;
+use agentry_protocol::{Amount, Timestamp};
 use agentry_store::{Condition, StoreError, read};
 use tokio::task::JoinSet;
 
@@ -125,7 +125,7 @@ async fn a_commit_that_cannot_be_stored_fails_alone() {
                 agent,
                 draft,
                 prepared: None,
-                at: 1_000,
+                at: Timestamp::new(1_000),
             };
             (number, store.commit(sent).await)
         });

@@ -5,14 +5,15 @@ use agentry_core::rows::ReceiptRequest;
 use agentry_core::{AgentId, Authenticity, Commit, CommitResult, InboxId};
 use agentry_protocol::header::{MAX_ID_AGE_MS, MAX_ID_AHEAD_MS};
 use agentry_protocol::{
-    BlockHeight, ChainId, Header, MessageId, Number, Payload, Transaction, TransactionHash, compose,
+    BlockHeight, ChainId, Header, MessageId, Number, Payload, Timestamp, Transaction,
+    TransactionHash, compose,
 };
 use agentry_store::list::{self, Filter};
 use agentry_store::{Store, read};
 
 use super::{address, arrival, draft, key, observe, outcome, prepared, sql, store};
 
-const NOW: u64 = 1_795_300_000_000;
+const NOW: Timestamp = Timestamp::new(1_795_300_000_000);
 
 /// A message with an id.
 fn with_id(agent: AgentId, id: MessageId, text: &str) -> Arrival {
@@ -41,7 +42,7 @@ fn with_id(agent: AgentId, id: MessageId, text: &str) -> Arrival {
     )
 }
 
-fn seen(arrival: Arrival, at: u64) -> Commit {
+fn seen(arrival: Arrival, at: Timestamp) -> Commit {
     Commit::Observe(Observation {
         steps: vec![Step::Arrival(arrival)],
         cursor: serde_json::Value::Null,
@@ -76,13 +77,13 @@ async fn an_id_is_kept_for_as_long_as_it_is_accepted() {
     handle(&store, 2).await;
     // Both were settled long before the retention; the one with an id may arrive again.
     let prune = |at| Commit::Prune { before: at, at };
-    let soon = NOW + MAX_ID_AGE_MS;
+    let soon = NOW.plus_ms(MAX_ID_AGE_MS);
     assert_eq!(store.commit(prune(soon)).await.unwrap().rows, 1);
     let again = with_id(agents[0], id, "the same id, other words");
     let changes = store.commit(seen(again, soon)).await.unwrap();
     assert_eq!((changes.arrived, changes.repeated), (0, 1));
     // It is pruned once no message with that id would be accepted.
-    let late = NOW + MAX_ID_AGE_MS + MAX_ID_AHEAD_MS + 1;
+    let late = NOW.plus_ms(MAX_ID_AGE_MS + MAX_ID_AHEAD_MS + 1);
     assert_eq!(store.commit(prune(late)).await.unwrap().rows, 1);
     // It stays refused, even if a clock later says that it is younger.
     let again = with_id(agents[0], id, "once");
@@ -104,7 +105,7 @@ async fn an_id_is_kept_for_as_long_as_it_is_accepted() {
     let reason = items[0].reason.clone().unwrap();
     assert!(reason.contains("pruned"), "{reason}");
     // A newer id is accepted.
-    let fresh = MessageId::new(late - MAX_ID_AGE_MS, [8; 10]);
+    let fresh = MessageId::new(late.minus_ms(MAX_ID_AGE_MS), [8; 10]);
     let mut fresh = with_id(agents[0], fresh, "another");
     fresh.refused = None;
     let changes = store.commit(seen(fresh, late)).await.unwrap();
@@ -117,10 +118,10 @@ async fn an_id_is_kept_by_its_own_time_whatever_the_clock_showed_on_arrival() {
     let id = MessageId::new(NOW, [7; 10]);
     let first = with_id(agents[0], id, "once");
     // It arrived while the local clock was 20 days behind.
-    let behind = NOW - 20 * 24 * 60 * 60 * 1000;
+    let behind = NOW.minus_ms(20 * 24 * 60 * 60 * 1000);
     store.commit(seen(first, behind)).await.unwrap();
     handle(&store, 1).await;
-    let at = NOW + MAX_ID_AGE_MS;
+    let at = NOW.plus_ms(MAX_ID_AGE_MS);
     let prune = Commit::Prune { before: at, at };
     assert_eq!(store.commit(prune).await.unwrap().rows, 0);
 }
@@ -141,10 +142,10 @@ fn a_wrong_clock_causes_no_id_to_be_refused() {
         Arrival::new(agent, hash, &stored, height, Authenticity::Verified, now).refused
     };
     let day = 24 * 60 * 60 * 1000;
-    assert_eq!(refused(NOW, NOW + 40 * day), None, "40 days ahead");
-    assert_eq!(refused(NOW - 40 * day, NOW), None, "40 days behind");
-    assert!(refused(NOW + 31 * day, NOW + 40 * day).is_some());
-    assert!(refused(NOW - 40 * day, NOW - day).is_some());
+    assert_eq!(refused(NOW, NOW.plus_ms(40 * day)), None, "40 days ahead");
+    assert_eq!(refused(NOW.minus_ms(40 * day), NOW), None, "40 days behind");
+    assert!(refused(NOW.plus_ms(31 * day), NOW.plus_ms(40 * day)).is_some());
+    assert!(refused(NOW.minus_ms(40 * day), NOW.minus_ms(day)).is_some());
 }
 
 #[tokio::test]
@@ -174,7 +175,7 @@ async fn a_final_transaction_that_is_seen_again_is_still_pruned() {
     for _ in 0..2 {
         store.commit(seen.clone()).await.unwrap();
     }
-    let at = NOW + 1;
+    let at = NOW.plus_ms(1);
     let prune = Commit::Prune { before: at, at };
     assert_eq!(store.commit(prune).await.unwrap().rows, 1);
 }
@@ -184,7 +185,7 @@ async fn a_final_transaction_that_is_seen_again_is_still_pruned() {
 async fn an_unsent_message_is_reported_after_a_pause() {
     let (_dir, store, agents) = store(1).await;
     let mut draft = draft("operator/1", 2, "hello");
-    draft.expires_at = Some(NOW - 1);
+    draft.expires_at = Some(NOW.minus_ms(1));
     draft.receipt = Some(ReceiptRequest {
         behaviour: Some("pong".to_owned()),
         label: Some("greeting".to_owned()),
@@ -206,7 +207,7 @@ async fn an_unsent_message_is_reported_after_a_pause() {
     assert_eq!(expired.rows, 1);
     let query = "SELECT due_at FROM event WHERE kind = 'delivery' AND name = 'greeting'";
     let due_at: i64 = sql(&store).query_row(query, [], |row| row.get(0)).unwrap();
-    assert_eq!(due_at.unsigned_abs(), NOW + 1_000);
+    assert_eq!(due_at.unsigned_abs(), NOW.plus_ms(1_000).get());
 }
 
 /// The last announcement of a wallet, or its withdrawal, in a block.
@@ -217,7 +218,7 @@ fn card(byte: u8, height: u64, card: Option<&str>) -> Step {
         height: BlockHeight(height),
         public_key: key(byte).public_key(),
         card: card.map(str::to_owned),
-        expires_at: card.map_or(0, |_| NOW + 1_000),
+        expires_at: card.map_or(Timestamp::EPOCH, |_| NOW.plus_ms(1_000)),
         announced_at: NOW,
     })
 }

@@ -3,7 +3,7 @@
 use agentry_core::commit::Step;
 use agentry_core::rows::Prepared;
 use agentry_core::{AgentId, Changes, Commit, OutboxId, SendResult};
-use agentry_protocol::{Amount, BlockHeight, Nonce};
+use agentry_protocol::{Amount, BlockHeight, Nonce, Timestamp};
 use agentry_store::list::{self, Filter, OutboxItem};
 use agentry_store::{Store, read};
 
@@ -26,7 +26,7 @@ async fn send(store: &Store, signed: Option<Prepared>) -> Changes {
         agent: AGENT,
         draft: draft("control/1", 9, "hello"),
         prepared: signed,
-        at: 2_000,
+        at: Timestamp::new(2_000),
     };
     store.commit(send).await.unwrap()
 }
@@ -81,7 +81,7 @@ async fn a_transaction_in_a_block_when_it_is_signed_is_mined_and_charged_once() 
             let prepared = vec![(OutboxId(1), signed.clone())];
             let prepare = Commit::Prepare {
                 prepared,
-                at: 2_000,
+                at: Timestamp::new(2_000),
             };
             store.commit(prepare).await.unwrap()
         };
@@ -164,6 +164,20 @@ async fn old_sightings_are_pruned() {
         .await
         .unwrap();
     let prune = |before| Commit::Prune { before, at: before };
-    assert_eq!(store.commit(prune(1_000)).await.unwrap().rows, 0);
-    assert_eq!(store.commit(prune(1_001)).await.unwrap().rows, 1);
+    assert_eq!(
+        store
+            .commit(prune(Timestamp::new(1_000)))
+            .await
+            .unwrap()
+            .rows,
+        0
+    );
+    assert_eq!(
+        store
+            .commit(prune(Timestamp::new(1_001)))
+            .await
+            .unwrap()
+            .rows,
+        1
+    );
 }

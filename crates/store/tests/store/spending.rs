@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashSet};
 
 use agentry_core::commit::{Observation, PostResult, QueueTarget, Step};
-use agentry_core::rows::{DAY_MS, Draft, Prepared, Spent, day_of};
+use agentry_core::rows::{Draft, Prepared, Spent};
 use agentry_core::state::drafts::QueueTurn;
 use agentry_core::{AgentId, Cause, Commit, OutboxId, SendResult, Standing, State};
-use agentry_protocol::{Amount, BlockHeight};
+use agentry_protocol::timestamp::DAY_MS;
+use agentry_protocol::{Amount, BlockHeight, Timestamp};
 use agentry_store::list::{self, Filter, OutboxItem};
 use agentry_store::{Store, read};
 use proptest::prelude::*;
@@ -14,7 +15,7 @@ use proptest::prelude::*;
 use super::{address, draft, observe, prepared, store};
 
 const DAY: u64 = 20_000;
-const NOW: u64 = DAY * DAY_MS + 1;
+const NOW: Timestamp = Timestamp::new(DAY * DAY_MS + 1);
 
 /// A draft that costs this much, fee included.
 fn costing(origin: &str, cost: u64, cause: Cause) -> Draft {
@@ -90,7 +91,7 @@ async fn the_day_of_signing_pays_and_is_refunded_on_failure() {
         result: PostResult::Failed {
             reason: "no".to_owned(),
         },
-        at: NOW + DAY_MS,
+        at: NOW.plus_ms(DAY_MS),
     };
     store.commit(failed.clone()).await.unwrap();
     assert_eq!(spent(&store, agent, DAY).await, sum(10, 10));
@@ -100,7 +101,7 @@ async fn the_day_of_signing_pays_and_is_refunded_on_failure() {
     // An operator has it posted again: the day of the retry pays.
     let retry = Commit::Retry {
         target: QueueTarget::Outbox(id),
-        at: NOW + DAY_MS,
+        at: NOW.plus_ms(DAY_MS),
     };
     let changes = store.commit(retry).await.unwrap();
     assert_eq!(changes.reopened[0].charge.as_ref().unwrap().day, DAY + 1);
@@ -184,7 +185,11 @@ async fn a_failed_transaction_that_is_mined_nevertheless_is_charged() {
         (agent, Amount(10), &Cause::Unverified)
     );
     assert_eq!(spent(&store, agent, charge.day).await, sum(10, 10));
-    assert_eq!(charge.day, day_of(1_000), "the day on which it was seen");
+    assert_eq!(
+        charge.day,
+        Timestamp::new(1_000).day(),
+        "the day on which it was seen"
+    );
     let changes = store.commit(observe(vec![seen])).await.unwrap();
     assert!(changes.recharged.is_empty(), "it is charged once");
 }
@@ -350,7 +355,13 @@ async fn an_expired_draft_fails_wherever_it_waits() {
     };
     let late = send(&store, agents[0], until("control/1", Some(NOW)), None).await;
     let held = send(&store, agents[0], until("control/2", Some(NOW)), None).await;
-    send(&store, agents[0], until("control/3", Some(NOW + 1)), None).await;
+    send(
+        &store,
+        agents[0],
+        until("control/3", Some(NOW.plus_ms(1))),
+        None,
+    )
+    .await;
     send(&store, agents[0], until("control/4", None), None).await;
     let held = vec![(held, "waits".to_owned())];
     store.commit(Commit::Hold { held }).await.unwrap();
@@ -359,13 +370,13 @@ async fn an_expired_draft_fails_wherever_it_waits() {
         expired.await.unwrap()
     };
     assert!(!expired(NOW).await);
-    assert!(expired(NOW + 1).await);
+    assert!(expired(NOW.plus_ms(1)).await);
     let changes = store
-        .commit(Commit::ExpireQueued { at: NOW + 1 })
+        .commit(Commit::ExpireQueued { at: NOW.plus_ms(1) })
         .await
         .unwrap();
     assert_eq!(changes.rows, 2);
-    assert!(!expired(NOW + 1).await);
+    assert!(!expired(NOW.plus_ms(1)).await);
     let holding = store.query(State::agents_held).await.unwrap();
     assert!(holding.is_empty());
     let states: Vec<_> = rows(&store)
@@ -428,7 +439,7 @@ fn cause_of(number: u8) -> Cause {
 
 /// The commit of this event for the transaction with this number, on a day.
 fn change(agent: AgentId, number: u8, day: u64, event: Event) -> Commit {
-    let at = day * DAY_MS + 1;
+    let at = Timestamp::new(day * DAY_MS + 1);
     let id = OutboxId(i64::from(number) + 1);
     let nonce = u64::from(number);
     let plain = |cause| costing(&format!("control/{number}"), 10 + u64::from(number), cause);
@@ -555,8 +566,8 @@ async fn days_are_kept_despite_a_wrong_clock() {
         send(&store, agents[0], one, Some(signed)).await;
     }
     let prune = Commit::Prune {
-        before: (DAY + 3_600) * DAY_MS,
-        at: (DAY + 3_650) * DAY_MS,
+        before: Timestamp::new((DAY + 3_600) * DAY_MS),
+        at: Timestamp::new((DAY + 3_650) * DAY_MS),
     };
     store.commit(prune).await.unwrap();
     let known = store.read(|db| read::spending(db, 0)).await.unwrap();

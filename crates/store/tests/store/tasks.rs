@@ -8,7 +8,7 @@ use agentry_core::state::row::task::Lane;
 use agentry_core::{
     AgentId, Cause, Commit, CommitResult, InboxId, Standing, State, TaskOutput, TaskStart,
 };
-use agentry_protocol::BlockHeight;
+use agentry_protocol::{BlockHeight, Timestamp};
 use agentry_store::Store;
 use agentry_store::read;
 use proptest::prelude::*;
@@ -27,12 +27,12 @@ async fn with_messages(count: usize) -> (tempfile::TempDir, Store, AgentId) {
     (dir, store, agent)
 }
 
-fn task(key: &str, kind: &str, deadline_ms: Option<u64>) -> TaskStart {
+fn task(key: &str, kind: &str, deadline: Option<Timestamp>) -> TaskStart {
     TaskStart {
         key: key.to_owned(),
         kind: kind.to_owned(),
         input: json!({ "prompt": key }),
-        deadline_ms,
+        deadline,
     }
 }
 
@@ -44,7 +44,7 @@ fn outcome(message: i64) -> Outcome {
             watchers: vec!["ack".to_owned()],
             ..Handled::default()
         }),
-        ..Outcome::nothing(EventRef::Inbox(InboxId(message)), 0, 2_000)
+        ..Outcome::nothing(EventRef::Inbox(InboxId(message)), 0, Timestamp::new(2_000))
     }
 }
 
@@ -59,7 +59,7 @@ fn begin(task: i64, attempts: u32) -> Commit {
     Commit::TaskBegin {
         task: TaskId(task),
         attempts,
-        at: 3_000,
+        at: Timestamp::new(3_000),
     }
 }
 
@@ -69,7 +69,7 @@ fn end(task: i64, attempts: u32, end: TaskEnd) -> Commit {
         attempts,
         end,
         duration_ms: 7,
-        at: 4_000,
+        at: Timestamp::new(4_000),
     }
 }
 
@@ -113,10 +113,10 @@ fn events(store: &Store, kind: &str) -> Vec<(String, String, Value)> {
 #[tokio::test]
 async fn a_task_starts_no_sooner_than_allowed_and_its_end_is_not_reported_before() {
     let (_dir, store, agent) = with_messages(2).await;
-    let deadline = Some(2_500);
+    let deadline = Some(Timestamp::new(2_500));
     let first = Outcome {
         tasks: vec![task("a", "chat", None), task("b", "chat", deadline)],
-        tasks_from: 9_000,
+        tasks_from: Timestamp::new(9_000),
         ..outcome(1)
     };
     store.commit(Commit::Outcome(first)).await.unwrap();
@@ -128,7 +128,13 @@ async fn a_task_starts_no_sooner_than_allowed_and_its_end_is_not_reported_before
             .map(|lane| lane.due.len())
             .sum::<usize>()
     };
-    assert_eq!((due(8_999).await, due(9_000).await), (0, 2));
+    assert_eq!(
+        (
+            due(Timestamp::new(8_999)).await,
+            due(Timestamp::new(9_000)).await
+        ),
+        (0, 2)
+    );
     // Canceled at once, or past its deadline at once: a behaviour that then starts the next one
     // does not loop without a pause.
     let cancel = Outcome {
@@ -149,7 +155,13 @@ async fn a_task_starts_no_sooner_than_allowed_and_its_end_is_not_reported_before
             .filter(|event| event.row.kind == EventKind::Task);
         of_tasks.count()
     };
-    assert_eq!((events(8_999).await, events(9_000).await), (0, 2));
+    assert_eq!(
+        (
+            events(Timestamp::new(8_999)).await,
+            events(Timestamp::new(9_000)).await
+        ),
+        (0, 2)
+    );
 }
 
 #[tokio::test]
@@ -182,7 +194,7 @@ async fn an_abandoned_attempt_cannot_end_its_task() {
         task: TaskId(1),
         attempts: 1,
         error: ("timeout".to_owned(), "too slow".to_owned()),
-        due_at: 9_000,
+        due_at: Timestamp::new(9_000),
     };
     store.commit(retry).await.unwrap();
     store.commit(begin(1, 1)).await.unwrap();
@@ -242,7 +254,7 @@ async fn a_later_update_replaces_undelivered_progress() {
             progress: part,
             note: None,
             tell,
-            at: 3_500,
+            at: Timestamp::new(3_500),
         };
         store.commit(progress).await.unwrap();
     }
@@ -300,7 +312,7 @@ async fn everything_that_follows_from_a_message_has_its_sender_as_cause() {
     };
     let signed = prepared(1, &sent, 1);
     let timer = TimerSetting {
-        due_at: 2_500,
+        due_at: Timestamp::new(2_500),
         data: Value::Null,
     };
     let first = Outcome {
@@ -322,7 +334,15 @@ async fn everything_that_follows_from_a_message_has_its_sender_as_cause() {
     store.commit(begin(1, 0)).await.unwrap();
     store.commit(end(1, 1, completed("x"))).await.unwrap();
     let due = store
-        .query(move |state| state.due(agent, 9_000, BlockHeight(9), &mut Turn::default(), 8))
+        .query(move |state| {
+            state.due(
+                agent,
+                Timestamp::new(9_000),
+                BlockHeight(9),
+                &mut Turn::default(),
+                8,
+            )
+        })
         .await
         .unwrap();
     let kinds: Vec<_> = due
@@ -374,7 +394,7 @@ async fn a_reported_failure_waits_for_no_task() {
         public: "acting on it failed".to_owned(),
         retry_at: None,
         watchers: vec!["ack".to_owned()],
-        at: 2_500,
+        at: Timestamp::new(2_500),
     };
     store.commit(dead).await.unwrap();
     let settled = events(&store, "settled");
@@ -392,8 +412,8 @@ async fn a_task_is_pruned_after_its_behaviour_was_told() {
     store.commit(begin(1, 0)).await.unwrap();
     store.commit(end(1, 1, completed("x"))).await.unwrap();
     let prune = Commit::Prune {
-        before: 5_000,
-        at: 5_000,
+        before: Timestamp::new(5_000),
+        at: Timestamp::new(5_000),
     };
     store.commit(prune.clone()).await.unwrap();
     assert_eq!(row(&store, 1).await.result.as_deref(), Some("x"));
@@ -401,7 +421,7 @@ async fn a_task_is_pruned_after_its_behaviour_was_told() {
     let told: i64 = sql(&store).query_row(query, [], |row| row.get(0)).unwrap();
     let outcome = Outcome {
         behaviour: Some("tasks".to_owned()),
-        ..Outcome::nothing(EventRef::Event(EventId(told)), 0, 6_000)
+        ..Outcome::nothing(EventRef::Event(EventId(told)), 0, Timestamp::new(6_000))
     };
     assert_ne!(
         store.commit(Commit::Outcome(outcome)).await.unwrap().result,
@@ -419,7 +439,7 @@ async fn lanes_list_due_tasks_in_order_of_arrival() {
         task("a", "chat", None),
         task("b", "chat", None),
         task("c", "chat", None),
-        task("d", "other", Some(5_000)),
+        task("d", "other", Some(Timestamp::new(5_000))),
     ];
     store.commit(start(1, tasks)).await.unwrap();
     store.commit(begin(1, 0)).await.unwrap();
@@ -427,7 +447,7 @@ async fn lanes_list_due_tasks_in_order_of_arrival() {
         task: TaskId(1),
         attempts: 1,
         error: ("away".to_owned(), String::new()),
-        due_at: 9_000,
+        due_at: Timestamp::new(9_000),
     };
     store.commit(retry).await.unwrap();
     let lane = |kind: &str| Lane {
@@ -447,27 +467,40 @@ async fn lanes_list_due_tasks_in_order_of_arrival() {
             .collect::<Vec<_>>()
     };
     assert_eq!(
-        look(4_000, 8).await,
+        look(Timestamp::new(4_000), 8).await,
         [
-            (lane("chat"), vec![TaskId(2), TaskId(3)], Some(9_000)),
+            (
+                lane("chat"),
+                vec![TaskId(2), TaskId(3)],
+                Some(Timestamp::new(9_000))
+            ),
             (lane("other"), vec![TaskId(4)], None)
         ]
     );
     assert_eq!(
-        look(4_000, 1).await,
+        look(Timestamp::new(4_000), 1).await,
         [
             (lane("chat"), vec![TaskId(2)], None),
             (lane("other"), vec![TaskId(4)], None)
         ]
     );
-    assert_eq!(look(9_000, 8).await[0].1, [TaskId(2), TaskId(3), TaskId(1)]);
+    assert_eq!(
+        look(Timestamp::new(9_000), 8).await[0].1,
+        [TaskId(2), TaskId(3), TaskId(1)]
+    );
     let missed = async |now| {
         let found = store.query(move |state| state.deadlines(now, 8));
         let found = found.await.unwrap();
         (found.missed, found.next)
     };
-    assert_eq!(missed(4_999).await, (vec![], Some(5_000)));
-    assert_eq!(missed(5_000).await, (vec![(TaskId(4), 0)], None));
+    assert_eq!(
+        missed(Timestamp::new(4_999)).await,
+        (vec![], Some(Timestamp::new(5_000)))
+    );
+    assert_eq!(
+        missed(Timestamp::new(5_000)).await,
+        (vec![(TaskId(4), 0)], None)
+    );
 }
 
 /// How many messages a history may use for cancellations.
@@ -537,13 +570,13 @@ fn commit(happens: &Happens, cancels: &mut usize) -> Option<Commit> {
             progress: 0.5,
             note: Some("half".to_owned()),
             tell,
-            at: 3_500,
+            at: Timestamp::new(3_500),
         },
         Happens::Retry { task, attempts } => Commit::TaskRetry {
             task: TaskId(task),
             attempts,
             error: ("away".to_owned(), "nobody answers".to_owned()),
-            due_at: 9_000,
+            due_at: Timestamp::new(9_000),
         },
         Happens::Interrupt { task, attempts } => Commit::TaskInterrupt {
             task: TaskId(task),

@@ -5,7 +5,7 @@ use agentry_core::rows::{EventRef, TaskId};
 use agentry_core::{
     AgentId, Authenticity, Cause, Commit, EventId, InboxId, Standing, TaskOutput, TaskStart,
 };
-use agentry_protocol::BlockHeight;
+use agentry_protocol::{BlockHeight, Timestamp};
 use agentry_store::{Store, StoreError};
 use rusqlite::Row;
 use serde_json::Value;
@@ -83,13 +83,13 @@ fn asking(message: i64, cause: Cause) -> Outcome {
     Outcome {
         behaviour: Some(format!("behaviour-{message}")),
         cause,
-        ..Outcome::nothing(EventRef::Inbox(InboxId(message)), 0, 2_000)
+        ..Outcome::nothing(EventRef::Inbox(InboxId(message)), 0, Timestamp::new(2_000))
     }
 }
 
 fn timers(prefix: &str, count: usize) -> Vec<(String, Option<TimerSetting>)> {
     let setting = TimerSetting {
-        due_at: 9_000,
+        due_at: Timestamp::new(9_000),
         data: Value::Null,
     };
     (0..count)
@@ -143,7 +143,11 @@ async fn one_sender_cannot_have_all_timers() {
         behaviour: Some("behaviour-1".to_owned()),
         cause: stranger(2),
         timers: timers("new/", 1),
-        ..Outcome::nothing(EventRef::Event(first_timer(&store)), 0, 9_000)
+        ..Outcome::nothing(
+            EventRef::Event(first_timer(&store)),
+            0,
+            Timestamp::new(9_000),
+        )
     };
     store.commit(Commit::Outcome(ran_out)).await.unwrap();
     check(&store);
@@ -183,7 +187,7 @@ async fn one_sender_cannot_have_all_tasks_nor_the_outbox() {
         key: format!("task-{index}"),
         kind: "chat".to_owned(),
         input: Value::Null,
-        deadline_ms: None,
+        deadline: None,
     };
     let stranger = sender(Standing::Stranger, 2);
     let started = |message, tasks: std::ops::Range<usize>, cause| {
@@ -252,7 +256,7 @@ async fn large_messages_of_one_sender_leave_room_for_the_others() {
     assert_eq!(arrive(2, "three").await.repeated, 1);
     let retry = Commit::Retry {
         target: QueueTarget::All,
-        at: 3_000,
+        at: Timestamp::new(3_000),
     };
     assert_eq!(store.commit(retry).await.unwrap().rows, 0);
     check(&store);
@@ -287,7 +291,7 @@ async fn the_newest_results_of_a_senders_tasks_are_kept() {
                 key: format!("task-{number}"),
                 kind: "chat".to_owned(),
                 input: Value::Null,
-                deadline_ms: None,
+                deadline: None,
             }],
             ..asking(message, cause.clone())
         };
@@ -299,13 +303,13 @@ async fn the_newest_results_of_a_senders_tasks_are_kept() {
             attempts: 0,
             end: TaskEnd::Completed(output),
             duration_ms: 1,
-            at: 3_000 + number as u64,
+            at: Timestamp::new(3_000 + number as u64),
         };
         store.commit(end).await.unwrap();
         if told {
             let query = "SELECT max(id) FROM event WHERE kind = 'task'";
             let event: i64 = sql(&store).query_row(query, [], |row| row.get(0)).unwrap();
-            let told = Outcome::nothing(EventRef::Event(EventId(event)), 0, 4_000);
+            let told = Outcome::nothing(EventRef::Event(EventId(event)), 0, Timestamp::new(4_000));
             store.commit(Commit::Outcome(told)).await.unwrap();
         }
     };

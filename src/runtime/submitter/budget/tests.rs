@@ -1,11 +1,12 @@
 //! The spending that budgets allow.
 
+use agentry_protocol::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
 
 const AGENT: AgentId = AgentId(1);
-const NOON: u64 = 20_000 * DAY_MS + DAY_MS / 2;
+const NOON: Timestamp = Timestamp::new(20_000 * DAY_MS + DAY_MS / 2);
 
 fn paid(admission: &Admission) -> bool {
     matches!(admission, Admission::Paid(_))
@@ -39,7 +40,7 @@ fn bought(ledger: &mut Ledger, budget: Budget, cause: &Cause) -> u64 {
 
 #[test]
 fn a_budget_pays_until_it_is_spent_and_again_the_next_day() {
-    let mut ledger = Ledger::new(day_of(NOON), Vec::new());
+    let mut ledger = Ledger::new(NOON.day(), Vec::new());
     let budget = Budget { all: Amount(25) };
     let mut pay = |agent, cost, now| ledger.pay(agent, budget, &Cause::Own, fee(cost), now);
     assert!(paid(&pay(AGENT, 10, NOON)));
@@ -52,14 +53,14 @@ fn a_budget_pays_until_it_is_spent_and_again_the_next_day() {
     assert_eq!(pay(AGENT, 10, NOON), Admission::Short(short));
     assert!(paid(&pay(AGENT, 5, NOON)));
     assert!(paid(&pay(AgentId(2), 25, NOON)));
-    assert!(paid(&pay(AGENT, 25, NOON + DAY_MS)));
+    assert!(paid(&pay(AGENT, 25, NOON.plus_ms(DAY_MS))));
     // The clock steps back: that day's budget is spent.
     assert!(!paid(&pay(AGENT, 1, NOON)));
 }
 
 #[test]
 fn an_empty_budget_pays_nothing() {
-    let mut ledger = Ledger::new(day_of(NOON), Vec::new());
+    let mut ledger = Ledger::new(NOON.day(), Vec::new());
     for cause in [
         Cause::Own,
         by(Standing::Known, 1),
@@ -88,7 +89,7 @@ fn one_sender_cannot_spend_the_part_of_the_others() {
         (Standing::Listed, 10),
         (Standing::Known, 50),
     ] {
-        let mut ledger = Ledger::new(day_of(NOON), Vec::new());
+        let mut ledger = Ledger::new(NOON.day(), Vec::new());
         let bought_by = bought(&mut ledger, budget, &by(standing, 1));
         assert_eq!(bought_by, each, "{standing:?}");
         for other in Standing::ALL {
@@ -103,7 +104,7 @@ fn one_sender_cannot_spend_the_part_of_the_others() {
 #[test]
 fn any_number_of_fresh_keys_share_one_part() {
     let budget = Budget { all: Amount(1_000) };
-    let mut ledger = Ledger::new(day_of(NOON), Vec::new());
+    let mut ledger = Ledger::new(NOON.day(), Vec::new());
     let mut sums = [0; 3];
     let fresh = [Standing::Unverified, Standing::Stranger, Standing::Listed];
     for (sum, standing) in sums.iter_mut().zip(fresh) {
@@ -120,11 +121,11 @@ fn any_number_of_fresh_keys_share_one_part() {
 fn a_small_budget_pays_one_answer_for_each_sender_while_it_lasts() {
     let budget = Budget { all: Amount(30) };
     for standing in [Standing::Stranger, Standing::Listed, Standing::Known] {
-        let mut ledger = Ledger::new(day_of(NOON), Vec::new());
+        let mut ledger = Ledger::new(NOON.day(), Vec::new());
         assert_eq!(bought(&mut ledger, budget, &by(standing, 1)), 1);
     }
     // An amount is not an answer.
-    let mut ledger = Ledger::new(day_of(NOON), Vec::new());
+    let mut ledger = Ledger::new(NOON.day(), Vec::new());
     let cost = Cost {
         amount: Amount(1),
         ..fee(10)
@@ -136,22 +137,22 @@ fn a_small_budget_pays_one_answer_for_each_sender_while_it_lasts() {
 #[test]
 fn a_refund_can_be_spent_again_by_the_same_sender() {
     let budget = Budget { all: Amount(100) };
-    let mut ledger = Ledger::new(day_of(NOON), Vec::new());
+    let mut ledger = Ledger::new(NOON.day(), Vec::new());
     let cause = by(Standing::Stranger, 1);
     let Admission::Paid(charge) = ledger.pay(AGENT, budget, &cause, fee(10), NOON) else {
         panic!("a tenth pays for it");
     };
     assert!(!paid(&ledger.pay(AGENT, budget, &cause, fee(10), NOON)));
     ledger.refund(&charge);
-    assert_eq!(ledger.spent(AGENT, day_of(NOON)), Spent::default());
+    assert_eq!(ledger.spent(AGENT, NOON.day()), Spent::default());
     assert!(paid(&ledger.pay(AGENT, budget, &cause, fee(10), NOON)));
 }
 
 #[test]
 fn a_day_before_the_known_ones_is_read_first() {
-    let today = day_of(NOON);
+    let today = NOON.day();
     let mut ledger = Ledger::new(today, Vec::new());
-    let before = NOON - 5 * DAY_MS;
+    let before = NOON.minus_ms(5 * DAY_MS);
     let budget = Budget { all: Amount(10) };
     assert_eq!(
         ledger.pay(AGENT, budget, &Cause::Own, fee(1), before),
@@ -174,12 +175,12 @@ fn a_day_before_the_known_ones_is_read_first() {
 
 #[test]
 fn the_log_reports_a_limit_once_a_day() {
-    let mut ledger = Ledger::new(day_of(NOON), Vec::new());
+    let mut ledger = Ledger::new(NOON.day(), Vec::new());
     assert!(ledger.tell(AGENT, Limit::Whole, NOON));
-    assert!(!ledger.tell(AGENT, Limit::Whole, NOON + 1));
+    assert!(!ledger.tell(AGENT, Limit::Whole, NOON.plus_ms(1)));
     assert!(ledger.tell(AGENT, Limit::One(Standing::Stranger), NOON));
-    ledger.tidy(NOON + DAY_MS);
-    assert!(ledger.tell(AGENT, Limit::Whole, NOON + DAY_MS));
+    ledger.tidy(NOON.plus_ms(DAY_MS));
+    assert!(ledger.tell(AGENT, Limit::Whole, NOON.plus_ms(DAY_MS)));
 }
 
 #[test]
@@ -191,7 +192,7 @@ fn reasons_name_the_exhausted_part() {
         strangers: Amount(20),
         unverified: Amount(10),
     };
-    let day = day_of(1_795_300_000_000);
+    let day = Timestamp::new(1_795_300_000_000).day();
     let reason = |spent: Spent, of_sender, cause: Cause, cost| {
         let short = budget
             .check(&spent, Amount(of_sender), &cause, fee(cost))
@@ -305,7 +306,7 @@ proptest! {
                     ledger.refund(&charge);
                 }
                 Event::Fail(_) => {}
-                Event::Clock(days) => now = now.saturating_add_signed(days * 86_400_000),
+                Event::Clock(days) => now = Timestamp::new(now.get().saturating_add_signed(days * 86_400_000)),
                 Event::Restart => {
                     let since = first_day(now);
                     ledger = Ledger::new(since, of_store(&stored, since));

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use agentry_core::absence::Look;
 use agentry_core::rows::OpenTransaction;
-use agentry_protocol::{Amount, TransactionHash};
+use agentry_protocol::{Amount, Timestamp, TransactionHash};
 
 use super::*;
 
@@ -91,7 +91,12 @@ fn a_stop_does_not_wait_for_posts_that_a_halt_holds_back() {
 fn a_withdrawal_starts_the_proof_over_even_while_the_blocks_are_examined() {
     on_stage(async || {
         let stage = usual(&[]).await;
-        let money = Money::new(stage.registry.clone(), Vec::new(), HashSet::new(), 0);
+        let money = Money::new(
+            stage.registry.clone(),
+            Vec::new(),
+            HashSet::new(),
+            Timestamp::EPOCH,
+        );
         let nonces = stage.policy.manager([]);
         let mut state = State::new(stage.shared, nonces, money);
         let (id, hash) = (OutboxId(1), TransactionHash::from_bytes([1; 32]));

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use agentry_chain::{NodeClient, NodeOptions};
 use agentry_core::commit::HostedAgent;
-use agentry_core::rows::{DAY_MS, Draft, Spent, day_of};
+use agentry_core::rows::{Draft, Spent};
 use agentry_core::{AgentId, Cause, Commit, OutboxId};
 use agentry_devnet::{Devnet, DevnetConfig};
+use agentry_protocol::timestamp::DAY_MS;
 use agentry_protocol::{
-    Address, Amount, BlockHeight, ChainId, Json, Seed, SigningKey, genesis_hash,
+    Address, Amount, BlockHeight, ChainId, Json, Seed, SigningKey, Timestamp, genesis_hash,
 };
 use agentry_store::list::{self, Filter, OutboxItem};
 use agentry_store::{Reader, Store};
@@ -113,9 +114,9 @@ impl Stage {
         assert_eq!(store.commit(host).await.unwrap().agents, agents);
         let clock = Clock::default();
         // At noon: no day ends during a test, unless the test moves the clock.
-        let today = clock.local_ms() % DAY_MS;
+        let today = clock.local().get() % DAY_MS;
         clock.shift(i64::try_from(DAY_MS / 2).unwrap() - i64::try_from(today).unwrap());
-        clock.resume(clock.local_ms());
+        clock.resume(clock.local());
         let registry = AgentRegistry::default();
         let directory = Directory::load(&store, Vec::new()).await.unwrap();
         let environment = RuntimeEnvironment::new(
@@ -124,7 +125,7 @@ impl Stage {
             registry.clone(),
             clock.clone(),
             "0",
-            0,
+            Timestamp::EPOCH,
         );
         let (stop, stopping) = watch::channel(false);
         let shared = Shared {
@@ -228,7 +229,7 @@ impl Stage {
             agent,
             draft,
             prepared: None,
-            at: self.shared.clock.now_ms(),
+            at: self.shared.clock.now(),
         }
     }
 
@@ -282,7 +283,7 @@ impl Stage {
     }
 
     pub(super) async fn spent(&self, agent: AgentId) -> Spent {
-        let day = day_of(self.shared.clock.local_ms());
+        let day = self.shared.clock.local().day();
         let read = move |db: &Reader| read::spent(db, agent, day);
         self.shared.store.read(read).await.unwrap()
     }

@@ -1,6 +1,6 @@
 //! The directory, and the heights that could not be read.
 
-use agentry_protocol::{Address, BlockHeight, PublicKey, TransactionHash};
+use agentry_protocol::{Address, BlockHeight, PublicKey, Timestamp, TransactionHash};
 
 use crate::state::table::Row;
 
@@ -20,10 +20,10 @@ pub struct Card {
     pub public_key: PublicKey,
     /// The announcement, JSON; `None` if the card was withdrawn.
     pub card: Option<String>,
-    /// When it expires; 0 for a withdrawal.
-    pub expires_at: u64,
+    /// When it expires; the epoch for a withdrawal.
+    pub expires_at: Timestamp,
     /// The time in its id, or when it was seen.
-    pub announced_at: u64,
+    pub announced_at: Timestamp,
 }
 
 /// How a card is found.
@@ -36,7 +36,7 @@ pub enum Index {
     /// By its block.
     Height(BlockHeight, i64),
     /// By the time at which it expires.
-    Expires(u64, i64),
+    Expires(Timestamp, i64),
 }
 
 impl Row for Card {
@@ -69,7 +69,7 @@ pub struct Gap {
     /// The reason.
     pub reason: String,
     /// When it was found.
-    pub since: u64,
+    pub since: Timestamp,
 }
 
 impl Row for Gap {

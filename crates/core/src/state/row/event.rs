@@ -1,6 +1,6 @@
 //! The events other than messages.
 
-use agentry_protocol::BlockHeight;
+use agentry_protocol::{BlockHeight, Timestamp};
 use serde_json::Value;
 
 use crate::cause::Cause;
@@ -32,13 +32,13 @@ pub struct Event {
     /// Its state.
     pub state: EventState,
     /// When it is due.
-    pub due_at: u64,
+    pub due_at: Timestamp,
     /// How many attempts have failed.
     pub attempts: u32,
     /// Why the last attempt failed, or why it waits.
     pub reason: Option<String>,
     /// When it was added.
-    pub made_at: u64,
+    pub made_at: Timestamp,
     /// Who caused it. The cause of a watched message's outcome is the message's sender.
     pub cause: Cause,
     /// The block of the message that set the timer.
@@ -49,7 +49,7 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Index {
     /// Waiting, by the time at which it is due.
-    Waiting(AgentId, u64, EventId),
+    Waiting(AgentId, Timestamp, EventId),
     /// A timer, by its name.
     Timer(AgentId, String, String),
     /// An agent's renewal of its card.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use agentry_protocol::{Address, BlockHeight, MessageDigest, TransactionHash};
+use agentry_protocol::{Address, BlockHeight, MessageDigest, Timestamp, TransactionHash};
 
 use crate::Authenticity;
 use crate::Standing;
@@ -44,14 +44,14 @@ pub struct Message {
     pub seq: i64,
     /// How many attempts have failed.
     pub attempts: u32,
-    /// When it may be tried; 0 until a first attempt has failed.
-    pub due_at: u64,
+    /// When it may be tried; the epoch until a first attempt has failed.
+    pub due_at: Timestamp,
     /// Why it failed last, waits, or was not acted on.
     pub reason: Option<String>,
     /// When it was seen.
-    pub seen_at: u64,
+    pub seen_at: Timestamp,
     /// When it was handled, expired, or became a dead letter.
-    pub settled_at: Option<u64>,
+    pub settled_at: Option<Timestamp>,
     /// What identifies it among its sender's messages: its id, or its digest.
     pub identity: String,
     /// The transaction that it answers.
@@ -59,7 +59,7 @@ pub struct Message {
     /// The conversation that it belongs to.
     pub thread: Option<String>,
     /// When it expires.
-    pub expires_at: Option<u64>,
+    pub expires_at: Option<Timestamp>,
     /// Whether it takes priority over other messages.
     pub urgent: bool,
     /// Why a behaviour rejected it.
@@ -71,8 +71,8 @@ pub struct Message {
 impl Message {
     /// Whether it waits for its first attempt, which nothing but its turn and its sender's rate
     /// delays.
-    pub const fn is_untried(&self) -> bool {
-        self.attempts == 0 && self.due_at == 0
+    pub fn is_untried(&self) -> bool {
+        self.attempts == 0 && self.due_at == Timestamp::EPOCH
     }
 
     /// Whose share of the agent's resources it uses.
@@ -100,9 +100,9 @@ pub enum Lane {
 pub enum Index {
     /// Waiting, by the sender, the time at which it is due and the order of arrival. `None` is
     /// before all senders.
-    Waiting(AgentId, Lane, Option<Address>, u64, i64, InboxId),
+    Waiting(AgentId, Lane, Option<Address>, Timestamp, i64, InboxId),
     /// Waiting, of an unverified sender, never tried, by the time at which it was seen.
-    Untried(AgentId, u64, InboxId),
+    Untried(AgentId, Timestamp, InboxId),
     /// Waiting, of a verified sender, by the transaction that it answers.
     Answers(AgentId, TransactionHash, InboxId),
     /// By the sender and what identifies it.
@@ -116,9 +116,9 @@ pub enum Index {
     /// A dead letter.
     Dead(AgentId, InboxId),
     /// Settled at this time.
-    Settled(u64, InboxId),
+    Settled(Timestamp, InboxId),
     /// Settled, with its content, by the sender's standing, the sender and time.
-    Prunable(AgentId, &'static str, String, u64, InboxId),
+    Prunable(AgentId, &'static str, String, Timestamp, InboxId),
     /// In a block again after a withdrawal, in the order of arrival.
     Returned(i64, InboxId),
 }
@@ -131,7 +131,10 @@ impl Index {
         let at = |sender: &str, time, id| {
             Self::Prunable(agent, standing, sender.to_owned(), time, InboxId(id))
         };
-        (at(sender, 0, i64::MIN), at(to, u64::MAX, i64::MAX))
+        (
+            at(sender, Timestamp::EPOCH, i64::MIN),
+            at(to, Timestamp::MAX, i64::MAX),
+        )
     }
 }
 
@@ -221,7 +224,7 @@ pub struct Forged {
     /// The transaction as the chain keeps it, JSON.
     pub stored: Arc<str>,
     /// When it was seen.
-    pub seen_at: u64,
+    pub seen_at: Timestamp,
     /// The order of arrival.
     pub order: i64,
 }
@@ -230,9 +233,9 @@ pub struct Forged {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ForgedIndex {
     /// By the time at which it was seen.
-    Seen(u64, i64),
+    Seen(Timestamp, i64),
     /// An agent's, by the time at which it was seen.
-    Oldest(AgentId, u64, i64),
+    Oldest(AgentId, Timestamp, i64),
 }
 
 impl Row for Forged {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use agentry_protocol::{
-    Address, Amount, BlockHash, BlockHeight, Json, MessageDigest, MessageId, Nonce, TransactionHash,
+    Address, Amount, BlockHash, BlockHeight, Json, MessageDigest, MessageId, Nonce, Timestamp,
+    TransactionHash,
 };
 
 use crate::cause::Cause;
@@ -41,25 +42,25 @@ pub struct Outgoing {
     /// How many times it was posted and accepted.
     pub posts: u32,
     /// When it was posted last.
-    pub posted_at: Option<u64>,
+    pub posted_at: Option<Timestamp>,
     /// The block that holds it.
     pub block: Option<(BlockHeight, Option<BlockHash>)>,
     /// When it was requested.
-    pub created_at: u64,
+    pub created_at: Timestamp,
     /// When it was signed.
-    pub prepared_at: Option<u64>,
+    pub prepared_at: Option<Timestamp>,
     /// When the node accepted it first.
-    pub accepted_at: Option<u64>,
+    pub accepted_at: Option<Timestamp>,
     /// When it was mined.
-    pub mined_at: Option<u64>,
+    pub mined_at: Option<Timestamp>,
     /// When it became final or failed.
-    pub settled_at: Option<u64>,
+    pub settled_at: Option<Timestamp>,
     /// The id in its header.
     pub message_id: Option<MessageId>,
     /// The transaction whose message it carries again.
     pub resend_of: Option<OutboxId>,
     /// When it expires: it is not signed after that.
-    pub expires_at: Option<u64>,
+    pub expires_at: Option<Timestamp>,
     /// The day whose budget paid for it.
     pub budget_day: Option<u64>,
     /// Whether it waits for a budget.
@@ -127,7 +128,7 @@ pub enum Index {
     /// Held by a budget, by the words of the cause.
     Held(AgentId, &'static str, String, OutboxId),
     /// Queued, by the time at which it expires.
-    Expiry(u64, OutboxId),
+    Expiry(Timestamp, OutboxId),
     /// Signed, and in no block.
     Open(AgentId, OutboxId),
     /// Mined, by its nonce.
@@ -143,11 +144,18 @@ pub enum Index {
     /// Failed.
     Failed(AgentId, OutboxId),
     /// Settled at this time.
-    Settled(u64, OutboxId),
+    Settled(Timestamp, OutboxId),
     /// By the first transaction that carried its message.
     Resend(OutboxId, OutboxId),
     /// Settled, by the words of the cause, state and time.
-    Prunable(AgentId, &'static str, String, &'static str, u64, OutboxId),
+    Prunable(
+        AgentId,
+        &'static str,
+        String,
+        &'static str,
+        Timestamp,
+        OutboxId,
+    ),
 }
 
 impl Index {
@@ -158,7 +166,7 @@ impl Index {
             let (sender, state) = (sender.to_owned(), state.as_str());
             Self::Prunable(agent, standing, sender, state, time, OutboxId(id))
         };
-        (at(0, i64::MIN), at(u64::MAX, i64::MAX))
+        (at(Timestamp::EPOCH, i64::MIN), at(Timestamp::MAX, i64::MAX))
     }
 }
 
@@ -280,14 +288,14 @@ pub struct Tracking {
     pub mined: bool,
     /// When the acknowledgment is overdue; `None` until the message is mined, and if none is
     /// awaited.
-    pub due_at: Option<u64>,
+    pub due_at: Option<Timestamp>,
     /// When this changed last.
-    pub changed_at: u64,
+    pub changed_at: Timestamp,
 }
 
 impl Row for Tracking {
     type Key = OutboxId;
-    type Index = (AgentId, u64, OutboxId);
+    type Index = (AgentId, Timestamp, OutboxId);
 
     fn key(&self) -> OutboxId {
         self.outbox

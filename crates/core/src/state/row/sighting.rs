@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use agentry_protocol::{
     Address, Amount, BlockHash, BlockHeight, ContentHash, MessageDigest, MessageId, Nonce,
-    TransactionHash,
+    Timestamp, TransactionHash,
 };
 
 use crate::rows::{AgentId, OutboxId};
@@ -49,7 +49,7 @@ pub struct Sighting {
     /// the same bytes claim it.
     pub mark: Option<OutboxId>,
     /// When it was seen.
-    pub seen_at: u64,
+    pub seen_at: Timestamp,
 }
 
 impl Sighting {
@@ -72,7 +72,7 @@ pub enum Index {
     /// In a block, by its nonce.
     Nonce(AgentId, Nonce, i64),
     /// By the time at which it was seen.
-    Seen(u64, i64),
+    Seen(Timestamp, i64),
     /// By the id in its header.
     Message(AgentId, MessageId, i64),
     /// By its recipient, if a draft may claim it by its content.

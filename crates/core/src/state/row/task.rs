@@ -1,6 +1,6 @@
 //! The tasks of behaviours.
 
-use agentry_protocol::Address;
+use agentry_protocol::{Address, Timestamp};
 use serde_json::Value;
 
 use crate::cause::Cause;
@@ -37,9 +37,9 @@ pub struct Task {
     /// How many of them ended with the process.
     pub interrupted: u32,
     /// When it may start.
-    pub due_at: u64,
+    pub due_at: Timestamp,
     /// The time after which its result is of no use.
-    pub deadline: Option<u64>,
+    pub deadline: Option<Timestamp>,
     /// The progress that it reported, from 0 to 1.
     pub progress: Option<f64>,
     /// The note that it reported with its progress.
@@ -53,11 +53,11 @@ pub struct Task {
     /// Why it failed: a message for people.
     pub error: Option<String>,
     /// When it was submitted.
-    pub made_at: u64,
+    pub made_at: Timestamp,
     /// When the last attempt was started.
-    pub started_at: Option<u64>,
+    pub started_at: Option<Timestamp>,
     /// When it ended.
-    pub ended_at: Option<u64>,
+    pub ended_at: Option<Timestamp>,
     /// Who caused it.
     pub cause: Cause,
 }
@@ -100,9 +100,9 @@ impl Lane {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Index {
     /// Waiting, by its lane and the time at which it may start.
-    Waiting(Lane, u64, TaskId),
+    Waiting(Lane, Timestamp, TaskId),
     /// Waiting, by its deadline.
-    Deadline(u64, TaskId),
+    Deadline(Timestamp, TaskId),
     /// With a running attempt.
     Working(TaskId),
     /// By the key that its behaviour gave it.
@@ -110,9 +110,9 @@ pub enum Index {
     /// By the message that started it.
     Inbox(InboxId, TaskId),
     /// Ended at this time.
-    Ended(u64, TaskId),
+    Ended(Timestamp, TaskId),
     /// Ended, by the words of the cause and time.
-    Prunable(AgentId, &'static str, String, u64, TaskId),
+    Prunable(AgentId, &'static str, String, Timestamp, TaskId),
     /// Open, by its key, whatever behaviour gave it.
     Open(AgentId, String, TaskId),
 }
@@ -124,7 +124,7 @@ impl Index {
             let (standing, sender) = cause.words();
             Self::Prunable(agent, standing, sender.to_owned(), time, TaskId(id))
         };
-        (at(0, i64::MIN), at(u64::MAX, i64::MAX))
+        (at(Timestamp::EPOCH, i64::MIN), at(Timestamp::MAX, i64::MAX))
     }
 }
 

@@ -12,7 +12,7 @@ use agentry_core::{
     origin,
 };
 use agentry_protocol::{
-    Address, Amount, Envelope, Header, KnownCommand, Limits, Payload, StoredTransaction,
+    Address, Amount, Envelope, Header, KnownCommand, Limits, Payload, StoredTransaction, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -71,7 +71,7 @@ impl Host {
     }
 
     /// The next message of each verified sender, and of all unverified senders together.
-    fn due_messages(&self, of: AgentId, now: u64) -> Vec<Message> {
+    fn due_messages(&self, of: AgentId, now: Timestamp) -> Vec<Message> {
         let mut lanes: BTreeMap<Option<&str>, &Message> = BTreeMap::new();
         for row in self.state.inbox().iter() {
             if row.agent != of || row.state != InboxState::Waiting || row.due_at > now {
@@ -95,7 +95,7 @@ impl Host {
     }
 
     /// The agent's next event other than a message.
-    fn due_event(&self, of: AgentId, now: u64) -> Option<Event> {
+    fn due_event(&self, of: AgentId, now: Timestamp) -> Option<Event> {
         let events = self.state.events().iter();
         let due = events.filter(|row| row.agent == of && row.state == EventState::Waiting);
         let first = due.min_by_key(|row| (row.due_at, row.id));
@@ -103,7 +103,7 @@ impl Host {
     }
 
     /// Messages that were not acknowledged in time, unless their answer waits for its turn.
-    fn overdue(&self, of: AgentId, now: u64) -> impl Iterator<Item = OutboxId> {
+    fn overdue(&self, of: AgentId, now: Timestamp) -> impl Iterator<Item = OutboxId> {
         let receipts = self.state.receipts().iter();
         receipts
             .filter(move |row| row.agent == of && row.due_at.is_some_and(|at| at <= now))
@@ -162,7 +162,7 @@ impl Host {
         };
         if kind == Kind::Bad || (kind == Kind::Flaky && message.attempts == 0) {
             let failed = message.attempts + 1;
-            let retry_at = (failed < ATTEMPTS).then_some(at + 500 * u64::from(failed));
+            let retry_at = (failed < ATTEMPTS).then_some(at.plus_ms(500 * u64::from(failed)));
             self.commit(
                 Commit::Failure {
                     event,
@@ -224,11 +224,11 @@ impl Host {
                 key: message.hash.to_string(),
                 kind: "work".to_owned(),
                 input: json!(number),
-                deadline_ms: None,
+                deadline: None,
             }),
             Kind::Timer => {
                 let set = TimerSetting {
-                    due_at: at + 5_000,
+                    due_at: at.plus_ms(5_000),
                     data: json!({ "number": number, "to": message.sender }),
                 };
                 outcome.timers.push((number.to_string(), Some(set)));
@@ -381,7 +381,11 @@ impl Host {
             EventKind::Delivery => {
                 let update = &event.data["update"]["update"];
                 // An operator may let it be sent after all.
-                let at = if update == "unsent" { event.made_at } else { 0 };
+                let at = if update == "unsent" {
+                    event.made_at
+                } else {
+                    Timestamp::EPOCH
+                };
                 format!("{} {update} {at}", event.name)
             }
             EventKind::Renewal => broken!("nobody registered a card"),
@@ -453,7 +457,7 @@ impl Host {
                 task,
                 attempts,
                 error: ("failed".to_owned(), "it fails".to_owned()),
-                due_at: at + 1_000,
+                due_at: at.plus_ms(1_000),
             }
         } else {
             self.running.remove(&task);

@@ -77,7 +77,7 @@ impl Host {
     /// Deletes what is older than the retention, by the blocks' time.
     pub(crate) fn prune(&mut self, clocks: Clocks) -> Checked {
         let at = self.confirmed.min(self.now(clocks));
-        let before = at.saturating_sub(RETENTION);
+        let before = at.minus_ms(RETENTION);
         self.commit(Commit::Prune { before, at }, clocks)?;
         Ok(())
     }

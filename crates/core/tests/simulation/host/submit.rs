@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use agentry_core::absence::Look;
 use agentry_core::commit::PostResult;
-use agentry_core::rows::{OutboxState, Prepared, day_of};
+use agentry_core::rows::{OutboxState, Prepared};
 use agentry_core::state::row::Outgoing;
 use agentry_core::{AgentId, Commit, OutboxId};
 use agentry_protocol::{
@@ -40,7 +40,7 @@ impl Host {
         clocks: Clocks,
     ) -> Prepared {
         let now = self.now(clocks);
-        let nonce = self.nonces.next(of, counter.unwrap_or(Nonce::new(now)));
+        let nonce = self.nonces.next(of, counter.unwrap_or(Nonce::at(now)));
         let signed = peers::sign(wallet(of), to, nonce, payload.clone());
         Prepared {
             nonce,
@@ -48,7 +48,7 @@ impl Host {
             digest: signed.digest(),
             body: signed.body(),
             since: self.read_through(),
-            day: day_of(now),
+            day: now.day(),
         }
     }
 

@@ -10,7 +10,7 @@ use agentry_protocol::{AckRequest, KnownCommand, TransactionHash};
 use super::peers::reaction;
 use super::{Breach, Contract, caught};
 use crate::effects::Effect;
-use crate::testing::{Disturbances, MessageBuilder, Party, Random, START_MS, Simulation};
+use crate::testing::{Disturbances, MessageBuilder, Party, Random, START, Simulation};
 
 /// Events of one history.
 const STEPS: usize = 24;
@@ -127,7 +127,7 @@ fn dressed(contract: &Contract, random: &mut Random, from: &Party) -> MessageBui
     }
     if random.chance(10) {
         let seconds = u64::try_from(random.below(4_000)).unwrap_or(0);
-        message = message.expires_at(START_MS + seconds * 1_000);
+        message = message.expires_at(START.plus(Duration::from_secs(seconds)));
     }
     // The answer to a sealed message is sealed, which needs the sender's key. The senders of
     // samples may have none.

@@ -9,7 +9,7 @@ use agentry_core::commit::{
 };
 use agentry_core::rows::{
     AgentId, Draft, EventId, EventRef, InboxId, OutboxId, Prepared, ReceiptRequest, ReceiptState,
-    TaskId, day_of,
+    TaskId,
 };
 use agentry_core::state::State;
 use agentry_core::{Authenticity, Cause, Commit, Standing, TaskOutput, TaskStart};
@@ -17,16 +17,16 @@ use agentry_protocol::command::{Ack, AckStatus, JobComplete, JobId, JobResult};
 use agentry_protocol::{
     Address, Amount, BlockHash, BlockHeight, Envelope, Header, Json, KnownCommand, Limits,
     MessageId, Nonce, Number, Payload, Seed, SignedTransaction, SigningKey, StoredTransaction,
-    Transaction, TransactionHash, message,
+    Timestamp, Transaction, TransactionHash, message,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// The time of the first commit, in milliseconds since the epoch.
-const START: u64 = 1_795_000_000_000;
+/// The time of the first commit.
+const START: Timestamp = Timestamp::new(1_795_000_000_000);
 
 /// A time at which much is due, and some is not.
-pub(super) const NOW: u64 = START + 100 * 600_000;
+pub(super) const NOW: Timestamp = START.plus_ms(100 * 600_000);
 
 /// The random numbers of one commit. What they mean depends on the commit.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ struct Dice<'a> {
     /// Distinguishes the rounds through the numbers.
     drawn: u8,
     state: &'a State,
-    at: u64,
+    at: Timestamp,
 }
 
 impl Dice<'_> {
@@ -156,7 +156,7 @@ impl Dice<'_> {
 
     fn message_id(&mut self) -> MessageId {
         let (made, random) = (u64::from(self.number(3)), self.number(2));
-        MessageId::new(START + made * 1_000, [random; 10])
+        MessageId::new(START.plus_ms(made * 1_000), [random; 10])
     }
 
     /// The hash of a transaction that was seen, or another.
@@ -232,7 +232,7 @@ impl Dice<'_> {
             fee: Amount(10),
             payload,
             message_id,
-            expires_at: self.maybe(|dice| START + u64::from(dice.number(200)) * 600_000),
+            expires_at: self.maybe(|dice| START.plus_ms(u64::from(dice.number(200)) * 600_000)),
             cause: self.cause(),
             receipt: self.maybe(|dice| ReceiptRequest {
                 behaviour: dice.maybe(Self::behaviour),
@@ -253,7 +253,7 @@ impl Dice<'_> {
             digest: signed.digest(),
             body: signed.body(),
             since: self.height(),
-            day: day_of(self.at),
+            day: self.at.day(),
         }
     }
 
@@ -313,14 +313,16 @@ impl Dice<'_> {
         let sender = self.sender();
         let number = self.number(4);
         // What a transaction says is the same whenever it is read.
-        let announced_at = START + u64::from(number) * 600_000;
+        let announced_at = START.plus_ms(u64::from(number) * 600_000);
         let card = number.is_multiple_of(2).then(|| "{}".to_owned());
         CardSeen {
             address: address(sender),
             hash: TransactionHash::from_bytes([number; 32]),
             height: self.height(),
             public_key: key(sender).public_key(),
-            expires_at: card.as_ref().map_or(0, |_| announced_at + 600_000),
+            expires_at: card
+                .as_ref()
+                .map_or(Timestamp::EPOCH, |_| announced_at.plus_ms(600_000)),
             card,
             announced_at,
         }
@@ -347,7 +349,7 @@ impl Dice<'_> {
                     agent,
                     hash,
                     own: (self.number(4) > 0).then_some(own),
-                    latest: self.at + 5_000,
+                    latest: self.at.plus_ms(5_000),
                 }
             }
             8 => Seen::Withdrawn {
@@ -421,7 +423,7 @@ impl Dice<'_> {
             timers: (0..self.number(2))
                 .map(|_| {
                     let setting = (self.number(4) > 0).then(|| TimerSetting {
-                        due_at: self.at + 1_000,
+                        due_at: self.at.plus_ms(1_000),
                         data: json!({ "n": self.number(200) }),
                     });
                     (self.word(), setting)
@@ -432,10 +434,10 @@ impl Dice<'_> {
                     key: self.pick(&["a".to_owned(), "b".to_owned(), key.clone()]),
                     kind: "ask".to_owned(),
                     input: json!({ "prompt": self.word() }),
-                    deadline_ms: self.maybe(|dice| dice.at + 60_000),
+                    deadline: self.maybe(|dice| dice.at.plus_ms(60_000)),
                 })
                 .collect(),
-            tasks_from: self.at + u64::from(self.number(2)) * 500,
+            tasks_from: self.at.plus_ms(u64::from(self.number(2)) * 500),
             cancels: self
                 .maybe(|dice| dice.pick(&["a", "b"]).to_owned())
                 .into_iter()
@@ -445,7 +447,7 @@ impl Dice<'_> {
                 watchers: self.watchers(),
                 unacted: (self.number(4) == 0).then(|| "unacted".to_owned()),
             }),
-            again_at: (self.number(5) == 0).then(|| self.at + 1_000),
+            again_at: (self.number(5) == 0).then(|| self.at.plus_ms(1_000)),
             at: self.at,
         }
     }
@@ -546,7 +548,7 @@ fn steps(commit: &Commit) -> &[Seen] {
 
 /// The commit that a step means in this state.
 pub(super) fn commit(step: &Step, state: &State) -> Commit {
-    let at = START + u64::from(step.at) * 600_000;
+    let at = START.plus_ms(u64::from(step.at) * 600_000);
     let mut dice = Dice {
         numbers: step.numbers.iter().cycle(),
         drawn: 0,
@@ -613,7 +615,7 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
                 attempts,
                 reason: dice.word(),
                 public: dice.word(),
-                retry_at: dice.maybe(|dice| dice.at + 1_000),
+                retry_at: dice.maybe(|dice| dice.at.plus_ms(1_000)),
                 watchers: dice.watchers(),
                 at,
             }
@@ -625,7 +627,7 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
         },
         9 => Commit::Postpone {
             event: dice.due().0,
-            until: at + u64::from(dice.number(3)) * 1_000,
+            until: at.plus_ms(u64::from(dice.number(3)) * 1_000),
             reason: dice.word(),
         },
         10 => Commit::RateLimitTimeout {
@@ -680,7 +682,7 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
                 task,
                 attempts,
                 error: (dice.word(), dice.word()),
-                due_at: at + 1_000,
+                due_at: at.plus_ms(1_000),
             }
         }
         19 => {
@@ -794,7 +796,7 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
         _ => Commit::Prune {
             before: at,
             // Ids are refused 30 days after they were made.
-            at: START + u64::from(dice.number(4)) * 20 * 86_400_000,
+            at: START.plus_ms(u64::from(dice.number(4)) * 20 * 86_400_000),
         },
     }
 }

@@ -32,8 +32,8 @@ impl Stored for Card {
             height: BlockHeight(columns.whole()?),
             public_key: columns.text(str::parse)?,
             card: columns.optional_string()?,
-            expires_at: columns.whole()?,
-            announced_at: columns.whole()?,
+            expires_at: columns.time()?,
+            announced_at: columns.time()?,
         })
     }
 
@@ -45,8 +45,8 @@ impl Stored for Card {
             Cell::whole(self.height.0),
             Cell::text(&self.public_key),
             self.card.as_deref().into(),
-            Cell::whole(self.expires_at),
-            Cell::whole(self.announced_at),
+            self.expires_at.into(),
+            self.announced_at.into(),
         ]
     }
 
@@ -67,7 +67,7 @@ impl Stored for Card {
             Index::Height(height, id) => {
                 (&["height", "id"], vec![Cell::whole(height.0), (*id).into()])
             }
-            Index::Expires(at, id) => (&["expires_at", "id"], vec![Cell::whole(*at), (*id).into()]),
+            Index::Expires(at, id) => (&["expires_at", "id"], vec![(*at).into(), (*id).into()]),
         };
         Some(Entry::new("", columns, cells))
     }
@@ -85,7 +85,7 @@ impl Stored for Gap {
         Ok(Self {
             height: BlockHeight(columns.whole()?),
             reason: columns.string()?,
-            since: columns.whole()?,
+            since: columns.time()?,
         })
     }
 
@@ -93,7 +93,7 @@ impl Stored for Gap {
         vec![
             Cell::whole(self.height.0),
             self.reason.as_str().into(),
-            Cell::whole(self.since),
+            self.since.into(),
         ]
     }
 

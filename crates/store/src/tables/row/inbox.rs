@@ -66,14 +66,14 @@ impl Stored for Message {
             state: columns.word(InboxState::parse)?,
             seq: columns.id()?,
             attempts: columns.count()?,
-            due_at: columns.whole()?,
+            due_at: columns.time()?,
             reason: columns.optional_string()?,
-            seen_at: columns.whole()?,
-            settled_at: columns.optional_whole()?,
+            seen_at: columns.time()?,
+            settled_at: columns.optional_time()?,
             identity: columns.string()?,
             re: columns.optional_text(str::parse)?,
             thread: columns.optional_string()?,
-            expires_at: columns.optional_whole()?,
+            expires_at: columns.optional_time()?,
             urgent: columns.flag()?,
             rejected: columns.optional_string()?,
             done: columns.text(|done| serde_json::from_str::<BTreeSet<String>>(done))?,
@@ -94,14 +94,14 @@ impl Stored for Message {
             self.state.as_str().into(),
             self.seq.into(),
             self.attempts.into(),
-            Cell::whole(self.due_at),
+            self.due_at.into(),
             self.reason.as_deref().into(),
-            Cell::whole(self.seen_at),
-            Cell::some(self.settled_at, Cell::whole),
+            self.seen_at.into(),
+            self.settled_at.into(),
             self.identity.as_str().into(),
             Cell::some(self.re.as_ref(), Cell::text),
             self.thread.as_deref().into(),
-            Cell::some(self.expires_at, Cell::whole),
+            self.expires_at.into(),
             Cell::flag(self.urgent),
             self.rejected.as_deref().into(),
         ]
@@ -145,7 +145,7 @@ impl Stored for Message {
             Index::Settled(at, id) => (
                 "settled_at IS NOT NULL",
                 &["settled_at", "id"],
-                vec![Cell::whole(*at), id.0.into()],
+                vec![(*at).into(), id.0.into()],
             ),
             Index::Prunable(agent, standing, sender, at, id) => (
                 "settled_at IS NOT NULL AND stored <> ''",
@@ -154,7 +154,7 @@ impl Stored for Message {
                     agent.0.into(),
                     (*standing).into(),
                     sender.as_str().into(),
-                    Cell::whole(*at),
+                    (*at).into(),
                     id.0.into(),
                 ],
             ),
@@ -206,7 +206,7 @@ impl Stored for Forged {
             sender: columns.text(Address::from_chain)?,
             height: BlockHeight(columns.whole()?),
             stored: columns.text(shared)?,
-            seen_at: columns.whole()?,
+            seen_at: columns.time()?,
             order: columns.id()?,
         })
     }
@@ -218,7 +218,7 @@ impl Stored for Forged {
             self.sender.as_str().into(),
             Cell::whole(self.height.0),
             (&*self.stored).into(),
-            Cell::whole(self.seen_at),
+            self.seen_at.into(),
             self.order.into(),
         ]
     }
@@ -229,13 +229,12 @@ impl Stored for Forged {
 
     fn entry(entry: &ForgedIndex) -> Option<Entry<'_>> {
         let (columns, cells): (&'static [&'static str], _) = match entry {
-            ForgedIndex::Seen(at, order) => (
-                &["seen_at", "rowid"],
-                vec![Cell::whole(*at), (*order).into()],
-            ),
+            ForgedIndex::Seen(at, order) => {
+                (&["seen_at", "rowid"], vec![(*at).into(), (*order).into()])
+            }
             ForgedIndex::Oldest(agent, at, order) => (
                 &["agent", "seen_at", "rowid"],
-                vec![agent.0.into(), Cell::whole(*at), (*order).into()],
+                vec![agent.0.into(), (*at).into(), (*order).into()],
             ),
         };
         Some(Entry::new("", columns, cells))

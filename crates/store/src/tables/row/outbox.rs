@@ -65,20 +65,20 @@ impl Stored for Outgoing {
             signed: signed(columns)?,
             since: columns.optional_whole()?.map(BlockHeight),
             posts: columns.count()?,
-            posted_at: columns.optional_whole()?,
+            posted_at: columns.optional_time()?,
             block: {
                 let height = columns.optional_whole()?.map(BlockHeight);
                 let hash = columns.optional_text(str::parse)?;
                 height.map(|height| (height, hash))
             },
-            created_at: columns.whole()?,
-            prepared_at: columns.optional_whole()?,
-            accepted_at: columns.optional_whole()?,
-            mined_at: columns.optional_whole()?,
-            settled_at: columns.optional_whole()?,
+            created_at: columns.time()?,
+            prepared_at: columns.optional_time()?,
+            accepted_at: columns.optional_time()?,
+            mined_at: columns.optional_time()?,
+            settled_at: columns.optional_time()?,
             message_id: columns.optional_text(str::parse)?,
             resend_of: columns.optional_id()?.map(OutboxId),
-            expires_at: columns.optional_whole()?,
+            expires_at: columns.optional_time()?,
             budget_day: columns.optional_whole()?,
             held: columns.flag()?,
             cause: columns.cause()?,
@@ -106,17 +106,17 @@ impl Stored for Outgoing {
             signed.map(|signed| &*signed.body).into(),
             Cell::some(self.since, |height| Cell::whole(height.0)),
             self.posts.into(),
-            Cell::some(self.posted_at, Cell::whole),
+            self.posted_at.into(),
             Cell::some(self.block, |(height, _)| Cell::whole(height.0)),
             Cell::some(block_hash, Cell::text),
-            Cell::whole(self.created_at),
-            Cell::some(self.prepared_at, Cell::whole),
-            Cell::some(self.accepted_at, Cell::whole),
-            Cell::some(self.mined_at, Cell::whole),
-            Cell::some(self.settled_at, Cell::whole),
+            self.created_at.into(),
+            self.prepared_at.into(),
+            self.accepted_at.into(),
+            self.mined_at.into(),
+            self.settled_at.into(),
             Cell::some(self.message_id.as_ref(), Cell::text),
             self.resend_of.map(|outbox| outbox.0).into(),
-            Cell::some(self.expires_at, Cell::whole),
+            self.expires_at.into(),
             Cell::some(self.budget_day, Cell::whole),
             Cell::flag(self.held),
             standing.into(),
@@ -178,7 +178,7 @@ impl Stored for Outgoing {
             Index::Settled(at, id) => (
                 "settled_at IS NOT NULL",
                 &["settled_at", "id"],
-                vec![Cell::whole(*at), id.0.into()],
+                vec![(*at).into(), id.0.into()],
             ),
             Index::Prunable(agent, standing, sender, state, at, id) => (
                 "settled_at IS NOT NULL",
@@ -188,7 +188,7 @@ impl Stored for Outgoing {
                     (*standing).into(),
                     sender.as_str().into(),
                     (*state).into(),
-                    Cell::whole(*at),
+                    (*at).into(),
                     id.0.into(),
                 ],
             ),
@@ -249,8 +249,8 @@ impl Stored for Tracking {
             within_ms: columns.whole()?,
             resends_left: columns.count()?,
             mined: columns.flag()?,
-            due_at: columns.optional_whole()?,
-            changed_at: columns.whole()?,
+            due_at: columns.optional_time()?,
+            changed_at: columns.time()?,
         })
     }
 
@@ -266,8 +266,8 @@ impl Stored for Tracking {
             Cell::whole(self.within_ms),
             self.resends_left.into(),
             Cell::flag(self.mined),
-            Cell::some(self.due_at, Cell::whole),
-            Cell::whole(self.changed_at),
+            self.due_at.into(),
+            self.changed_at.into(),
         ]
     }
 

@@ -52,7 +52,7 @@ impl Stored for Sighting {
             block: columns.optional_whole()?.map(BlockHeight),
             block_hash: columns.optional_text(str::parse)?,
             mark: columns.optional_id()?.map(OutboxId),
-            seen_at: columns.whole()?,
+            seen_at: columns.time()?,
         })
     }
 
@@ -77,7 +77,7 @@ impl Stored for Sighting {
             Cell::some(self.block, |height| Cell::whole(height.0)),
             Cell::some(self.block_hash.as_ref(), Cell::text),
             self.mark.map(|outbox| outbox.0).into(),
-            Cell::whole(self.seen_at),
+            self.seen_at.into(),
         ]
     }
 
@@ -107,7 +107,7 @@ impl Stored for Sighting {
                 &["agent", "nonce", "id"],
                 vec![agent.0.into(), (*nonce).into(), (*id).into()],
             ),
-            Index::Seen(at, id) => ("", &["seen_at", "id"], vec![Cell::whole(*at), (*id).into()]),
+            Index::Seen(at, id) => ("", &["seen_at", "id"], vec![(*at).into(), (*id).into()]),
             Index::Message(agent, message, id) => (
                 "message_id IS NOT NULL",
                 &["agent", "message_id", "id"],
