@@ -79,7 +79,7 @@ use crate::runtime::runner::Stage;
 use crate::runtime::signer::SignError;
 use agentry_store::StoreError;
 
-pub use self::said::Said;
+pub use self::said::ComparedMessage;
 
 /// How many transactions are read in one batch.
 const BATCH: usize = 500;
@@ -126,7 +126,7 @@ pub struct Options {
 
 /// An event of a running replay.
 #[derive(Clone, Debug)]
-pub enum Told {
+pub enum ReplayEvent {
     /// The replay begins, with these blocks.
     Begins {
         /// The first block.
@@ -150,7 +150,7 @@ pub enum Told {
 pub async fn replay(
     config: &Config,
     options: &Options,
-    tell: &mut dyn FnMut(Told) -> ControlFlow<()>,
+    tell: &mut dyn FnMut(ReplayEvent) -> ControlFlow<()>,
 ) -> Result<Summary, ReplayError> {
     if let Some(to) = options.to.filter(|to| *to < options.from) {
         let from = options.from;
@@ -169,7 +169,7 @@ pub async fn replay(
         Ok(past) => past,
         Err(error) => {
             let warning = format!("the store cannot be read and is not used: {error}");
-            if tell(Told::Warning(warning)).is_break() {
+            if tell(ReplayEvent::Warning(warning)).is_break() {
                 return Ok(Summary::default());
             }
             Past::default()
@@ -217,7 +217,7 @@ pub async fn replay(
     };
     replayer.engine.summary.from = options.from;
     replayer.engine.summary.to = to;
-    if tell(Told::Begins {
+    if tell(ReplayEvent::Begins {
         from: options.from,
         to,
     })
@@ -246,7 +246,7 @@ impl Replayer {
         &mut self,
         from: BlockHeight,
         interest: &dyn Interest,
-        tell: &mut dyn FnMut(Told) -> ControlFlow<()>,
+        tell: &mut dyn FnMut(ReplayEvent) -> ControlFlow<()>,
     ) -> Result<(), ReplayError> {
         let start = Start::Height(from);
         let mut cursor = retrying!(self.source.begin(start))?;
@@ -266,7 +266,7 @@ impl Replayer {
             }
             let is_over = through.is_some_and(|through| through >= self.last);
             if let Some(through) = through
-                && tell(Told::ReadThrough(through.min(self.to))).is_break()
+                && tell(ReplayEvent::ReadThrough(through.min(self.to))).is_break()
             {
                 return Ok(());
             }

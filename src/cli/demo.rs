@@ -10,7 +10,7 @@ use super::args::duration;
 use super::devnet::node_url;
 use super::output::Tone;
 use super::{Context, ExitCode, Failure, runtime};
-use crate::demo::{self, DemoError, Place, SceneError};
+use crate::demo::{self, DemoError, DemoNodes, SceneError};
 use crate::runtime::host::HostError;
 use crate::runtime::limits::{self, Needs};
 use crate::wallet::{PasswordSource, WalletStore};
@@ -75,7 +75,7 @@ pub(super) fn run(args: DemoArgs, context: &Context) -> Result<(), Failure> {
     ))
 }
 
-fn place(args: DemoArgs, context: &Context) -> Result<Place, Failure> {
+fn place(args: DemoArgs, context: &Context) -> Result<DemoNodes, Failure> {
     if args.node.is_empty() {
         if args.block_time < MIN_BLOCK_TIME {
             return Err(Failure::usage(format!(
@@ -88,7 +88,7 @@ fn place(args: DemoArgs, context: &Context) -> Result<Place, Failure> {
         for fault in args.fault {
             faults.set(fault);
         }
-        return Ok(Place::Embedded {
+        return Ok(DemoNodes::Embedded {
             block_time: args.block_time,
             faults,
         });
@@ -104,7 +104,7 @@ fn place(args: DemoArgs, context: &Context) -> Result<Place, Failure> {
     let [producer, follower] = two("node", args.node)?;
     let [pinger, ponger] = two("wallet", args.wallet)?;
     let config = context.config()?;
-    Ok(Place::Nodes {
+    Ok(DemoNodes::Nodes {
         chain_id: config.chain.id,
         producer,
         follower,

@@ -11,7 +11,7 @@ use super::output::{Tone, printable};
 use super::{Context, ExitCode, Failure};
 use crate::ops::who;
 use crate::replay::report::{Cause, Compared, Mark, Report, Summary};
-use crate::replay::{Options, ReplayError, Said, Told, replay};
+use crate::replay::{ComparedMessage, Options, ReplayError, ReplayEvent, replay};
 
 /// Maximum length of a printed text, in characters.
 const SHOWN: usize = 200;
@@ -104,20 +104,20 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    fn tell(&mut self, told: Told) -> ControlFlow<()> {
+    fn tell(&mut self, told: ReplayEvent) -> ControlFlow<()> {
         match told {
-            Told::Begins { from, to } => {
+            ReplayEvent::Begins { from, to } => {
                 let blocks = to.0.saturating_sub(from.0).saturating_add(1);
                 self.bar = self.context.output.progress(blocks, "replaying");
             }
-            Told::ReadThrough(height) => {
+            ReplayEvent::ReadThrough(height) => {
                 let read = height.0.saturating_add(1).saturating_sub(self.from);
                 self.bar.set_position(read);
             }
-            Told::Warning(warning) => self
+            ReplayEvent::Warning(warning) => self
                 .bar
                 .suspend(|| tracing::warn!("{}", printable(&warning, 500))),
-            Told::Report(report) => {
+            ReplayEvent::Report(report) => {
                 let differs = report.sends.iter().any(|one| one.mark.is_difference());
                 if self.differing && !differs {
                     return ControlFlow::Continue(());
@@ -216,7 +216,7 @@ fn compared(one: &Compared, context: &Context) -> Vec<String> {
         .collect()
 }
 
-fn said(said: &Said) -> String {
+fn said(said: &ComparedMessage) -> String {
     let text = shown(said.text.as_deref());
     let to = printable(said.to.as_str(), 100);
     let amount = said

@@ -27,7 +27,7 @@ impl From<&Found> for Standing {
 
 /// One message of the conversation.
 #[derive(Clone, Debug, Serialize)]
-pub struct Said {
+pub struct MessageEvidence {
     /// Description.
     pub what: String,
     /// Its position on the chain.
@@ -41,7 +41,7 @@ pub struct Said {
 #[derive(Clone, Debug, Serialize)]
 pub struct Evidence {
     /// All messages, in order.
-    pub said: Vec<Said>,
+    pub said: Vec<MessageEvidence>,
     /// The ping.
     pub ping: Standing,
     /// The pong.

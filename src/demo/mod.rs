@@ -21,7 +21,7 @@ use agentry_protocol::timestamp::millis;
 
 use self::evidence::Evidence;
 use self::scene::Scene;
-pub use self::scene::{Place, SceneError};
+pub use self::scene::{DemoNodes, SceneError};
 use self::talk::Talk;
 use crate::runtime::control::ControlError;
 use agentry_store::StoreError;
@@ -48,7 +48,7 @@ pub struct Step {
 /// # Errors
 /// A step did not happen within `limit`, or failed.
 pub async fn run(
-    place: Place,
+    place: DemoNodes,
     limit: Duration,
     tell: impl FnMut(Step),
 ) -> Result<Evidence, DemoError> {

@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Where the demonstration takes place.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum DemoNodes {
     /// On two embedded nodes in a temporary folder: one that produces blocks, and a follower that
     /// imports them and forwards transactions to it.
     Embedded {
@@ -92,17 +92,17 @@ impl Scene {
     ///
     /// # Errors
     /// See [`SceneError`].
-    pub fn set(place: Place) -> Result<Self, SceneError> {
+    pub fn set(place: DemoNodes) -> Result<Self, SceneError> {
         let dir = tempfile::Builder::new().prefix("agentry-demo-").tempdir()?;
         let (cast, chain_id, urls, submits, devnets) = match place {
-            Place::Embedded { block_time, faults } => {
+            DemoNodes::Embedded { block_time, faults } => {
                 let cast = Cast::new()?;
                 let devnets = start_nodes(dir.path(), block_time, faults, &cast)?;
                 let urls = [devnets[0].url(), devnets[1].url()];
                 let chain_id = DevnetConfig::default().chain_id;
                 (cast, chain_id, urls.clone(), urls, devnets)
             }
-            Place::Nodes {
+            DemoNodes::Nodes {
                 chain_id,
                 producer,
                 follower,

@@ -10,7 +10,7 @@ use agentry_protocol::{
 use agentry_store::list::talk::{self, Reply};
 use agentry_store::{Reader, StoreError, open_for_reading, read};
 
-use super::evidence::Said;
+use super::evidence::MessageEvidence;
 use super::scene::Scene;
 use super::{DemoError, Step};
 use crate::ops::search::{self, Found};
@@ -45,12 +45,12 @@ pub(super) struct Talk<'a, T> {
     began: Instant,
     limit: Duration,
     tell: T,
-    said: Vec<Said>,
+    said: Vec<MessageEvidence>,
     asked: u32,
 }
 
 /// A message that was sent.
-pub(super) struct Sent {
+pub(super) struct DemoMessage {
     /// Its transaction in a block.
     pub(super) found: Found,
     /// When it was requested.
@@ -70,7 +70,7 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
     }
 
     /// The messages so far, with their positions on the chain.
-    pub(super) fn into_said(self) -> Vec<Said> {
+    pub(super) fn into_said(self) -> Vec<MessageEvidence> {
         self.said
     }
 
@@ -102,7 +102,7 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
             ("block", found.block_hash.to_string()),
         ];
         details.extend(more);
-        self.said.push(Said {
+        self.said.push(MessageEvidence {
             what: what.to_owned(),
             standing: found.into(),
             after_ms: millis(self.began.elapsed()),
@@ -216,7 +216,7 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
         to: &Address,
         payload: &Payload,
         seal: bool,
-    ) -> Result<Sent, DemoError> {
+    ) -> Result<DemoMessage, DemoError> {
         self.asked += 1;
         let payload = match payload {
             Payload::Text(text) => Json::string(text.as_str()),
@@ -238,7 +238,7 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
         let row = self.client(0).send("pinger", request).await?.outbox;
         let hash = self.signed(what, row.0).await?;
         let found = self.find(what, 0, from, |found| found.hash == hash).await?;
-        Ok(Sent { found, asked })
+        Ok(DemoMessage { found, asked })
     }
 
     /// The hash of a row of the pinger's outbox, once it is signed.

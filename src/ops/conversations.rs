@@ -9,7 +9,7 @@ pub mod chain;
 pub mod hosted;
 
 use agentry_protocol::{AckRequest, Address, Authenticity, Thread, Timestamp};
-use agentry_store::list::talk::{Place, Told};
+use agentry_store::list::talk::{ListedMessage, MessageRow};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -126,11 +126,11 @@ pub struct MessageReceipt {
 
 impl MessageEntry {
     /// A message of the store, with its content.
-    fn of_store(told: Told, content: Option<MessageContent>) -> Self {
+    fn of_store(told: ListedMessage, content: Option<MessageContent>) -> Self {
         let (direction, id) = match told.place {
-            Place::Inbox(row) => ("received", Some(format!("inbox/{row}"))),
-            Place::Forged(_) => ("received", None),
-            Place::Outbox(row) => ("sent", Some(format!("outbox/{row}"))),
+            MessageRow::Inbox(row) => ("received", Some(format!("inbox/{row}"))),
+            MessageRow::Forged(_) => ("received", None),
+            MessageRow::Outbox(row) => ("sent", Some(format!("outbox/{row}"))),
         };
         let entry = Self {
             id,

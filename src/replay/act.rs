@@ -14,7 +14,7 @@ use super::ReplayError;
 use super::engine::Engine;
 use super::ledger::{ReportId, Send};
 use super::report::{Cause, Would};
-use super::said::{Said, truncated};
+use super::said::{ComparedMessage, truncated};
 use crate::config::BehaviourInstance;
 use crate::runtime::compose::{self, Author, Circumstances};
 use crate::runtime::registry::Hosted;
@@ -31,12 +31,12 @@ pub(super) struct Subject<'a> {
     pub(super) message: Option<&'a Message>,
     /// The behaviours that are told if the message becomes a dead letter.
     pub(super) watchers: &'a [String],
-    pub(super) place: Place,
+    pub(super) place: ReportPlace,
 }
 
 /// The report of what a run would do.
 #[derive(Clone)]
-pub(super) enum Place {
+pub(super) enum ReportPlace {
     /// This one.
     Open(ReportId),
     /// A new one with this cause, if there is something to report.
@@ -108,8 +108,8 @@ impl Engine {
     /// The report of what is done for a subject.
     fn report(&mut self, subject: &Subject<'_>) -> ReportId {
         match &subject.place {
-            Place::Open(report) => *report,
-            Place::New(cause) => {
+            ReportPlace::Open(report) => *report,
+            ReportPlace::New(cause) => {
                 let (agent, name) = (subject.hosted.id, &subject.hosted.config.name);
                 self.ledger.begin(agent, name, cause.clone(), false)
             }
@@ -227,7 +227,7 @@ impl Engine {
                 plain: false,
             },
         )?;
-        let (said, re) = Said::of(&to, &Number::from(draft.amount), &draft.payload);
+        let (said, re) = ComparedMessage::of(&to, &Number::from(draft.amount), &draft.payload);
         Ok(Send {
             would: Would {
                 behaviour: behaviour.to_owned(),

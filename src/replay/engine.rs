@@ -16,7 +16,7 @@ use super::cast::Cast;
 use super::ledger::{Ledger, ReportId};
 use super::past::Past;
 use super::report::{Report, Summary};
-use super::{ReplayError, Told};
+use super::{ReplayError, ReplayEvent};
 use crate::runtime::directory::Directory;
 use crate::runtime::runner::Stage;
 
@@ -42,7 +42,7 @@ pub(super) struct Engine {
     pub(super) waiting: HashMap<InboxId, Waiting>,
     /// The block whose time the clock has.
     pub(super) height: BlockHeight,
-    told: Vec<Told>,
+    told: Vec<ReplayEvent>,
 }
 
 /// A message that waits.
@@ -104,7 +104,7 @@ impl Engine {
     }
 
     /// The results that are ready.
-    pub(super) fn told(&mut self) -> Vec<Told> {
+    pub(super) fn told(&mut self) -> Vec<ReplayEvent> {
         while let Some(report) = self.ledger.overflow() {
             self.conclude(report);
         }
@@ -120,7 +120,7 @@ impl Engine {
     }
 
     /// The remaining results.
-    pub(super) fn finish(&mut self) -> Vec<Told> {
+    pub(super) fn finish(&mut self) -> Vec<ReplayEvent> {
         while let Some(report) = self.ledger.conclude() {
             self.conclude(report);
         }
@@ -129,11 +129,11 @@ impl Engine {
 
     fn conclude(&mut self, report: Report) {
         self.summary.count(&report);
-        self.told.push(Told::Report(Box::new(report)));
+        self.told.push(ReplayEvent::Report(Box::new(report)));
     }
 
     pub(super) fn warn(&mut self, text: String) {
-        self.told.push(Told::Warning(text));
+        self.told.push(ReplayEvent::Warning(text));
     }
 
     /// The time of the clock.

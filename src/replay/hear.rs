@@ -15,7 +15,7 @@ use agentry_store::read;
 use serde_json::Value;
 
 use super::ReplayError;
-use super::act::{Place, Subject};
+use super::act::{ReportPlace, Subject};
 use super::engine::{Engine, Waiting};
 use super::ledger::ReportId;
 use super::own;
@@ -62,7 +62,7 @@ impl Engine {
         }
         self.summary.messages += 1;
         if row.state == InboxState::Dead {
-            let place = reading::Place {
+            let place = reading::ChainPlace {
                 hash,
                 digest: arrival.digest,
                 height: seen.height,
@@ -156,7 +156,7 @@ impl Engine {
             attempts: row.attempts,
             message: Some(&message),
             watchers: &[],
-            place: Place::Open(report),
+            place: ReportPlace::Open(report),
         };
         let shown = match runner.show(&message, &done).await {
             Ok(shown) => shown,
@@ -286,14 +286,14 @@ impl Engine {
         };
         let (behaviour, name) = (row.behaviour.clone(), row.name.clone());
         let place = match row.kind {
-            EventKind::Timer => Some(Place::New(Cause::Timer {
+            EventKind::Timer => Some(ReportPlace::New(Cause::Timer {
                 height,
                 behaviour,
                 name,
             })),
             EventKind::Delivery => {
                 let update = row.data.pointer("/update/update").and_then(Value::as_str);
-                Some(Place::New(Cause::DeliveryUpdate {
+                Some(ReportPlace::New(Cause::DeliveryUpdate {
                     height,
                     behaviour,
                     label: name,
@@ -302,7 +302,7 @@ impl Engine {
             }
             EventKind::Settled => {
                 let waiting = row.inbox.and_then(|id| self.waiting.get(&id));
-                waiting.map(|waiting| Place::Open(waiting.report))
+                waiting.map(|waiting| ReportPlace::Open(waiting.report))
             }
             EventKind::Task | EventKind::Renewal => None,
         };

@@ -469,7 +469,7 @@ impl Open {
 mod tests {
     use agentry_protocol::{BlockHeight, Json, Number, Seed};
 
-    use super::super::said::Said;
+    use super::super::said::ComparedMessage;
     use super::*;
 
     const AGENT: AgentId = AgentId(1);
@@ -478,8 +478,8 @@ mod tests {
         Address::from_public_key(&Seed::from_bytes([n; 32]).public_key())
     }
 
-    fn said(to: &Address, text: &str) -> Said {
-        Said::of(to, &Number::from(0_u64), &Json::string(text)).0
+    fn said(to: &Address, text: &str) -> ComparedMessage {
+        ComparedMessage::of(to, &Number::from(0_u64), &Json::string(text)).0
     }
 
     fn question(ledger: &mut Ledger, from: &Address, n: u64) -> (ReportId, TransactionHash) {

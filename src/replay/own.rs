@@ -17,7 +17,7 @@ use super::ReplayError;
 use super::engine::Engine;
 use super::ledger::Placed;
 use super::report::Did;
-use super::said::Said;
+use super::said::ComparedMessage;
 use crate::runtime::classify::examine_under;
 use crate::runtime::directory;
 use crate::runtime::registry::Hosted;
@@ -116,7 +116,7 @@ impl Engine {
         if is_again || (is_card && stored.from == stored.to) {
             return self.sent(sender, seen, draft);
         }
-        let (said, names) = Said::read(stored);
+        let (said, names) = ComparedMessage::read(stored);
         let by_operator = self.past.is_operators(&sender.address, seen.hash)?;
         let did = Did {
             height: seen.height,

@@ -5,7 +5,7 @@ use std::fmt;
 use agentry_protocol::{Address, BlockHeight, TransactionHash};
 use serde::Serialize;
 
-use super::said::Said;
+use super::said::ComparedMessage;
 
 /// An event of an agent, what the agent would send because of it, and what it sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -98,7 +98,7 @@ pub struct Would {
     pub behaviour: String,
     /// The message.
     #[serde(flatten)]
-    pub said: Said,
+    pub said: ComparedMessage,
 }
 
 /// A message that was sent.
@@ -110,7 +110,7 @@ pub struct Did {
     pub transaction: TransactionHash,
     /// The message.
     #[serde(flatten)]
-    pub said: Said,
+    pub said: ComparedMessage,
 }
 
 /// How what would be sent compares with what was sent.

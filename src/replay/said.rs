@@ -16,7 +16,7 @@ const VOLATILE: [&str; 3] = ["uptime_ms", "queue", "tasks"];
 
 /// A sent message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Said {
+pub struct ComparedMessage {
     /// Its recipient.
     pub to: Address,
     /// What it transfers, in AIT, if anything; written as a number.
@@ -62,7 +62,7 @@ struct Shape {
     expires: bool,
 }
 
-impl Said {
+impl ComparedMessage {
     /// The content of a transaction, and the transaction that it answers.
     pub(super) fn read(stored: &StoredTransaction) -> (Self, Option<TransactionHash>) {
         Self::of(&stored.to, &stored.amount, &stored.payload)
@@ -182,10 +182,10 @@ mod tests {
 
     use super::*;
 
-    fn said(json: &str) -> Said {
+    fn said(json: &str) -> ComparedMessage {
         let to = Address::from_public_key(&Seed::from_bytes([1; 32]).public_key());
         let payload = Json::parse(json.as_bytes(), Limits::default()).unwrap();
-        Said::of(&to, &Number::from(0_u64), &payload).0
+        ComparedMessage::of(&to, &Number::from(0_u64), &payload).0
     }
 
     #[test]

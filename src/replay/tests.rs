@@ -18,7 +18,7 @@ use agentry_sdk::{
 };
 use serde::Deserialize;
 
-use super::Told;
+use super::ReplayEvent;
 use super::cast::Cast;
 use super::engine::Engine;
 use super::environment::ReplayEnvironment;
@@ -228,7 +228,7 @@ impl Play {
     fn reports(&mut self) -> Vec<Report> {
         let told = self.engine.finish().into_iter();
         told.filter_map(|told| match told {
-            Told::Report(report) => Some(*report),
+            ReplayEvent::Report(report) => Some(*report),
             _ => None,
         })
         .collect()

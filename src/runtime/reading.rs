@@ -9,7 +9,7 @@ use agentry_sdk::Message;
 
 /// Where a message is on the chain, and its sender's standing.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct ChainPlace {
     /// Hash of the transaction that carries it.
     pub(crate) hash: TransactionHash,
     /// The message's identity.
@@ -20,7 +20,7 @@ pub(crate) struct Place {
     pub(crate) authenticity: Authenticity,
 }
 
-impl From<&DueMessage> for Place {
+impl From<&DueMessage> for ChainPlace {
     fn from(due: &DueMessage) -> Self {
         Self {
             hash: due.hash,
@@ -43,7 +43,7 @@ pub(crate) fn span(digest: MessageDigest, from: &str, hash: TransactionHash) -> 
 }
 
 /// The message as its transaction carries it: neither opened nor matched to a question.
-pub(crate) fn plain(stored: &StoredTransaction, place: Place) -> Message {
+pub(crate) fn plain(stored: &StoredTransaction, place: ChainPlace) -> Message {
     let mut message = Message::read(
         place.hash,
         place.digest,

@@ -99,14 +99,14 @@ impl Pool {
     }
 
     /// Counts an attempt as running until the returned place is dropped.
-    fn place(&self, task: TaskId) -> Place {
+    fn place(&self, task: TaskId) -> PoolPlace {
         let cancel = Arc::new(Notify::new());
         self.0
             .running
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(task, Arc::clone(&cancel));
-        Place {
+        PoolPlace {
             pool: self.clone(),
             task,
             cancel,
@@ -116,20 +116,20 @@ impl Pool {
 
 /// The place of a running attempt in the pool.
 #[derive(Debug)]
-struct Place {
+struct PoolPlace {
     pool: Pool,
     task: TaskId,
     cancel: Arc<Notify>,
 }
 
-impl Place {
+impl PoolPlace {
     /// Returns when the task is canceled.
     async fn canceled(&self) {
         self.cancel.notified().await;
     }
 }
 
-impl Drop for Place {
+impl Drop for PoolPlace {
     fn drop(&mut self) {
         let mut running = self
             .pool

@@ -103,7 +103,7 @@ pub use environment::TestEnvironment;
 pub use party::Party;
 pub use random::Random;
 pub use runs::ATTEMPTS;
-pub use sent::{Dropped, Place, Run, Sent};
+pub use sent::{Dropped, Run, Sent, TransactionPlace};
 pub use simulation::Simulation;
 pub use tasks::{TaskPlan, TaskState};
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use agentry_core::rows::OutboxState;
-use agentry_store::list::talk::{self, Place, Selection, Told};
+use agentry_store::list::talk::{self, ListedMessage, MessageRow, Selection};
 use agentry_store::{Reader, StoreError};
 
 use super::super::content::MessageContent;
@@ -82,7 +82,7 @@ impl<'a> HostedMessages<'a> {
     }
 
     /// Messages that were not read yet, in the chain's order.
-    fn unread(&mut self, limit: usize) -> Result<Vec<Told>, StoreError> {
+    fn unread(&mut self, limit: usize) -> Result<Vec<ListedMessage>, StoreError> {
         // All queries read the same snapshot.
         let _moment = self.db.snapshot()?;
         let MessageFilter {
@@ -119,7 +119,7 @@ impl<'a> HostedMessages<'a> {
             if self.follow {
                 rows.retain(|one| {
                     let settled = is_settled(one);
-                    if let (Place::Outbox(row), false) = (one.place, settled) {
+                    if let (MessageRow::Outbox(row), false) = (one.place, settled) {
                         self.open.insert(row);
                     }
                     settled
@@ -127,16 +127,16 @@ impl<'a> HostedMessages<'a> {
             }
             told.extend(rows);
         }
-        told.sort_by_key(Told::turn);
+        told.sort_by_key(ListedMessage::turn);
         Ok(told)
     }
 
-    async fn entries(&mut self, told: Vec<Told>) -> Vec<MessageEntry> {
+    async fn entries(&mut self, told: Vec<ListedMessage>) -> Vec<MessageEntry> {
         self.opener.again();
         let mut entries = Vec::with_capacity(told.len());
         for one in told {
             let mut content = one.payload.as_ref().map(MessageContent::read);
-            if let (Some(content), Place::Inbox(row)) = (&mut content, one.place)
+            if let (Some(content), MessageRow::Inbox(row)) = (&mut content, one.place)
                 && content.sealed
             {
                 let opened = self.opener.open(row).await;
@@ -148,14 +148,16 @@ impl<'a> HostedMessages<'a> {
     }
 }
 
-fn highest(rows: &[Told], before: i64) -> i64 {
+fn highest(rows: &[ListedMessage], before: i64) -> i64 {
     rows.iter().fold(before, |highest, one| match one.place {
-        Place::Inbox(row) | Place::Forged(row) | Place::Outbox(row) => highest.max(row),
+        MessageRow::Inbox(row) | MessageRow::Forged(row) | MessageRow::Outbox(row) => {
+            highest.max(row)
+        }
     })
 }
 
 /// Whether a sent message is in a block or has failed.
-fn is_settled(told: &Told) -> bool {
+fn is_settled(told: &ListedMessage) -> bool {
     let settled = [OutboxState::Mined, OutboxState::Final, OutboxState::Failed];
     settled.iter().any(|state| told.state == state.as_str())
 }

@@ -17,7 +17,7 @@ use super::{Carrier, DeliveryError, Facts, Heard, What};
 
 /// Something that has happened to a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Stage {
+pub struct DeliveryStage {
     /// One of `sent`, `resent`, `accepted`, `mined`, `received`, `done`, `failed`, `rejected`,
     /// `expired`, `unacknowledged`, `unsent`, `progress`, `answered`.
     pub stage: &'static str,
@@ -35,7 +35,7 @@ pub struct Stage {
     pub detail: Option<String>,
 }
 
-impl Stage {
+impl DeliveryStage {
     /// Whether both report the same.
     fn is(&self, other: &Self) -> bool {
         self.stage == other.stage
@@ -115,7 +115,7 @@ fn explained(detail: Option<&str>) -> String {
 pub struct DeliveryReport {
     began: Instant,
     wanted: Wanted,
-    stages: Vec<Stage>,
+    stages: Vec<DeliveryStage>,
     facts: Facts,
 }
 
@@ -137,7 +137,7 @@ impl DeliveryReport {
     }
 
     /// Takes what is known now, and returns the new stages.
-    fn learn(&mut self, facts: Facts) -> &[Stage] {
+    fn learn(&mut self, facts: Facts) -> &[DeliveryStage] {
         let known = self.stages.len();
         for (index, carrier) in facts.carriers.iter().enumerate() {
             self.carried(index, carrier);
@@ -152,14 +152,14 @@ impl DeliveryReport {
         self.stages.get(known..).unwrap_or_default()
     }
 
-    fn add(&mut self, stage: Stage) {
+    fn add(&mut self, stage: DeliveryStage) {
         if !self.stages.iter().any(|known| known.is(&stage)) {
             self.stages.push(stage);
         }
     }
 
-    fn stage(&self, stage: &'static str, by: &'static str) -> Stage {
-        Stage {
+    fn stage(&self, stage: &'static str, by: &'static str) -> DeliveryStage {
+        DeliveryStage {
             stage,
             by,
             after_ms: millis(self.began.elapsed()),
@@ -172,7 +172,7 @@ impl DeliveryReport {
 
     fn carried(&mut self, index: usize, carrier: &Carrier) {
         let transaction = carrier.hash.map(|hash| hash.to_string());
-        let of = |stage: Stage| Stage {
+        let of = |stage: DeliveryStage| DeliveryStage {
             transaction: transaction.clone(),
             ..stage
         };
@@ -184,14 +184,14 @@ impl DeliveryReport {
             self.add(of(self.stage("accepted", "node")));
         }
         if carrier.height.is_some() {
-            let mined = Stage {
+            let mined = DeliveryStage {
                 height: carrier.height,
                 ..self.stage("mined", "chain")
             };
             self.add(of(mined));
         }
         if carrier.failed && index == 0 {
-            let unsent = Stage {
+            let unsent = DeliveryStage {
                 detail: carrier.reason.clone(),
                 ..self.stage("unsent", "runtime")
             };
@@ -205,7 +205,7 @@ impl DeliveryReport {
             What::Progress(content) => ("progress", Some(text_of(content))),
             What::Answer(content) => ("answered", Some(text_of(content))),
         };
-        let stage = Stage {
+        let stage = DeliveryStage {
             transaction: Some(heard.hash.to_string()),
             height: heard.height,
             authenticity: Some(heard.authenticity.clone()),
@@ -227,13 +227,13 @@ impl DeliveryReport {
             ReceiptState::Rejected => ("rejected", "recipient"),
             ReceiptState::Expired => ("expired", "recipient"),
         };
-        let told = |known: &Stage| known.stage == stage && known.by == by;
+        let told = |known: &DeliveryStage| known.stage == stage && known.by == by;
         // A message that was never sent has expired here, not at the recipient.
         let expired_here = stage == "expired" && self.has("unsent");
         if self.stages.iter().any(told) || expired_here {
             return;
         }
-        let stage = Stage {
+        let stage = DeliveryStage {
             detail: delivery.detail.clone(),
             ..self.stage(stage, by)
         };
@@ -245,7 +245,7 @@ impl DeliveryReport {
     }
 
     fn acknowledged(&self, by: &str) -> bool {
-        let said = |known: &Stage| known.stage == by && known.by == "recipient";
+        let said = |known: &DeliveryStage| known.stage == by && known.by == "recipient";
         self.stages.iter().any(said)
     }
 
@@ -269,7 +269,7 @@ impl DeliveryReport {
         &mut self,
         watch: &mut Watch,
         limit: Duration,
-        mut tell: impl FnMut(&Self, &[Stage]) -> Result<bool, E>,
+        mut tell: impl FnMut(&Self, &[DeliveryStage]) -> Result<bool, E>,
     ) -> Result<Option<Verdict>, E> {
         loop {
             let known = self.stages.len();

@@ -12,7 +12,7 @@ use agentry_store::StoreError;
 
 use super::Work;
 use super::settle::Subject;
-use crate::runtime::reading::{self, Place};
+use crate::runtime::reading::{self, ChainPlace};
 use crate::runtime::registry::Hosted;
 use crate::runtime::runner::{Runner, Shown};
 use crate::runtime::signer::OpenSealed;
@@ -200,7 +200,7 @@ impl Work {
 
     /// The message as its transaction carries it.
     fn plain(&self, hosted: &Hosted, due: &DueMessage) -> Message {
-        let mut message = reading::plain(&due.stored, Place::from(due));
+        let mut message = reading::plain(&due.stored, ChainPlace::from(due));
         let now = self.shared.clock.local();
         message.standing = self.standings().of(hosted, &message, now);
         message

@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinError, JoinHandle};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::Place;
+use super::PoolPlace;
 use super::progress::{Progress, Report};
 use super::verdict::{Ended, verdict};
 use crate::runtime::Shared;
@@ -108,7 +108,7 @@ pub(super) struct Attempt {
     /// Its limits.
     pub(super) limits: TaskLimits,
     /// Its place in the pool.
-    pub(super) place: Place,
+    pub(super) place: PoolPlace,
 }
 
 impl Attempt {

@@ -12,7 +12,7 @@ use agentry_protocol::{Address, Amount, Json, Nonce, TransactionHash};
 use super::Simulation;
 use super::builder::{Written, made_id};
 use super::ledger::Transaction;
-use super::sent::{Place, Sent};
+use super::sent::{Sent, TransactionPlace};
 use crate::{BehaviourError, Message, Outgoing, Sealing};
 
 /// A message that is ready to be sent.
@@ -86,7 +86,7 @@ impl Simulation {
             outgoing,
             transaction: transaction.hash,
             transactions: vec![transaction.hash],
-            place: Place::Pending,
+            place: TransactionPlace::Pending,
         };
         Ok(Composed {
             draft,
@@ -208,10 +208,12 @@ impl Simulation {
         let last = sent.transactions.last().copied()?;
         let row = self.own(last)?;
         sent.place = match (row.state, row.block) {
-            (OutboxState::Mined | OutboxState::Final, Some((height, _))) => Place::Mined(height),
-            (OutboxState::Failed, _) => Place::Unsent,
-            _ if self.lost.iter().any(|lost| lost.hash == last) => Place::Lost,
-            _ => Place::Pending,
+            (OutboxState::Mined | OutboxState::Final, Some((height, _))) => {
+                TransactionPlace::Mined(height)
+            }
+            (OutboxState::Failed, _) => TransactionPlace::Unsent,
+            _ if self.lost.iter().any(|lost| lost.hash == last) => TransactionPlace::Lost,
+            _ => TransactionPlace::Pending,
         };
         Some(sent)
     }

@@ -37,12 +37,12 @@ pub struct Sent {
     /// All transactions that carried it: several after a resend.
     pub transactions: Vec<TransactionHash>,
     /// The place of the last transaction.
-    pub place: Place,
+    pub place: TransactionPlace,
 }
 
 /// Where a transaction of a hosted agent is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum TransactionPlace {
     /// Accepted by the node, but not yet in a block.
     Pending,
     /// Lost by the node. The runtime posts the same bytes again after the next block.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agentry_sdk::protocol::MessageId;
-use agentry_sdk::testing::{Disturbances, Place, START, Simulation, block_on};
+use agentry_sdk::testing::{Disturbances, START, Simulation, TransactionPlace, block_on};
 
 use crate::puppet::{log, puppet, texts};
 
@@ -85,11 +85,11 @@ fn a_withdrawn_message_waits_until_it_is_mined_again() {
         assert_eq!(chain.height().0, 2);
         chain.withdraw(2);
         assert_eq!(chain.height().0, 0);
-        assert_eq!(chain.sent()[0].place, Place::Pending);
+        assert_eq!(chain.sent()[0].place, TransactionPlace::Pending);
         chain.settle().await;
         assert_eq!(log(&chain, &agent), ["message reply a"]);
         assert_eq!(texts(&chain, &alice), ["a"]);
-        assert!(matches!(chain.sent()[0].place, Place::Mined(_)));
+        assert!(matches!(chain.sent()[0].place, TransactionPlace::Mined(_)));
     });
 }
 
@@ -104,9 +104,9 @@ fn transactions_that_the_node_loses_are_posted_again() {
         chain.run_due().await;
         let carrier = chain.sent()[0].transaction;
         assert_eq!(chain.lose_pending(), 1);
-        assert_eq!(chain.sent()[0].place, Place::Lost);
+        assert_eq!(chain.sent()[0].place, TransactionPlace::Lost);
         chain.mine();
-        assert_eq!(chain.sent()[0].place, Place::Pending);
+        assert_eq!(chain.sent()[0].place, TransactionPlace::Pending);
         chain.settle().await;
         assert_eq!(chain.sent()[0].transactions, [carrier]);
         assert_eq!(log(&chain, &agent)[1..], ["update news mined"]);
@@ -126,7 +126,7 @@ fn a_refusal_by_the_node_is_reported() {
         // After a pause, so that a behaviour that sends it again does not loop.
         chain.advance(Duration::from_secs(1)).await;
         assert_eq!(log(&chain, &agent)[1..], ["update news unsent"]);
-        assert_eq!(chain.sent()[0].place, Place::Unsent);
+        assert_eq!(chain.sent()[0].place, TransactionPlace::Unsent);
     });
 }
 

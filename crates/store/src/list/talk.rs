@@ -14,7 +14,7 @@ use crate::{Reader, StoreError};
 
 /// The row of the store that holds a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum MessageRow {
     /// The message was sent to a hosted wallet.
     Inbox(i64),
     /// The message names a sender that did not sign it.
@@ -25,9 +25,9 @@ pub enum Place {
 
 /// A message to or from a hosted wallet.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct ListedMessage {
     /// The row that holds it.
-    pub place: Place,
+    pub place: MessageRow,
     /// The block; `None` while it is in no block.
     pub height: Option<u64>,
     /// Hash of the transaction; `None` before it is signed.
@@ -55,7 +55,7 @@ pub struct Told {
     pub receipt: Option<Delivery>,
 }
 
-impl Told {
+impl ListedMessage {
     /// The key that orders a conversation as the chain does. Messages in no block come last. Within
     /// a block, received messages come before sent ones.
     pub const fn turn(&self) -> (u64, bool, i64) {
@@ -64,8 +64,8 @@ impl Told {
             None => u64::MAX,
         };
         match self.place {
-            Place::Inbox(row) | Place::Forged(row) => (height, false, row),
-            Place::Outbox(row) => (height, true, row),
+            MessageRow::Inbox(row) | MessageRow::Forged(row) => (height, false, row),
+            MessageRow::Outbox(row) => (height, true, row),
         }
     }
 
@@ -113,9 +113,9 @@ impl Selection {
     /// column for the conversation are filtered one by one.
     fn pick(
         &self,
-        rows: rusqlite::MappedRows<'_, impl FnMut(&Row<'_>) -> rusqlite::Result<Told>>,
-    ) -> Result<Vec<Told>, StoreError> {
-        let belongs = |told: &Told| match &self.thread {
+        rows: rusqlite::MappedRows<'_, impl FnMut(&Row<'_>) -> rusqlite::Result<ListedMessage>>,
+    ) -> Result<Vec<ListedMessage>, StoreError> {
+        let belongs = |told: &ListedMessage| match &self.thread {
             Some(thread) => told.is_in_thread(thread),
             None => true,
         };
@@ -128,7 +128,7 @@ impl Selection {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn received(db: &Reader, selection: &Selection) -> Result<Vec<Told>, StoreError> {
+pub fn received(db: &Reader, selection: &Selection) -> Result<Vec<ListedMessage>, StoreError> {
     db.all(
         "SELECT q.id, q.height, q.hash, q.sender, agent.address, q.stored, q.state,
                 q.seen_at, coalesce(q.reason, q.rejected), q.authenticity
@@ -144,11 +144,11 @@ pub fn received(db: &Reader, selection: &Selection) -> Result<Vec<Told>, StoreEr
             integer(selection.limit as u64)
         ],
         |row| {
-            Ok(Told {
+            Ok(ListedMessage {
                 state: row.get(6)?,
                 reason: row.get(8)?,
                 authenticity: row.get(9)?,
-                ..heard(row, Place::Inbox(row.get(0)?))?
+                ..heard(row, MessageRow::Inbox(row.get(0)?))?
             })
         },
     )
@@ -158,7 +158,7 @@ pub fn received(db: &Reader, selection: &Selection) -> Result<Vec<Told>, StoreEr
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn forged(db: &Reader, selection: &Selection) -> Result<Vec<Told>, StoreError> {
+pub fn forged(db: &Reader, selection: &Selection) -> Result<Vec<ListedMessage>, StoreError> {
     let mut statement = db.prepare(
         "SELECT q.rowid, q.height, q.hash, q.sender, agent.address, q.stored, 'forged', q.seen_at
          FROM forged q JOIN agent ON agent.id = q.agent
@@ -167,14 +167,14 @@ pub fn forged(db: &Reader, selection: &Selection) -> Result<Vec<Told>, StoreErro
     )?;
     let rows = statement.query_map(
         params![selection.agent, selection.after, selection.from],
-        |row| heard(row, Place::Forged(row.get(0)?)),
+        |row| heard(row, MessageRow::Forged(row.get(0)?)),
     )?;
     selection.pick(rows)
 }
 
-fn heard(row: &Row<'_>, place: Place) -> rusqlite::Result<Told> {
+fn heard(row: &Row<'_>, place: MessageRow) -> rusqlite::Result<ListedMessage> {
     let stored = text(row, 5, stored)?;
-    Ok(Told {
+    Ok(ListedMessage {
         place,
         height: optional_natural(row, 1)?,
         hash: row.get(2)?,
@@ -211,7 +211,7 @@ const SENT: &str = "SELECT q.id, q.height, q.hash, agent.address, q.recipient, q
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn sent(db: &Reader, selection: &Selection) -> Result<Vec<Told>, StoreError> {
+pub fn sent(db: &Reader, selection: &Selection) -> Result<Vec<ListedMessage>, StoreError> {
     let mut statement = db.prepare(&format!(
         "{SENT} WHERE agent.address = ?1 AND q.id > ?2 ORDER BY q.id DESC"
     ))?;
@@ -223,11 +223,11 @@ pub fn sent(db: &Reader, selection: &Selection) -> Result<Vec<Told>, StoreError>
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn sent_at(db: &Reader, outbox: i64) -> Result<Option<Told>, StoreError> {
+pub fn sent_at(db: &Reader, outbox: i64) -> Result<Option<ListedMessage>, StoreError> {
     db.first(&format!("{SENT} WHERE q.id = ?1"), params![outbox], ours)
 }
 
-fn ours(row: &Row<'_>) -> rusqlite::Result<Told> {
+fn ours(row: &Row<'_>) -> rusqlite::Result<ListedMessage> {
     let state = match row.get_ref(11)? {
         ValueRef::Null => None,
         _ => Some(word(row, 11, ReceiptState::parse)?),
@@ -235,8 +235,8 @@ fn ours(row: &Row<'_>) -> rusqlite::Result<Told> {
     let wanted = row.get(10)?;
     let detail = row.get(12)?;
     let resends_left = optional_natural(row, 13)?.unwrap_or(0);
-    Ok(Told {
-        place: Place::Outbox(row.get(0)?),
+    Ok(ListedMessage {
+        place: MessageRow::Outbox(row.get(0)?),
         height: optional_natural(row, 1)?,
         hash: row.get(2)?,
         from: row.get(3)?,

@@ -1,13 +1,13 @@
 //! How a stage of a message is printed.
 
 use super::super::super::output::printable_lines;
-use crate::ops::delivery::report::Stage;
+use crate::ops::delivery::report::DeliveryStage;
 
 /// A new line below a stage, aligned with its text.
 const BELOW: &str = "\n          ";
 
 /// The line printed for people.
-pub(super) fn line(stage: &Stage, to: &str) -> String {
+pub(super) fn line(stage: &DeliveryStage, to: &str) -> String {
     let after = {
         #[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
         let seconds = stage.after_ms as f64 / 1000.0;
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_printable() {
-        let answered = Stage {
+        let answered = DeliveryStage {
             stage: "answered",
             by: "recipient",
             after_ms: 1_250,
