@@ -476,6 +476,14 @@ impl World {
         Ok(())
     }
 
+    /// Whether a pending transaction may wait forever for an earlier nonce of its wallet: the node has
+    /// lost the transaction with that nonce, and a restored store does not know that it has sent it.
+    fn may_wait_forever(&self, pending: &Transaction) -> bool {
+        let counter = self.chain.counter(&pending.stored.from, self.chain.head());
+        let is_early = pending.own.is_some() && pending.nonce() > Some(counter);
+        is_early && self.is_restored && self.follows_counter()
+    }
+
     /// Nothing fails any more, until nothing is left to do.
     fn settle(&mut self) -> Checked {
         for round in 0_u64..400 {
@@ -505,7 +513,8 @@ impl World {
                 self.host.posted(id, Answer::Accepted, clocks)?;
             }
             self.look(false)?;
-            let is_quiet = self.host.is_quiet() && self.chain.mempool.is_empty();
+            let mut pending = self.chain.mempool.iter();
+            let is_quiet = self.host.is_quiet() && pending.all(|one| self.may_wait_forever(one));
             if is_quiet && self.host.read_through() == self.chain.head() {
                 // What was recognised in a final block is final when the next block is read.
                 self.chain.mine(self.time, 0);
