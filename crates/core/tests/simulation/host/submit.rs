@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use agentry_core::absence::Look;
 use agentry_core::commit::PostResult;
+use agentry_core::nonce::Sequential;
 use agentry_core::rows::{OutboxState, Prepared};
 use agentry_core::state::row::Outgoing;
 use agentry_core::{AgentId, Commit, OutboxId};
@@ -91,7 +92,9 @@ impl Host {
                     let counter = self.nonces.follows_counter().then(|| {
                         in_flight.insert(row.agent);
                         let from = peers::address(wallet(row.agent));
-                        chain.counter(from, chain.head())
+                        let counter = chain.counter(from, chain.head());
+                        let last = self.state.last_mined_nonce(row.agent, counter);
+                        Sequential::floor(counter, last)
                     });
                     let signed = self.prepared(row.agent, message, counter, clocks);
                     prepared.push((row.id, signed));
