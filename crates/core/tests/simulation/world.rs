@@ -246,9 +246,11 @@ impl World {
             Action::Lose(which) => self.chain.lose(which),
             // What is pending then is not looked at any more.
             Action::Reorganise { .. } if self.is_restored && !self.host.acts() => {}
-            // A transaction that a restored store has only seen on the chain is not posted again, and
-            // later ones of its wallet would wait for its nonce.
+            // A restored store does not post again what it has only seen on the chain, or not at all:
+            // once a reorganisation has lost that, later ones of its wallet wait for its nonce.
             Action::Reorganise { .. } if self.is_restored && self.follows_counter() => {}
+            Action::Restore(_) | Action::Flip { .. }
+                if self.is_reorganised && self.follows_counter() => {}
             Action::Reorganise {
                 depth,
                 blocks,
@@ -476,14 +478,6 @@ impl World {
         Ok(())
     }
 
-    /// Whether a pending transaction may wait forever for an earlier nonce of its wallet: the node has
-    /// lost the transaction with that nonce, and a restored store does not know that it has sent it.
-    fn may_wait_forever(&self, pending: &Transaction) -> bool {
-        let counter = self.chain.counter(&pending.stored.from, self.chain.head());
-        let is_early = pending.own.is_some() && pending.nonce() > Some(counter);
-        is_early && self.is_restored && self.follows_counter()
-    }
-
     /// Nothing fails any more, until nothing is left to do.
     fn settle(&mut self) -> Checked {
         for round in 0_u64..400 {
@@ -513,8 +507,7 @@ impl World {
                 self.host.posted(id, Answer::Accepted, clocks)?;
             }
             self.look(false)?;
-            let mut pending = self.chain.mempool.iter();
-            let is_quiet = self.host.is_quiet() && pending.all(|one| self.may_wait_forever(one));
+            let is_quiet = self.host.is_quiet() && self.chain.mempool.is_empty();
             if is_quiet && self.host.read_through() == self.chain.head() {
                 // What was recognised in a final block is final when the next block is read.
                 self.chain.mine(self.time, 0);
