@@ -6,7 +6,7 @@
 //!
 //! | of | follows from |
 //! |---|---|
-//! | a message | the agent's address, and the message's digest |
+//! | a message | its digest, which covers its recipient |
 //! | a timer, a task | the event whose outcome set or started it, the behaviour, and its name or key |
 //! | the outcome of a message | the message, the behaviour that watches it, and the attempts at the message |
 //! | news of a task | the task, and the news |
@@ -16,8 +16,9 @@
 //! News that can come twice is told apart by its time: the progress of a task, and that a message was
 //! not sent, which an operator may let be tried again. Neither is on the chain.
 //!
-//! A message's origin names it (`message/ait1…/7f0c…`). Those of other events would grow with every
-//! step, so they are hashed (`event/51ab…`).
+//! A message's origin begins like its digest (`message/7f0c…`). Those of other events would grow with
+//! every step, so they are hashed (`event/51ab…`). Each has 160 bits of a SHA-256: who wants two with
+//! the same ones has to try 2^80 times.
 
 use std::fmt;
 
@@ -25,6 +26,9 @@ use agentry_protocol::{Address, ContentHash, MessageDigest, Timestamp};
 use serde_json::{Value, json};
 
 use crate::delivery::DeliveryUpdate;
+
+/// How many hexadecimal digits of a hash an origin has.
+const DIGITS: usize = 40;
 
 /// What a behaviour runs for, or a task, by its content.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,8 +52,8 @@ impl Origin {
     }
 
     /// A message to an agent.
-    pub fn of_message(agent: &Address, digest: MessageDigest) -> Self {
-        Self(format!("message/{agent}/{digest}"))
+    pub fn of_message(digest: MessageDigest) -> Self {
+        Self(format!("message/{}", digits(digest)))
     }
 
     /// A card's renewal, registered to be announced first at `due_at`.
@@ -109,14 +113,22 @@ impl Origin {
 
     fn hashed(content: &Value) -> Self {
         let hash = ContentHash::of(content.to_string().as_bytes());
-        Self(format!("event/{hash}"))
+        Self(format!("event/{}", digits(hash)))
     }
 }
 
 /// The origin of a message that is sent again, with so many resends left before; `sent` is the origin
 /// of its first transaction.
 pub fn of_resend(sent: &str, resends_left: u32) -> String {
-    format!("resend/{}/{resends_left}", ContentHash::of(sent.as_bytes()))
+    let sent = ContentHash::of(sent.as_bytes());
+    format!("resend/{}/{resends_left}", digits(sent))
+}
+
+/// The first [`DIGITS`] of a hash.
+fn digits(hash: impl fmt::Display) -> String {
+    let mut digits = hash.to_string();
+    digits.truncate(DIGITS);
+    digits
 }
 
 #[cfg(test)]
@@ -129,7 +141,7 @@ mod tests {
     /// What an origin is made of.
     #[derive(Clone, Debug, PartialEq)]
     enum Of {
-        Message(u8, u8),
+        Message(u8),
         Renewal(u8, String, u64),
         Delivery(String, u64),
         Timer(Box<Self>, String, String),
@@ -142,9 +154,7 @@ mod tests {
     fn origin(of: &Of) -> Origin {
         let address = |byte: &u8| Address::from_chain(&format!("ait1{byte}")).unwrap();
         match of {
-            Of::Message(to, byte) => {
-                Origin::of_message(&address(to), format!("{byte:064x}").parse().unwrap())
-            }
+            Of::Message(byte) => Origin::of_message(MessageDigest::from_bytes([*byte; 32])),
             Of::Renewal(of, card, due_at) => {
                 Origin::of_renewal(&address(of), &json!(card), Timestamp::new(*due_at))
             }
@@ -165,7 +175,7 @@ mod tests {
     fn of() -> impl Strategy<Value = Of> {
         let word = || "[a/\",]{0,3}";
         let first = prop_oneof![
-            (0..2_u8, 0..2_u8).prop_map(|(to, digest)| Of::Message(to, digest)),
+            (0..4_u8).prop_map(Of::Message),
             (0..2_u8, word(), 0..2_u64).prop_map(|(of, card, at)| Of::Renewal(of, card, at)),
             (word(), 0..2_u64).prop_map(|(sent, height)| Of::Delivery(sent, height)),
         ];

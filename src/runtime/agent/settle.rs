@@ -37,9 +37,9 @@ impl Subject<'_> {
         }
     }
 
-    fn origin(self, hosted: &Hosted) -> Origin {
+    fn origin(self) -> Origin {
         match self {
-            Self::Message(message) => Origin::of_message(&hosted.address, message.digest),
+            Self::Message(message) => Origin::of_message(message.digest),
             Self::Event(event) => event.origin.clone(),
         }
     }
@@ -76,7 +76,7 @@ impl Work {
         span: &tracing::Span,
     ) -> Result<Result<bool, BehaviourError>, StoreError> {
         let now = self.shared.clock.now();
-        let (event, origin) = (subject.event(), subject.origin(hosted));
+        let (event, origin) = (subject.event(), subject.origin());
         let is_handled = handled.is_some();
         let cause = self.cause(hosted, subject, message, now);
         let mut outcome = Outcome {

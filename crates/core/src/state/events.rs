@@ -37,9 +37,7 @@ impl State {
     /// The origin of a message, and the message.
     fn origin_of_message(&self, id: InboxId) -> Option<(Origin, Arc<Message>)> {
         let message = self.inbox.get(&id)?;
-        let agent = self.agents.get(&message.agent)?;
-        let origin = Origin::of_message(&agent.address, message.digest);
-        Some((origin, message))
+        Some((Origin::of_message(message.digest), message))
     }
 
     /// The origin of what a behaviour runs for; `None` if it is not there.
