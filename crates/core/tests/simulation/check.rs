@@ -71,11 +71,14 @@ impl World {
     }
 
     /// What a restored store does not recognise if a reorganisation has changed the order: an answer
-    /// to another transaction of its message than the first, and a timer's message below the message
-    /// that set the timer.
+    /// to another transaction of its message than the first, or to one that is lost and that the
+    /// restored store of its sender signs anew; and a timer's message below the message that set the
+    /// timer.
     fn is_out_of_order(&self, text: &str) -> bool {
-        let is_respelled = || peers::number(text).is_some_and(|one| self.respelled.contains(&one));
-        self.is_restored && self.is_reorganised && (text.starts_with("timer ") || is_respelled())
+        let came_in_several =
+            |number| self.respelled.contains(&number) || self.sent.contains(&number);
+        let is_of_several = || peers::number(text).is_some_and(came_in_several);
+        self.is_restored && self.is_reorganised && (text.starts_with("timer ") || is_of_several())
     }
 
     /// Whether a message on the chain need not be acted on: it is a dead letter, it has expired, it is

@@ -151,6 +151,8 @@ pub(crate) struct World {
     pub(crate) origins: BTreeMap<String, MessageDigest>,
     /// Whether the store was replaced by an older copy.
     pub(crate) is_restored: bool,
+    /// The numbers of the messages that an operator has sent.
+    pub(crate) sent: BTreeSet<u32>,
     /// The numbers of the messages that expire, that are forged, and that an operator has dropped.
     pub(crate) brief: BTreeSet<u32>,
     pub(crate) forged: BTreeSet<u32>,
@@ -182,6 +184,7 @@ impl World {
             spent: BTreeMap::new(),
             origins: BTreeMap::new(),
             is_restored: false,
+            sent: BTreeSet::new(),
             brief: BTreeSet::new(),
             forged: BTreeSet::new(),
             dropped: BTreeSet::new(),
@@ -235,6 +238,7 @@ impl World {
             }
             Action::Send { from, kind } => {
                 self.said += 1;
+                self.sent.insert(self.said);
                 let from = usize::from(from) % HOSTED;
                 self.host.send(from, Kind::of(kind), self.said, clocks)?;
             }
