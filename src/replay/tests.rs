@@ -257,6 +257,11 @@ fn with(key: &SigningKey, payload: &Payload, header: Header) -> Json {
     compose(payload, Some(&header)).unwrap()
 }
 
+/// A text with a header that has an id, and no other field.
+fn with_id(key: &SigningKey, text: &str) -> Json {
+    with(key, &Payload::Text(text.to_owned()), Header::default())
+}
+
 fn marks(report: &Report) -> Vec<Mark> {
     report.sends.iter().map(|one| one.mark).collect()
 }
@@ -274,8 +279,7 @@ async fn state_is_kept_from_message_to_message() {
     let mut play = Play::new("{ kind = \"puppet\" }");
     for count in 1..=3 {
         play.block(2).await;
-        let asking = Payload::Text("count".to_owned());
-        let question = with(&key(PEER), &asking, Header::default());
+        let question = with_id(&key(PEER), "count");
         let question = play.hears(question).await;
         play.block(2).await;
         let answer = Header {
@@ -298,17 +302,12 @@ async fn state_is_kept_from_message_to_message() {
 async fn timers_fire_by_the_clock_of_the_blocks() {
     let mut play = Play::new("{ kind = \"puppet\" }");
     play.block(2).await;
-    let remind = with(
-        &key(PEER),
-        &Payload::Text("remind".to_owned()),
-        Header::default(),
-    );
+    let remind = with_id(&key(PEER), "remind");
     play.hears(remind).await;
     play.block(9).await;
     play.said(text("too early")).await;
     play.block(2).await;
-    let reminder = Payload::Text("you wanted to be reminded".to_owned());
-    let reminder = with(&key(AGENT), &reminder, Header::default());
+    let reminder = with_id(&key(AGENT), "you wanted to be reminded");
     play.said(reminder).await;
     let reports = play.reports();
     assert!(
@@ -327,18 +326,10 @@ async fn timers_fire_by_the_clock_of_the_blocks() {
 async fn a_timer_that_reschedules_itself_does_not_block_the_replay() {
     let mut play = Play::new("{ kind = \"puppet\" }");
     play.block(2).await;
-    let forever = with(
-        &key(PEER),
-        &Payload::Text("forever".to_owned()),
-        Header::default(),
-    );
+    let forever = with_id(&key(PEER), "forever");
     play.hears(forever).await;
     play.block(3600).await;
-    let count = with(
-        &key(PEER),
-        &Payload::Text("count".to_owned()),
-        Header::default(),
-    );
+    let count = with_id(&key(PEER), "count");
     play.hears(count).await;
     assert_eq!(marks(play.reports().last().unwrap()), [Mark::Missing]);
 }
@@ -355,11 +346,7 @@ async fn delivery_updates_come_from_what_was_sent() {
     };
     for _ in 0..3 {
         play.block(2).await;
-        let ask = with(
-            &key(PEER),
-            &Payload::Text("ask".to_owned()),
-            Header::default(),
-        );
+        let ask = with_id(&key(PEER), "ask");
         play.hears(ask).await;
     }
     // The first is answered, the second is not, the third was never sent.
@@ -400,11 +387,7 @@ async fn failures_are_reported_and_hide_nothing() {
     let mut play = Play::new("{ kind = \"puppet\" }");
     play.block(2).await;
     for said in ["fail", "panic", "count"] {
-        let message = with(
-            &key(PEER),
-            &Payload::Text(said.to_owned()),
-            Header::default(),
-        );
+        let message = with_id(&key(PEER), said);
         play.hears(message).await;
     }
     let reports = play.reports();
@@ -429,7 +412,7 @@ async fn messages_that_the_runtime_withholds_are_withheld() {
     play.hears(expired).await;
 
     let (peer, agent) = (key(PEER), key(AGENT));
-    let count = with(&peer, &Payload::Text("count".to_owned()), Header::default());
+    let count = with_id(&peer, "count");
     // One id in two transactions, and one of them twice.
     let once = play.transaction(&peer, &agent, count.clone());
     let again = play.transaction(&peer, &agent, count.clone());
@@ -467,11 +450,7 @@ async fn messages_that_the_runtime_withholds_are_withheld() {
 async fn an_answer_may_name_any_transaction_of_what_was_sent() {
     let mut play = Play::new("{ kind = \"puppet\" }");
     play.block(2).await;
-    let ask = with(
-        &key(PEER),
-        &Payload::Text("ask".to_owned()),
-        Header::default(),
-    );
+    let ask = with_id(&key(PEER), "ask");
     play.hears(ask).await;
     let asking = Header {
         ack: Some(AckRequest::Done),

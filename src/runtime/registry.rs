@@ -39,57 +39,45 @@ pub struct AgentRegistry(Arc<RwLock<Arc<Tables>>>);
 #[derive(Debug, Default)]
 struct Tables {
     by_id: HashMap<AgentId, Arc<Hosted>>,
-    by_address: HashSet<ByAddress>,
+    by_address: HashMap<Address, Arc<Hosted>>,
     by_name: HashSet<ByName>,
 }
 
-/// A wallet that is found by a text of its own, which is not stored a second time.
-macro_rules! found_by {
-    ($name:ident, $text:expr) => {
-        #[derive(Debug)]
-        struct $name(Arc<Hosted>);
+/// A wallet that is found by its agent's name, which is not stored a second time.
+#[derive(Debug)]
+struct ByName(Arc<Hosted>);
 
-        impl Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                let text: fn(&Hosted) -> &str = $text;
-                text(&self.0)
-            }
-        }
-
-        impl PartialEq for $name {
-            fn eq(&self, other: &Self) -> bool {
-                let (one, other): (&str, &str) = (self.borrow(), other.borrow());
-                one == other
-            }
-        }
-
-        impl Eq for $name {}
-
-        impl Hash for $name {
-            fn hash<H: Hasher>(&self, state: &mut H) {
-                let text: &str = self.borrow();
-                text.hash(state);
-            }
-        }
-    };
+impl Borrow<str> for ByName {
+    fn borrow(&self) -> &str {
+        &self.0.config.name
+    }
 }
 
-found_by!(ByAddress, |hosted| hosted.address.as_str());
-found_by!(ByName, |hosted| &hosted.config.name);
+impl PartialEq for ByName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.config.name == other.0.config.name
+    }
+}
+
+impl Eq for ByName {}
+
+impl Hash for ByName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.config.name.hash(state);
+    }
+}
 
 impl Tables {
     fn new(hosted: impl IntoIterator<Item = Arc<Hosted>>) -> Self {
         let mut tables = Self::default();
         for hosted in hosted {
-            tables.by_address.insert(ByAddress(Arc::clone(&hosted)));
+            tables
+                .by_address
+                .insert(hosted.address.clone(), Arc::clone(&hosted));
             tables.by_name.insert(ByName(Arc::clone(&hosted)));
             tables.by_id.insert(hosted.id, hosted);
         }
         tables
-    }
-
-    fn at(&self, address: &str) -> Option<&Arc<Hosted>> {
-        self.by_address.get(address).map(|found| &found.0)
     }
 }
 
@@ -117,14 +105,14 @@ impl AgentRegistry {
 
     /// The wallet at an address.
     pub fn at(&self, address: &str) -> Option<Arc<Hosted>> {
-        self.tables().at(address).cloned()
+        self.tables().by_address.get(address).cloned()
     }
 
     /// Whether an address is a hosted wallet's, either as configured or, if its key is known, in
     /// the other form.
     pub fn hosts(&self, address: &Address, key: Option<PublicKey>) -> bool {
         let tables = self.tables();
-        let has = |address: &Address| tables.at(address.as_str()).is_some();
+        let has = |address: &Address| tables.by_address.contains_key(address);
         has(address)
             || key
                 .filter(|key| address.matches(key))
@@ -178,7 +166,7 @@ impl Interest for AgentRegistry {
             return true;
         }
         let tables = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        tables.at(to).is_some() || tables.at(from).is_some()
+        tables.by_address.contains_key(to) || tables.by_address.contains_key(from)
     }
 }
 

@@ -54,7 +54,7 @@ pub struct Vault {
     check_nonce: [u8; NONCE],
     check_tag: [u8; TAG],
     entries: Vec<VaultEntry>,
-    by_name: HashMap<Arc<str>, u32>,
+    by_name: HashMap<Arc<str>, usize>,
 }
 
 /// One wallet of a vault, locked.
@@ -195,8 +195,7 @@ impl Vault {
 
     /// The wallet with a name.
     pub fn get(&self, name: &str) -> Option<&VaultEntry> {
-        let index = *self.by_name.get(name)?;
-        self.entries.get(usize::try_from(index).ok()?)
+        self.entries.get(*self.by_name.get(name)?)
     }
 
     /// How many wallets there are.
@@ -245,8 +244,8 @@ impl Vault {
         if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
             return Err(VaultError::Name);
         }
-        let index = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
-        if self.entries.len() >= MAX_WALLETS {
+        let index = self.entries.len();
+        if index >= MAX_WALLETS {
             return Err(VaultError::TooMany);
         }
         if self.by_name.insert(Arc::clone(name), index).is_some() {

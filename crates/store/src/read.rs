@@ -31,6 +31,7 @@ use serde::Serialize;
 
 use super::column::{natural, optional_natural, optional_time, text};
 use super::number::integer;
+use super::tables::Stored;
 use super::{Reader, StoreError, meta};
 
 pub(super) use cards::announce;
@@ -94,9 +95,11 @@ pub struct Unmined {
 pub fn unmined(db: &Reader, before: Timestamp) -> Result<Unmined, StoreError> {
     // SQLite takes the other columns from the row with the minimum.
     db.one(
-        "SELECT count(*), min(accepted_at), reason FROM outbox
-         WHERE state IN ('queued', 'prepared', 'accepted') AND state = 'accepted'
-           AND (accepted_at < ?1 OR reason IS NOT NULL)",
+        &format!(
+            "SELECT count(*), min(accepted_at), reason FROM outbox
+             WHERE {} AND state = 'accepted' AND (accepted_at < ?1 OR reason IS NOT NULL)",
+            Outgoing::OPEN
+        ),
         params![integer(before.get())],
         |row| {
             Ok(Unmined {

@@ -21,7 +21,7 @@ const VERSION: i64 = 12;
 
 /// How large the write-ahead log becomes before its pages are copied into the database, in bytes. A
 /// page that changes often is copied once; a larger log takes longer to read at a start after a crash.
-const LOG_LIMIT: i64 = 16 << 20;
+const WAL_LIMIT: i64 = 16 << 20;
 
 /// How many bytes of pages the writer's connection keeps: with SQLite's 2 MiB, almost every change of
 /// an index reads pages again.
@@ -51,11 +51,11 @@ pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), StoreE
         .pragma_query_value(None, "page_size", |row| row.get(0))
         .map_err(open)?;
     connection
-        .pragma_update(None, "wal_autocheckpoint", LOG_LIMIT / page.max(1))
+        .pragma_update(None, "wal_autocheckpoint", WAL_LIMIT / page.max(1))
         .map_err(open)?;
     // The log is cut to this size after a checkpoint has emptied it: a long read lets it grow.
     connection
-        .pragma_update(None, "journal_size_limit", LOG_LIMIT)
+        .pragma_update(None, "journal_size_limit", WAL_LIMIT)
         .map_err(open)
 }
 

@@ -32,7 +32,7 @@ impl Message for Submit {
     type Result = Result<Changes, StoreError>;
 }
 
-/// The way of agents' commits to the store.
+/// Stores agents' commits, and has what they send signed and posted.
 #[derive(Clone, Debug)]
 pub struct Outbox {
     store: Store,
@@ -40,7 +40,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// The way through this submitter.
+    /// Commits to this store, through its submitter.
     pub fn new(store: Store, submitter: Recipient<Submit>) -> Self {
         Self { store, submitter }
     }

@@ -72,7 +72,7 @@ impl World {
 
     /// What a restored store does not recognise if a reorganisation has changed the order: an answer
     /// to another transaction of its message than the first, or to one that is lost and that the
-    /// restored store of its sender signs anew; and a timer's message below the message that set the
+    /// restored store of its sender signs again; and a timer's message below the message that set the
     /// timer.
     fn is_out_of_order(&self, text: &str) -> bool {
         let came_in_several =

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use agentry_core::Standing;
 use agentry_core::rows::{AgentId, Spent};
+use agentry_core::state::row::Outgoing;
 use agentry_protocol::{Amount, Timestamp};
 use rusqlite::params;
 use serde::Serialize;
@@ -12,6 +13,7 @@ use crate::cause;
 use crate::column::{amount, natural, time};
 use crate::number::integer;
 use crate::read;
+use crate::tables::Stored;
 use crate::{Reader, StoreError};
 
 /// The number of rows, by state.
@@ -114,18 +116,17 @@ pub fn stats(db: &Reader, agent: Option<&str>, day: u64) -> Result<Vec<AgentStat
         &mut by_row,
         |stats, at| stats.oldest_waiting = Some(Timestamp::new(at)),
     )?;
+    // SQLite uses the index only with its own condition.
+    let queued = format!("{} AND state = 'queued'", Outgoing::OPEN);
     single(
         db,
-        "SELECT agent, min(created_at) FROM outbox
-         WHERE state = 'queued' AND state IN ('queued', 'prepared', 'accepted') GROUP BY agent",
+        &format!("SELECT agent, min(created_at) FROM outbox WHERE {queued} GROUP BY agent"),
         &mut by_row,
         |stats, at| stats.oldest_queued = Some(Timestamp::new(at)),
     )?;
     single(
         db,
-        "SELECT agent, count(*) FROM outbox
-         WHERE state = 'queued' AND state IN ('queued', 'prepared', 'accepted') AND held = 1
-         GROUP BY agent",
+        &format!("SELECT agent, count(*) FROM outbox WHERE {queued} AND held = 1 GROUP BY agent"),
         &mut by_row,
         |stats, held| stats.waiting_for_budget = held,
     )?;

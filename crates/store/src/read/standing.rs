@@ -1,10 +1,12 @@
 //! The load of an agent.
 
 use agentry_core::rows::AgentId;
+use agentry_core::state::row::{Outgoing, Task};
 use agentry_protocol::command::{QueueCounts, TaskCounts};
 use rusqlite::params;
 
 use crate::column::natural;
+use crate::tables::Stored;
 use crate::{Reader, StoreError};
 
 /// The most rows of a kind that are counted, so that the status of an agent with a million waiting
@@ -25,18 +27,20 @@ pub fn standing(db: &Reader, agent: AgentId) -> Result<(QueueCounts, TaskCounts)
     };
     let queue = QueueCounts {
         inbox: count("inbox WHERE agent = ?1 AND state = 'waiting'")?,
-        outbox: count("outbox WHERE agent = ?1 AND state IN ('queued', 'prepared', 'accepted')")?,
+        outbox: count(&format!("outbox WHERE agent = ?1 AND {}", Outgoing::OPEN))?,
         dead: count("inbox WHERE agent = ?1 AND state = 'dead'")?
             .saturating_add(count("event WHERE agent = ?1 AND state = 'dead'")?),
     };
     // The index holds the open tasks of all agents, which are few.
+    let of_tasks = |state: &str| {
+        count(&format!(
+            "task WHERE +agent = ?1 AND state = '{state}' AND {}",
+            Task::OPEN
+        ))
+    };
     let tasks = TaskCounts {
-        submitted: count(
-            "task WHERE +agent = ?1 AND state = 'submitted' AND state IN ('submitted', 'working')",
-        )?,
-        working: count(
-            "task WHERE +agent = ?1 AND state = 'working' AND state IN ('submitted', 'working')",
-        )?,
+        submitted: of_tasks("submitted")?,
+        working: of_tasks("working")?,
     };
     Ok((queue, tasks))
 }

@@ -1,10 +1,12 @@
 //! Waiting rows of the queues, to explain why they wait.
 
 use agentry_core::rows::AgentId;
+use agentry_core::state::row::Outgoing;
 use agentry_protocol::Timestamp;
 use rusqlite::params;
 
 use super::super::column::{natural, optional_natural, time};
+use crate::tables::Stored;
 use crate::{Reader, StoreError};
 
 /// A message that has not been handled yet.
@@ -67,8 +69,10 @@ pub fn waiting_transaction(
     row: i64,
 ) -> Result<Option<(String, Option<String>)>, StoreError> {
     db.first(
-        "SELECT state, reason FROM outbox
-         WHERE id = ?1 AND state IN ('queued', 'prepared', 'accepted')",
+        &format!(
+            "SELECT state, reason FROM outbox WHERE id = ?1 AND {}",
+            Outgoing::OPEN
+        ),
         params![row],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )
