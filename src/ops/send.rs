@@ -23,7 +23,7 @@ use crate::runtime::Shared;
 use crate::runtime::compose::{self, Author, Circumstances, ComposeError};
 use crate::runtime::registry::Hosted;
 use crate::runtime::signer::{PublicKeys, SignError};
-use crate::runtime::submitter::{Outbox, Submit};
+use crate::runtime::submitter::{Outbox, Queueing, Submit};
 
 /// The message to send.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -200,7 +200,7 @@ pub(super) async fn send(
             prepared: None,
             at: shared.clock.now(),
         },
-        waits: false,
+        queueing: Queueing::AtOnce,
         span: tracing::info_span!("outgoing", agent.name = hosted.config.name),
     };
     let changes = links.outbox.commit(submit).await?;

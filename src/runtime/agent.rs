@@ -12,6 +12,7 @@
 //! | `message` | a message: its expiry, its seal, the message that it answers, the behaviours that handle it |
 //! | `event` | timers, delivery updates, settlements, news of tasks, renewals; overdue acknowledgments |
 //! | `settle` | turning effects into drafts, and an outcome into one commit |
+//! | `under_way` | outcomes on their way to the disk, behind which the agent works on |
 //!
 //! Behaviours are isolated from the arbiters ([`runner`](super::runner)). A failure is retried
 //! with growing pauses; after the last attempt the event is moved to the dead-letter queue, with
@@ -20,13 +21,16 @@
 mod event;
 mod message;
 mod settle;
+mod under_way;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use actix_rt::task::JoinHandle;
 use agentry_core::AgentId;
+use agentry_core::rows::EventRef;
 use agentry_core::state::due::{Due, Memory, Turn};
 use agentry_protocol::{Address, ChainId, EncryptionKey, PublicKey, Timestamp};
 use agentry_sdk::State;
@@ -38,6 +42,7 @@ use super::router::{Alarm, Idle};
 use super::signer::{OpenSealed, PublicKeys, SignError};
 use super::submitter::Outbox;
 use super::{Shared, reading};
+use under_way::UnderWay;
 
 /// How many events of each kind an agent pulls at a time.
 const PULL: usize = 8;
@@ -90,8 +95,10 @@ impl Agent {
             router,
             alarm,
             turn: Turn::default(),
+            next: None,
             paused: HashMap::new(),
             memory: None,
+            under_way: UnderWay::default(),
             keys: None,
         }))
     }
@@ -107,6 +114,10 @@ impl Actor for Agent {
     }
 }
 
+/// A query of what is due, of the state of the behaviours if that is not known, and of whose turn
+/// it is then.
+type Pull = JoinHandle<Result<(Due, Option<Memory>, Turn), StoreError>>;
+
 #[derive(Debug)]
 struct Work {
     shared: Shared,
@@ -116,11 +127,15 @@ struct Work {
     alarm: Alarm,
     /// The sender whose turn it is.
     turn: Turn,
+    /// The next pull, if it has begun.
+    next: Option<Pull>,
     /// Senders over their rate, and until when (`None`: all unverified senders).
     paused: HashMap<Option<Address>, Timestamp>,
     /// The state of the behaviours, once it was read, with the outcomes since: nothing else writes
     /// it.
     memory: Option<Memory>,
+    /// The outcomes on their way to the disk.
+    under_way: UnderWay,
     /// The wallet's public keys, once they were requested.
     keys: Option<(PublicKey, EncryptionKey)>,
 }
@@ -129,6 +144,7 @@ impl Work {
     /// Works until there is nothing to do, and tells the router.
     async fn run(mut self) {
         let next_at = self.work().await;
+        self.settle_all().await;
         let idle = Idle {
             agent: self.id,
             next_at,
@@ -153,14 +169,20 @@ impl Work {
             {
                 // Other senders are over their rate now.
                 self.paused.clear();
+                self.next = None;
                 runner = Some(Arc::clone(&hosted));
             }
             // Before the pull: what a wake-up is for may be due from senders already examined.
             if self.alarm.has_rung() {
                 self.turn.start_over();
+                self.next = None;
                 next_at = None;
             }
-            let due = match self.pull().await {
+            let next = match self.next.take() {
+                Some(next) => next,
+                None => self.begin_pull(&Due::default()),
+            };
+            let due = match self.end_pull(next).await {
                 Ok(due) => due,
                 Err(error) => {
                     tracing::error!(agent.name = hosted.config.name, %error, "cannot pull events");
@@ -170,8 +192,20 @@ impl Work {
             };
             if !due.is_empty() {
                 let _at_work = self.shared.in_hand.begin();
+                // There may be more: it is pulled meanwhile.
+                if due.messages.len().max(due.events.len()) >= PULL / 2 {
+                    self.next = Some(self.begin_pull(&due));
+                }
                 self.work_off(&hosted, due).await;
+                if self.next.is_none() || self.under_way.must_settle() {
+                    self.settle_all().await;
+                }
                 next_at = None;
+                continue;
+            }
+            // What is under way may be due again.
+            if !self.under_way.is_empty() {
+                self.settle_all().await;
                 continue;
             }
             next_at = due.next_at.into_iter().chain(next_at).min();
@@ -188,10 +222,13 @@ impl Work {
     }
 
     /// Whether the pulled events are left for later: the process is asked to stop, or the agent's
-    /// configuration has changed, or the agent is not hosted any more.
+    /// configuration has changed, or the agent is not hosted any more, or an outcome is void.
     fn is_over(&self, hosted: &Arc<Hosted>) -> bool {
         let stays = |now: Arc<Hosted>| Arc::ptr_eq(&now, hosted);
-        self.shared.is_stopping() || !self.links.registry.get(self.id).is_some_and(stays)
+        self.shared.is_stopping()
+            || self.under_way.has_failed()
+            || self.memory.is_none()
+            || !self.links.registry.get(self.id).is_some_and(stays)
     }
 
     /// Handles the pulled events, until it [is over](Self::is_over).
@@ -206,23 +243,23 @@ impl Work {
                 .handle_event(hosted, &event, &span)
                 .instrument(span.clone())
                 .await;
-            self.rest(hosted, handled).await;
+            self.rest(handled).await;
         }
         for overdue in due.overdue {
             if self.is_over(hosted) {
                 return;
             }
             let handled = self.handle_overdue(overdue).await;
-            self.rest(hosted, handled).await;
+            self.rest(handled).await;
         }
         for message in due.messages {
             if self.is_over(hosted) {
                 return;
             }
             let message = match self.shared.store.report(read::due_message(&message)) {
-                Ok(message) => message,
+                Ok(message) => Arc::new(message),
                 Err(error) => {
-                    self.rest(hosted, Err(error)).await;
+                    self.rest(Err(error)).await;
                     continue;
                 }
             };
@@ -233,32 +270,56 @@ impl Work {
                 .handle_message(hosted, &message, &span)
                 .instrument(span.clone())
                 .await;
-            self.rest(hosted, handled).await;
+            self.rest(handled).await;
         }
     }
 
+    /// Waits until all outcomes are on the disk.
+    async fn settle_all(&mut self) {
+        let settled = self.settled().await;
+        self.rest(settled.map(drop)).await;
+    }
+
     /// Pauses for a moment after the store refused something.
-    async fn rest(&self, hosted: &Hosted, handled: Result<(), StoreError>) {
+    async fn rest(&self, handled: Result<(), StoreError>) {
         if let Err(error) = handled {
-            tracing::error!(agent.name = hosted.config.name, %error, "cannot store the outcome of an event");
+            let hosted = self.links.registry.get(self.id);
+            let name = hosted.as_ref().map(|hosted| hosted.config.name.as_str());
+            tracing::error!(agent.name = name, %error, "cannot store the outcome of an event");
             tokio::time::sleep(STORE_PAUSE).await;
         }
     }
 
-    async fn pull(&mut self) -> Result<Due, StoreError> {
+    /// Begins to pull what is due, apart from what is at hand.
+    fn begin_pull(&mut self, at_hand: &Due) -> Pull {
         let (agent, mut turn) = (self.id, self.turn.clone());
         let (now, through) = (self.shared.clock.now(), self.shared.confirmed.get());
         self.paused.retain(|_, until| *until > now);
         turn.paused = self.paused.keys().flatten().cloned().collect();
         turn.unverified_paused = self.paused.contains_key(&None);
         turn.doubted = self.shared.clock.confirmed()..self.shared.clock.local();
+        let messages = at_hand
+            .messages
+            .iter()
+            .map(|message| EventRef::Inbox(message.id));
+        let events = at_hand
+            .events
+            .iter()
+            .map(|event| EventRef::Event(event.row.id));
+        turn.under_way = self.under_way.events();
+        turn.under_way.extend(messages.chain(events));
         let is_known = self.memory.is_some();
         let query = move |state: &agentry_core::State| {
             let due = state.due(agent, now, through, &mut turn, PULL);
             let memory = (!is_known && !due.is_empty()).then(|| state.memory_of(agent));
             (due, memory, turn)
         };
-        let (due, memory, turn) = self.shared.store.query(query).await?;
+        let store = self.shared.store.clone();
+        actix_rt::spawn(async move { store.query(query).await })
+    }
+
+    async fn end_pull(&mut self, pull: Pull) -> Result<Due, StoreError> {
+        let (due, memory, turn) = pull.await.unwrap_or(Err(StoreError::Closed))?;
         self.memory = memory.or(self.memory.take());
         self.turn = turn;
         Ok(due)

@@ -267,3 +267,41 @@ async fn one_senders_tasks_let_another_senders_pass() {
         .position(|item| item.to == address(3).to_string());
     assert!(place.is_some_and(|place| place <= 1), "{outbox:#?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_without_room_makes_those_void_that_build_on_it() {
+    let stage = Stage::set(r#"{ kind = "hoarder" }"#, "", "");
+    let is_over = |stage: &Stage, count: usize| {
+        let inbox = stage.inbox();
+        inbox.iter().filter(|item| item.state == "handled").count() == count
+            && stage.said().len() == count
+    };
+    for name in ["a", "b", "c", "d"] {
+        stage.send(2, asking(2, &format!("keep 250 {name}"))).await;
+    }
+    stage
+        .until("the room is used up", |stage| is_over(stage, 4))
+        .await;
+    // The agent pulls all of them together.
+    stage.devnet.pause_mining();
+    stage.send(2, asking(2, "keep 1 more")).await;
+    for from in [3, 4, 5, 3, 4, 5] {
+        stage.send(from, asking(from, "keep 1 x")).await;
+    }
+    stage.devnet.resume_mining();
+    stage
+        .until("the others are served", |stage| is_over(stage, 10))
+        .await;
+    stage.send(2, asking(2, "drop 250 a")).await;
+    stage
+        .until("all are served", |stage| is_over(stage, 12))
+        .await;
+    let mut said = stage.said();
+    said.sort_by_key(String::len);
+    let counted: Vec<_> = (1..=12)
+        .map(|count| format!(r#""count {count}""#))
+        .collect();
+    said[..9].sort();
+    said[9..].sort();
+    assert_eq!(said, counted, "each message is counted once");
+}

@@ -51,16 +51,17 @@ impl Behaviour for Counter {
     }
 
     async fn on_message(&self, _: &Message, context: &Context) -> Result<Effects, BehaviourError> {
-        let count = context
-            .state
-            .get("count")
-            .and_then(serde_json::Value::as_u64)
-            .unwrap_or(0)
-            + 1;
-        Ok(Effects::none()
-            .reply(format!("count {count}"))
-            .set_state("count", count))
+        Ok(counted(context))
     }
+}
+
+/// Counts a message in the state, and answers with its number.
+fn counted(context: &Context) -> Effects {
+    let count = context.state.get("count");
+    let count = count.and_then(serde_json::Value::as_u64).unwrap_or(0) + 1;
+    Effects::none()
+        .reply(format!("count {count}"))
+        .set_state("count", count)
 }
 
 /// Does what the text says: `panic`, `panic at the door`, `block`, `sleep`, `fail`, `fail 2 times`,
@@ -296,7 +297,8 @@ impl Behaviour for Treadmill {
     }
 }
 
-/// Sets this many timers for a text `keep COUNT NAME`, and cancels them at `drop COUNT NAME`.
+/// Sets this many timers for a text `keep COUNT NAME`, and cancels them at `drop COUNT NAME`. Answers
+/// with the number of the message, which it counts in its state.
 #[derive(Debug)]
 pub(crate) struct Hoarder;
 
@@ -312,14 +314,19 @@ impl Behaviour for Hoarder {
         message.text().is_some()
     }
 
-    async fn on_message(&self, message: &Message, _: &Context) -> Result<Effects, BehaviourError> {
+    async fn on_message(
+        &self,
+        message: &Message,
+        context: &Context,
+    ) -> Result<Effects, BehaviourError> {
         let words: Vec<&str> = message.text().unwrap().split(' ').collect();
         let [verb, count, name] = words[..] else {
             return Err(BehaviourError::permanent("keep or drop what?"));
         };
         let day = Duration::from_secs(24 * 60 * 60);
         let names = (0..count.parse().unwrap()).map(|index: u32| format!("{name}/{index}"));
-        Ok(names.fold(Effects::none(), |effects, name| match verb {
+        let counted = counted(context);
+        Ok(names.fold(counted, |effects, name| match verb {
             "keep" => effects.schedule(name, day, 0),
             _ => effects.unschedule(name),
         }))

@@ -866,3 +866,13 @@ pub struct Changes {
     /// The nonces of hosted wallets' transactions that the store did not know.
     pub nonces: Vec<(AgentId, Nonce)>,
 }
+
+impl Changes {
+    /// Nothing was changed: the commit came too late.
+    pub fn stale() -> Self {
+        Self {
+            result: CommitResult::Stale,
+            ..Self::default()
+        }
+    }
+}

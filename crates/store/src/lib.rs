@@ -62,6 +62,8 @@ pub use health::Condition;
 pub use place::{is_locked, with_suffix};
 pub use reader::{Reader, Snapshot};
 pub use scratch::Scratch;
+pub use tables::Applied;
+pub use writer::Enqueued;
 
 /// How long a connection waits for SQLite's own locks, which only a checkpoint or a recovery holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -169,7 +171,21 @@ impl Store {
     /// # Errors
     /// The change was not made: it is impossible, the store is damaged, or the writer has ended.
     pub async fn commit(&self, commit: Commit) -> Result<Changes, StoreError> {
-        self.0.writer.submit(commit, Haste::None).await
+        self.enqueue(commit, None).await?.stored().await
+    }
+
+    /// Passes a commit on without waiting until it is durable. Commits are applied in the order in
+    /// which they are passed on; one that comes `after` another is stale if that one was not applied,
+    /// whatever the reason.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`]: the writer has ended.
+    pub async fn enqueue(
+        &self,
+        commit: Commit,
+        after: Option<Applied>,
+    ) -> Result<Enqueued, StoreError> {
+        self.0.writer.enqueue(commit, Haste::None, after).await
     }
 
     /// Like [`commit`](Self::commit), but returns an error instead of waiting while the system
@@ -178,7 +194,8 @@ impl Store {
     /// # Errors
     /// As [`commit`](Self::commit), and [`StoreError::Refused`].
     pub async fn commit_now(&self, commit: Commit) -> Result<Changes, StoreError> {
-        self.0.writer.submit(commit, Haste::AtOnce).await
+        let enqueued = self.0.writer.enqueue(commit, Haste::AtOnce, None);
+        enqueued.await?.stored().await
     }
 
     /// Asks the state, which has every commit that was acknowledged. The query runs on the writer's

@@ -23,11 +23,12 @@ mod usage;
 #[cfg(test)]
 mod law;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentry_core::state::table::ArchiveError;
 use agentry_core::state::{Archives, Facts, Failure, Refusal, Unwritten};
-use agentry_core::{Changes, Commit, State};
+use agentry_core::{Changes, Commit, CommitResult, State};
 use rusqlite::Connection;
 
 use super::error::Trouble;
@@ -83,6 +84,49 @@ pub(super) fn archives(db: &Database) -> Archives {
         spending: Box::new(Rows::of(db)),
         sightings: Box::new(Rows::of(db)),
         gaps: Box::new(Rows::of(db)),
+    }
+}
+
+/// Whether a commit was applied: the condition of those that build on it.
+#[derive(Clone, Debug, Default)]
+pub struct Applied(Arc<AtomicBool>);
+
+impl Applied {
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn set(&self, applied: bool) {
+        self.0.store(applied, Ordering::Release);
+    }
+}
+
+/// A commit to apply.
+#[derive(Debug)]
+pub(super) struct Pending {
+    commit: Commit,
+    /// It is stale unless this one was applied.
+    after: Option<Applied>,
+    applied: Applied,
+}
+
+impl Pending {
+    pub(super) fn new(commit: Commit, after: Option<Applied>) -> Self {
+        Self {
+            commit,
+            after,
+            applied: Applied::default(),
+        }
+    }
+
+    /// Whether it was applied, once that is decided.
+    pub(super) fn applied(&self) -> Applied {
+        self.applied.clone()
+    }
+
+    /// Whether the commit on which it builds was not applied, and so neither is this one.
+    fn is_void(&self) -> bool {
+        self.after.as_ref().is_some_and(|after| !after.get())
     }
 }
 
@@ -167,17 +211,17 @@ impl Tables {
     /// their order; if the store as a whole refuses, the answers to those before, and why.
     pub(super) fn apply(
         &mut self,
-        commits: &[&Commit],
+        pending: &[&Pending],
     ) -> (Vec<Result<Changes, StoreError>>, Option<Trouble>) {
-        match (self.apply_together(commits), commits) {
+        match (self.apply_together(pending), pending) {
             (Ok(answers), _) => (answers, None),
             (Err(error), _) if is_whole(&error) => (Vec::new(), error.trouble()),
             // A row cannot be read: only the commit that needs it fails.
             (Err(error), [_]) => (vec![Err(error)], None),
             (Err(_), _) => {
-                let mut answers = Vec::with_capacity(commits.len());
-                for commit in commits {
-                    let (answer, trouble) = self.apply(&[*commit]);
+                let mut answers = Vec::with_capacity(pending.len());
+                for one in pending {
+                    let (answer, trouble) = self.apply(&[*one]);
                     answers.extend(answer);
                     if trouble.is_some() {
                         return (answers, trouble);
@@ -192,16 +236,24 @@ impl Tables {
     /// applied.
     fn apply_together(
         &mut self,
-        commits: &[&Commit],
+        pending: &[&Pending],
     ) -> Result<Vec<Result<Changes, StoreError>>, StoreError> {
         self.transaction(|tables| {
             tables.refresh()?;
-            let mut answers = Vec::with_capacity(commits.len());
-            let mut group = Vec::with_capacity(commits.len());
-            for commit in commits {
-                answers.push(match tables.state.apply(commit) {
+            let mut answers = Vec::with_capacity(pending.len());
+            let mut group = Vec::with_capacity(pending.len());
+            for one in pending {
+                if one.is_void() {
+                    one.applied.set(false);
+                    answers.push(Ok(Changes::stale()));
+                    continue;
+                }
+                let applied = tables.state.apply(&one.commit);
+                let is_applied = |changes: &Changes| changes.result == CommitResult::Applied;
+                one.applied.set(applied.as_ref().is_ok_and(is_applied));
+                answers.push(match applied {
                     Ok(changes) => {
-                        group.push(*commit);
+                        group.push(&one.commit);
                         Ok(changes)
                     }
                     Err(Failure::Refused(refusal)) => Err(refused(refusal)),

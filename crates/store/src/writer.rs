@@ -19,12 +19,12 @@ use std::time::{Duration, Instant};
 use agentry_core::State;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use rusqlite::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::error::Trouble;
 use super::health::Health;
 use super::log::Local;
-use super::tables::{Database, Tables, is_much};
+use super::tables::{Applied, Database, Pending, Tables, is_much};
 use super::{Changes, Commit, Condition, StoreError, sums};
 
 /// The most commits in one SQLite transaction, which share one fsync. Larger groups gain little and
@@ -68,9 +68,32 @@ pub(super) enum Haste {
 /// A commit that waits, and its caller.
 #[derive(Debug)]
 struct Job {
-    commit: Commit,
+    pending: Pending,
     haste: Haste,
     answer: oneshot::Sender<Result<Changes, StoreError>>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// A commit that was passed to the writer. It is made durable even if this is dropped.
+#[derive(Debug)]
+pub struct Enqueued {
+    applied: Applied,
+    answer: oneshot::Receiver<Result<Changes, StoreError>>,
+}
+
+impl Enqueued {
+    /// Whether it is applied, as the next commits must know that build on it.
+    pub fn applied(&self) -> Applied {
+        self.applied.clone()
+    }
+
+    /// Waits until the change is durable.
+    ///
+    /// # Errors
+    /// As [`Store::commit`](super::Store::commit).
+    pub async fn stored(self) -> Result<Changes, StoreError> {
+        self.answer.await.map_err(|_| StoreError::Closed)?
+    }
 }
 
 impl Job {
@@ -91,7 +114,7 @@ enum Request {
 #[derive(Debug)]
 pub(super) struct Writer {
     requests: Option<mpsc::Sender<Request>>,
-    room: tokio::sync::Semaphore,
+    room: Arc<Semaphore>,
     /// Whether the tables lack what was committed.
     behind: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -137,22 +160,34 @@ impl Writer {
             })?;
         Ok(Self {
             requests: Some(requests),
-            room: tokio::sync::Semaphore::new(QUEUE),
+            room: Arc::new(Semaphore::new(QUEUE)),
             behind,
             thread: Some(thread),
         })
     }
 
-    pub(super) async fn submit(&self, commit: Commit, haste: Haste) -> Result<Changes, StoreError> {
-        let _room = self.room.acquire().await.map_err(|_| StoreError::Closed)?;
+    /// Passes a commit to the thread, once there is room. It is stale unless the one `after` which it
+    /// comes was applied.
+    pub(super) async fn enqueue(
+        &self,
+        commit: Commit,
+        haste: Haste,
+        after: Option<Applied>,
+    ) -> Result<Enqueued, StoreError> {
+        let room = Arc::clone(&self.room).acquire_owned().await;
+        let pending = Pending::new(commit, after);
         let (answer, answered) = oneshot::channel();
-        let job = Job {
-            commit,
+        let enqueued = Enqueued {
+            applied: pending.applied(),
+            answer: answered,
+        };
+        self.request(Request::Commit(Box::new(Job {
+            pending,
             haste,
             answer,
-        };
-        self.request(Request::Commit(Box::new(job)))?;
-        answered.await.map_err(|_| StoreError::Closed)?
+            _room: room.map_err(|_| StoreError::Closed)?,
+        })))?;
+        Ok(enqueued)
     }
 
     /// Asks the state, which has every commit that was acknowledged.
@@ -367,8 +402,8 @@ impl Work {
         if group.is_empty() {
             return Ok(());
         }
-        let commits: Vec<_> = group.iter().map(|job| &job.commit).collect();
-        let (answers, trouble) = self.tables.apply(&commits);
+        let pending: Vec<_> = group.iter().map(|job| &job.pending).collect();
+        let (answers, trouble) = self.tables.apply(&pending);
         self.note_behind();
         if trouble.is_none() {
             self.pauses = PAUSES.build();

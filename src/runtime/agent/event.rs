@@ -14,11 +14,12 @@ use agentry_store::{StoreError, read};
 
 use super::Work;
 use super::settle::Subject;
+use super::under_way::Run;
 use crate::runtime::compose::{self, Author, Circumstances};
 use crate::runtime::directory::Registration;
 use crate::runtime::registry::Hosted;
 use crate::runtime::runner::Runner;
-use crate::runtime::submitter::Submit;
+use crate::runtime::submitter::{Queueing, Submit};
 
 impl Work {
     /// Shows an event to the behaviour that it belongs to.
@@ -28,7 +29,7 @@ impl Work {
         event: &DueEvent,
         span: &tracing::Span,
     ) -> Result<(), StoreError> {
-        let due = &*event.row;
+        let due = &event.row;
         if due.kind == EventKind::Renewal {
             return self.renew(hosted, due, span).await;
         }
@@ -59,32 +60,17 @@ impl Work {
         let shared = self.shared.clone();
         let state = self.state(&instance.name);
         let runner = Runner::new(&shared, hosted);
-        let subject = Subject::Event(due);
-        let effects = match runner.run(instance, event, due.attempts, state).await {
-            Ok(effects) => effects,
-            Err(error) => {
-                return self
-                    .fail(hosted, subject, &instance.name, Vec::new(), &error)
-                    .await;
-            }
-        };
-        let settled = self
-            .settle(
-                hosted,
-                subject,
-                message.as_deref(),
-                instance,
-                effects,
-                None,
-                span,
-            )
-            .await?;
-        match settled {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                self.fail(hosted, subject, &instance.name, Vec::new(), &error)
+        let run = Run::new(hosted, Subject::Event(Arc::clone(due)), &instance.name);
+        let settled = match runner.run(instance, event, due.attempts, state).await {
+            Ok(effects) => {
+                self.settle(&run, instance, message.as_deref(), effects, None, span)
                     .await
             }
+            Err(error) => Err(error),
+        };
+        match settled {
+            Ok(()) => Ok(()),
+            Err(error) => self.fail(&run, &error).await,
         }
     }
 
@@ -99,19 +85,19 @@ impl Work {
     async fn renew(
         &mut self,
         hosted: &Arc<Hosted>,
-        due: &row::Event,
+        due: &Arc<row::Event>,
         span: &tracing::Span,
     ) -> Result<(), StoreError> {
         let (now, local) = (self.shared.clock.now(), self.shared.clock.local());
         let Ok(registration) = Registration::read(&due.data) else {
             return self.delete(due).await;
         };
-        let subject = Subject::Event(due);
+        let run = Run::new(hosted, Subject::Event(Arc::clone(due)), "");
         let (public_key, enc_key) = match self.keys().await {
             Ok(keys) => keys,
             Err(error) => {
                 let error = BehaviourError::transient(error.to_string());
-                return self.fail(hosted, subject, "", Vec::new(), &error).await;
+                return self.fail(&run, &error).await;
             }
         };
         let announce = KnownCommand::Announce(registration.announce(local, enc_key));
@@ -134,7 +120,7 @@ impl Work {
             Ok(draft) => draft,
             Err(error) => {
                 let error = BehaviourError::transient(error.to_string());
-                return self.fail(hosted, subject, "", Vec::new(), &error).await;
+                return self.fail(&run, &error).await;
             }
         };
         let outcome = Outcome {
@@ -142,10 +128,10 @@ impl Work {
             again_at: Some(registration.next_renewal(now)),
             ..Outcome::nothing(EventRef::Event(due.id), due.attempts, now)
         };
-        self.commit(outcome, span).await?;
+        self.store_behind(run, outcome, span);
         tracing::info!(
             agent.name = hosted.config.name,
-            "announced the agent's card"
+            "announcing the agent's card"
         );
         Ok(())
     }
@@ -178,7 +164,7 @@ impl Work {
                 prepared: None,
                 at: now,
             },
-            waits: true,
+            queueing: Queueing::Waits,
             span: span.clone(),
         };
         if self.links.outbox.commit(resend).await?.result != CommitResult::Stale {

@@ -12,6 +12,7 @@ use agentry_store::StoreError;
 
 use super::Work;
 use super::settle::Subject;
+use super::under_way::Run;
 use crate::runtime::reading::{self, ChainPlace};
 use crate::runtime::registry::Hosted;
 use crate::runtime::runner::{Runner, Shown};
@@ -38,9 +39,10 @@ impl Work {
     pub(super) async fn handle_message(
         &mut self,
         hosted: &Arc<Hosted>,
-        due: &DueMessage,
+        due: &Arc<DueMessage>,
         span: &tracing::Span,
     ) -> Result<(), StoreError> {
+        let subject = Subject::Message(Arc::clone(due));
         if !self.admit(hosted, due).await? {
             return Ok(());
         }
@@ -60,21 +62,20 @@ impl Work {
         }
         let message = match self.read(due, plain).await? {
             Read::Whole(message) => Arc::new(*message),
-            Read::Nothing(reason) => return self.unacted(due, Vec::new(), Some(reason)).await,
+            Read::Nothing(reason) => {
+                self.unacted(Run::new(hosted, subject, ""), Some(reason), span);
+                return Ok(());
+            }
             Read::Early => return self.postpone(due).await,
             Read::NotNow(error) => {
-                return self
-                    .fail(hosted, Subject::Message(due), "", Vec::new(), &error)
-                    .await;
+                return self.fail(&Run::new(hosted, subject, ""), &error).await;
             }
         };
         let shown = match runner.show(&message, &due.done).await {
             Ok(shown) => shown,
             Err((instance, error)) => {
-                let subject = Subject::Message(due);
-                return self
-                    .fail(hosted, subject, &instance.name, Vec::new(), &error)
-                    .await;
+                let run = Run::new(hosted, subject, &instance.name);
+                return self.fail(&run, &error).await;
             }
         };
         let unacted = shown.unacted(&due.done);
@@ -84,7 +85,12 @@ impl Work {
         } = shown;
         let mut left = accepting.into_iter().peekable();
         if left.peek().is_none() {
-            return self.unacted(due, watchers, unacted).await;
+            let run = Run {
+                watchers,
+                ..Run::new(hosted, subject, "")
+            };
+            self.unacted(run, unacted, span);
+            return Ok(());
         }
         while let Some(instance) = left.next() {
             let handled = left.peek().is_none().then(|| Handled {
@@ -93,35 +99,19 @@ impl Work {
             });
             let state = self.state(&instance.name);
             let event = Event::Message(Arc::clone(&message));
-            let subject = Subject::Message(due);
-            match runner.run(instance, event, due.attempts, state).await {
+            let run = Run {
+                watchers: watchers.clone(),
+                ..Run::new(hosted, subject.clone(), &instance.name)
+            };
+            let settled = match runner.run(instance, event, due.attempts, state).await {
                 Ok(effects) => {
-                    let settled = self
-                        .settle(
-                            hosted,
-                            subject,
-                            Some(&message),
-                            instance,
-                            effects,
-                            handled,
-                            span,
-                        )
-                        .await?;
-                    match settled {
-                        Ok(true) => {}
-                        Ok(false) => return Ok(()),
-                        Err(error) => {
-                            return self
-                                .fail(hosted, subject, &instance.name, watchers, &error)
-                                .await;
-                        }
-                    }
+                    self.settle(&run, instance, Some(&message), effects, handled, span)
+                        .await
                 }
-                Err(error) => {
-                    return self
-                        .fail(hosted, subject, &instance.name, watchers, &error)
-                        .await;
-                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = settled {
+                return self.fail(&run, &error).await;
             }
         }
         Ok(())
@@ -342,28 +332,19 @@ impl Work {
     }
 
     /// No further behaviour handles a message; `reason` says why none does at all.
-    async fn unacted(
-        &self,
-        due: &DueMessage,
-        watchers: Vec<String>,
-        reason: Option<String>,
-    ) -> Result<(), StoreError> {
+    fn unacted(&mut self, run: Run, reason: Option<String>, span: &tracing::Span) {
         if let Some(reason) = &reason {
             tracing::debug!(reason, "no behaviour handles the message");
         }
         let handled = Handled {
-            watchers,
+            watchers: run.watchers.clone(),
             unacted: reason,
         };
+        let (event, attempts) = (run.subject.event(), run.subject.attempts());
         let outcome = Outcome {
             handled: Some(handled),
-            ..Outcome::nothing(
-                EventRef::Inbox(due.id),
-                due.attempts,
-                self.shared.clock.now(),
-            )
+            ..Outcome::nothing(event, attempts, self.shared.clock.now())
         };
-        self.shared.store.commit(Commit::Outcome(outcome)).await?;
-        Ok(())
+        self.store_behind(run, outcome, span);
     }
 }

@@ -72,7 +72,7 @@ use super::router::WakeAgents;
 use super::signer::Sign;
 
 pub use messages::{ChainNews, Drain, LookAtQueue, Resume};
-pub use submit::{Outbox, Submit};
+pub use submit::{Link, Outbox, Queueing, Sequence, Submit};
 
 /// The most signed transactions that wait in memory for their POST.
 pub const MAX_JOBS: usize = 1024;

@@ -5,7 +5,8 @@ use actix::prelude::*;
 use agentry_core::rows::{Charge, Prepared};
 use agentry_core::{AgentId, Changes, Commit, SendResult};
 use agentry_protocol::Nonce;
-use agentry_store::{Store, StoreError};
+use agentry_store::{Applied, Enqueued, Store, StoreError};
+use tokio::sync::oneshot;
 
 use super::budget::Admission;
 use super::sign::Charged;
@@ -22,14 +23,62 @@ pub struct Submit {
     pub agent: AgentId,
     /// The commit. None of its drafts is signed yet.
     pub commit: Commit,
-    /// Whether the commit waits while the system refuses to write; otherwise that is an error.
-    pub waits: bool,
+    /// What the commit waits for.
+    pub queueing: Queueing,
     /// The span of what the drafts follow from.
     pub span: tracing::Span,
 }
 
 impl Message for Submit {
     type Result = Result<Changes, StoreError>;
+}
+
+/// What a commit waits for before it is stored.
+#[derive(Debug)]
+pub enum Queueing {
+    /// Nothing: if the system refuses to write, that is an error.
+    AtOnce,
+    /// Until the system accepts it.
+    Waits,
+    /// The same, and until the commits before it in a [`Sequence`] are passed to the store.
+    Behind(Link),
+}
+
+/// Commits that are stored in the order in which they were begun. One that was not applied makes
+/// those behind it stale.
+#[derive(Debug, Default)]
+pub struct Sequence(Option<oneshot::Receiver<Applied>>);
+
+impl Sequence {
+    /// The place of the next commit.
+    pub fn link(&mut self) -> Link {
+        let (pass, passed) = oneshot::channel();
+        Link {
+            previous: self.0.replace(passed),
+            pass,
+        }
+    }
+}
+
+/// The place of a commit in a sequence.
+#[derive(Debug)]
+pub struct Link {
+    previous: Option<oneshot::Receiver<Applied>>,
+    pass: oneshot::Sender<Applied>,
+}
+
+impl Link {
+    async fn enqueue(self, store: &Store, commit: Commit) -> Result<Enqueued, StoreError> {
+        let after = match self.previous {
+            // What never reached the store was not applied.
+            Some(previous) => Some(previous.await.unwrap_or_default()),
+            None => None,
+        };
+        let enqueued = store.enqueue(commit, after).await?;
+        // There may be no commit behind this one.
+        let _ = self.pass.send(enqueued.applied());
+        Ok(enqueued)
+    }
 }
 
 /// Stores agents' commits, and has what they send signed and posted.
@@ -54,18 +103,22 @@ impl Outbox {
     /// nevertheless: then the next start sends it.
     pub async fn commit(&self, mut submit: Submit) -> Result<Changes, StoreError> {
         if submit.commit.sends_mut().is_empty() {
-            return store(&self.store, submit.commit, submit.waits).await;
+            return store(&self.store, submit.commit, submit.queueing).await;
         }
         let stored = self.submitter.send(submit).await;
         stored.unwrap_or(Err(StoreError::Closed))
     }
 }
 
-async fn store(store: &Store, commit: Commit, waits: bool) -> Result<Changes, StoreError> {
+async fn store(store: &Store, commit: Commit, queueing: Queueing) -> Result<Changes, StoreError> {
     kill::pass(Point::BeforeCommit);
-    let stored = match waits {
-        true => store.commit(commit).await,
-        false => store.commit_now(commit).await,
+    let stored = match queueing {
+        Queueing::AtOnce => store.commit_now(commit).await,
+        Queueing::Waits => store.commit(commit).await,
+        Queueing::Behind(link) => match link.enqueue(store, commit).await {
+            Ok(enqueued) => enqueued.stored().await,
+            Err(error) => Err(error),
+        },
     };
     kill::pass(Point::AfterCommit);
     stored
@@ -77,12 +130,12 @@ impl Work {
         let Submit {
             agent,
             mut commit,
-            waits,
+            queueing,
             span,
         } = submit;
         self.state().money.unstored += 1;
         let signed = self.sign_at_once(agent, &mut commit).await;
-        let stored = store(&self.shared.store, commit, waits).await;
+        let stored = store(&self.shared.store, commit, queueing).await;
         self.stored(signed, &stored, Some(&span));
         self.state().money.unstored -= 1;
         stored

@@ -13,7 +13,9 @@ use super::row::{Event, Message, Outgoing, Task, event, outbox};
 use super::table::{Row, Table};
 use crate::SentMessage;
 use crate::delivery::DeliveryData;
-use crate::rows::{AgentId, EventId, EventKind, InboxId, InboxState, OutboxId, Overdue, TaskId};
+use crate::rows::{
+    AgentId, EventId, EventKind, EventRef, InboxId, InboxState, OutboxId, Overdue, TaskId,
+};
 
 /// The most senders that are examined in one pull, so that a pull costs little however many senders
 /// have to wait.
@@ -81,6 +83,8 @@ pub struct Turn {
     /// Messages with an `exp` in this range are left alone: they have expired only by the local
     /// clock.
     pub doubted: Range<Timestamp>,
+    /// The events and messages whose outcome is on its way.
+    pub under_way: Vec<EventRef>,
     /// The progress of each lane in examining all of its senders once.
     rounds: [Round; 3],
 }
@@ -172,7 +176,7 @@ impl State {
             *of_unverified = Round::Done;
         }
         pull.lane(Lane::Unverified, turn, limit.div_ceil(2));
-        pull.events(limit);
+        pull.events(turn, limit);
         pull.overdue(limit);
         let mut due = pull.due;
         due.is_cut = due.is_empty() && turn.is_cut();
@@ -322,7 +326,8 @@ impl Pull<'_> {
             Lane::Verified => (&mut turn.verified, of_verified),
             Lane::Unverified => (&mut turn.unverified, of_unverified),
         };
-        let (paused, doubted) = (&turn.paused, &turn.doubted);
+        let paused = &turn.paused;
+        let left_alone = (&turn.doubted, &turn.under_way[..]);
         let mut circle = match std::mem::replace(round, Round::Done) {
             Round::New => Circle::behind(last.as_ref()),
             Round::At(circle) => circle,
@@ -346,7 +351,7 @@ impl Pull<'_> {
                     next = Some(sender.clone());
                     // A sender with nothing due takes no place from the others.
                     let is_due =
-                        |pull: &mut Self| !pull.first_due(lane, &sender, doubted, 1).is_empty();
+                        |pull: &mut Self| !pull.first_due(lane, &sender, left_alone, 1).is_empty();
                     if !paused.contains(&sender) && is_due(self) {
                         senders.push(sender);
                     }
@@ -360,7 +365,7 @@ impl Pull<'_> {
         }
         let share = (limit / senders.len().max(1)).max(1);
         for sender in senders {
-            for message in self.first_due(lane, &sender, doubted, share) {
+            for message in self.first_due(lane, &sender, left_alone, share) {
                 if self.due.messages.iter().all(|other| other.id != message.id) {
                     self.due.messages.push(message);
                 }
@@ -388,7 +393,7 @@ impl Pull<'_> {
         &mut self,
         lane: Lane,
         sender: &Address,
-        doubted: &Range<Timestamp>,
+        (doubted, under_way): (&Range<Timestamp>, &[EventRef]),
         limit: usize,
     ) -> Vec<Arc<Message>> {
         let (agent, state) = (self.agent, self.state);
@@ -406,6 +411,9 @@ impl Pull<'_> {
             if due_at > self.now {
                 self.due.later(due_at);
                 break;
+            }
+            if under_way.contains(&EventRef::Inbox(id)) {
+                continue;
             }
             // A row that cannot be read is an error of the query.
             let Some(message) = state.inbox.get(&id) else {
@@ -429,11 +437,13 @@ impl Pull<'_> {
         found
     }
 
-    fn events(&mut self, limit: usize) {
+    fn events(&mut self, turn: &Turn, limit: usize) {
         let (agent, state) = (self.agent, self.state);
         let at = |at, id| event::Index::Waiting(agent, at, EventId(id));
         let all = at(Timestamp::EPOCH, i64::MIN)..=at(Timestamp::MAX, i64::MAX);
-        for (entry, id) in state.events.entries(all).take(limit) {
+        let entries = state.events.entries(all);
+        let is_under_way = |id| turn.under_way.contains(&EventRef::Event(id));
+        for (entry, id) in entries.filter(|(_, id)| !is_under_way(*id)).take(limit) {
             let event::Index::Waiting(_, due_at, _) = entry else {
                 break;
             };

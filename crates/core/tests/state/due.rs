@@ -1,7 +1,7 @@
 //! What is to be done next.
 
 use agentry_core::commit::{Outcome, Step, TimerSetting};
-use agentry_core::rows::EventId;
+use agentry_core::rows::{EventId, EventRef};
 use agentry_core::state::due::{Due, Turn};
 use agentry_core::{Commit, InboxId, TaskId, TaskStart};
 use agentry_protocol::{BlockHeight, Timestamp};
@@ -71,6 +71,36 @@ fn senders_take_turns_and_each_keeps_the_order_of_the_chain() {
     first_round.dedup();
     assert_eq!(first_round.len(), 3, "{senders:?}");
     assert_eq!(of_second, [1, 2, 3].map(InboxId));
+}
+
+#[test]
+fn what_is_under_way_leaves_its_place_to_the_next() {
+    let mut stage = Stage::new();
+    stage.hear(1, 5);
+    stage.hear(2, 5);
+    let set = |name: &str| {
+        let due_at = Timestamp::new(1_000);
+        let data = json!(name);
+        (name.to_owned(), Some(TimerSetting { due_at, data }))
+    };
+    stage.apply(Commit::Outcome(Outcome {
+        timers: vec![set("first"), set("second")],
+        handled: None,
+        ..outcome(FIRST, "other")
+    }));
+    let found = |under_way: Vec<EventRef>| {
+        let mut turn = Turn::default();
+        turn.under_way = under_way;
+        let due = due(&stage, Timestamp::new(9_000), &mut turn, 1);
+        let messages = due.messages.iter().map(|row| EventRef::Inbox(row.id));
+        let events = due.events.iter().map(|event| EventRef::Event(event.row.id));
+        messages.chain(events).collect::<Vec<_>>()
+    };
+    let [message, next] = [1, 2].map(|id| EventRef::Inbox(InboxId(id)));
+    let [event, next_event] = [1, 2].map(|id| EventRef::Event(EventId(id)));
+    assert_eq!(found(vec![]), [message, event]);
+    assert_eq!(found(vec![message, event]), [next, next_event]);
+    assert_eq!(found(vec![message, event, next, next_event]), []);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use agentry_core::{AgentId, CommitResult, OutboxId, State};
 use agentry_protocol::{Address, Amount, BlockHeight, Json, Nonce, Timestamp, TransactionHash};
 use proptest::prelude::*;
 
-use super::{Database, Tables};
+use super::{Database, Pending, Tables};
 use crate::log::{Local, Log, Memory};
 use crate::{StoreError, schema};
 use rows::Rows;
@@ -90,16 +90,32 @@ fn due(state: &State) -> Vec<String> {
     (1..4).map(of_agent).chain([sends, all]).collect()
 }
 
-/// Applies a group of commits to the tables.
-fn apply_to(tables: &mut Tables, group: &[Commit]) -> Vec<Option<String>> {
-    let commits: Vec<_> = group.iter().collect();
-    let (answers, trouble) = tables.apply(&commits);
+/// Applies a group of commits to the tables; some of them build on the one before.
+fn apply_to(tables: &mut Tables, group: &[(Commit, Builds)]) -> Vec<Option<String>> {
+    let mut pending: Vec<Pending> = Vec::new();
+    for (commit, builds) in group {
+        let before = pending.last().filter(|_| *builds == Builds::OnTheLast);
+        pending.push(Pending::new(commit.clone(), before.map(Pending::applied)));
+    }
+    let (answers, trouble) = tables.apply(&pending.iter().collect::<Vec<_>>());
     assert_eq!(trouble, None);
     let answer = |answer: Result<Changes, StoreError>| match answer {
         Err(StoreError::Sqlite(error)) => panic!("{error}\n{group:#?}"),
         answer => answer.ok().as_ref().map(text),
     };
     answers.into_iter().map(answer).collect()
+}
+
+/// What a commit builds on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Builds {
+    OnNothing,
+    /// On the one before it in the group.
+    OnTheLast,
+}
+
+fn builds() -> impl Strategy<Value = Builds> {
+    prop_oneof![3 => Just(Builds::OnNothing), 1 => Just(Builds::OnTheLast)]
 }
 
 /// What follows a step of a history.
@@ -126,7 +142,7 @@ fn then() -> impl Strategy<Value = Then> {
 
 /// Applies a history to both, and compares their answers after every group of commits, and their
 /// rows whenever the tables are written.
-fn agree(history: &[(commits::Step, Then)], in_memory: bool) -> Result<(), TestCaseError> {
+fn agree(history: &[(commits::Step, Builds, Then)], in_memory: bool) -> Result<(), TestCaseError> {
     let db = schema::in_memory().unwrap();
     db.pragma_update(None, "foreign_keys", true).unwrap();
     let db = Database::new(db);
@@ -141,13 +157,21 @@ fn agree(history: &[(commits::Step, Then)], in_memory: bool) -> Result<(), TestC
     let mut tables = open();
     let mut state = State::default();
     let (mut group, mut of_group) = (Vec::new(), Vec::new());
-    for (at, (step, then)) in history.iter().enumerate() {
+    let mut is_applied = true;
+    for (at, (step, builds, then)) in history.iter().enumerate() {
         let commit = commits::commit(step, &state);
         let json = serde_json::to_string(&commit).unwrap();
         let read: Commit = serde_json::from_str(&json).unwrap();
         prop_assert_eq!(&read, &commit, "serialised");
-        of_group.push(state.apply(&commit).ok().as_ref().map(text));
-        group.push(commit);
+        let is_void = *builds == Builds::OnTheLast && !group.is_empty() && !is_applied;
+        let answer = match is_void {
+            true => Some(Changes::stale()),
+            false => state.apply(&commit).ok(),
+        };
+        let applied = |changes: &Changes| changes.result == CommitResult::Applied;
+        is_applied = answer.as_ref().is_some_and(applied);
+        of_group.push(answer.as_ref().map(text));
+        group.push((commit, *builds));
         let is_last = at + 1 == history.len();
         if *then == Then::More && !is_last {
             continue;
@@ -162,7 +186,7 @@ fn agree(history: &[(commits::Step, Then)], in_memory: bool) -> Result<(), TestC
                 "the tables answered {}\nand the state {}\nto {}",
                 in_tables.as_deref().unwrap_or_default(),
                 in_state.as_deref().unwrap_or_default(),
-                serde_json::to_string(commit).unwrap()
+                serde_json::to_string(&commit.0).unwrap()
             );
         }
         if *then == Then::Crash {
@@ -181,14 +205,14 @@ fn agree(history: &[(commits::Step, Then)], in_memory: bool) -> Result<(), TestC
             difference(&of_tables, &of_state)
         );
 
-        let Some(commit) = commits.last() else {
+        let Some((commit, _)) = commits.last().filter(|_| !is_void) else {
             continue;
         };
         if commits::withdraws_its_own(commit) {
             continue;
         }
         let before = rows::ranked(of_tables);
-        apply_to(&mut tables, std::slice::from_ref(commit));
+        apply_to(&mut tables, &[(commit.clone(), Builds::OnNothing)]);
         tables.write().unwrap();
         let again = state.apply(commit).map(|changes| changes.result).ok();
         prop_assert!(
@@ -219,7 +243,7 @@ proptest! {
 
     #[test]
     fn the_tables_and_the_state_agree_after_every_commit(
-        history in prop::collection::vec((commits::step(), then()), 1..60),
+        history in prop::collection::vec((commits::step(), builds(), then()), 1..60),
         in_memory: bool,
     ) {
         agree(&history, in_memory)?;
@@ -262,7 +286,8 @@ fn a_row_that_changed_in_the_same_group_is_found_as_it_is_now() {
         host,
         send("send/1", Some(signed.clone())),
         send("send/2", None),
-    ];
+    ]
+    .map(|commit| (commit, Builds::OnNothing));
     assert!(apply_to(&mut tables, &first).iter().all(Option::is_some));
     // The first transaction gives its bytes up, and the second takes them.
     let second = [
@@ -274,7 +299,8 @@ fn a_row_that_changed_in_the_same_group_is_found_as_it_is_now() {
             prepared: vec![(OutboxId(2), signed)],
             at: Timestamp::new(2_000),
         },
-    ];
+    ]
+    .map(|commit| (commit, Builds::OnNothing));
     assert!(apply_to(&mut tables, &second).iter().all(Option::is_some));
 }
 

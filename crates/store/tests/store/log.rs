@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use agentry_core::Commit;
+use agentry_core::commit::Step;
+use agentry_core::{Commit, CommitResult, InboxId};
+use agentry_store::list::{self, Filter, InboxItem};
 use agentry_store::{Store, StoreError, open_for_reading, read};
 use rusqlite::Connection;
 
@@ -90,4 +92,40 @@ async fn a_record_that_cannot_be_applied_is_named_and_nothing_is_left_out() {
             .unwrap();
         assert_eq!(kept, record, "it is left as it is");
     }
+}
+
+#[tokio::test]
+async fn a_commit_behind_one_that_is_stale_changes_nothing() {
+    let (_dir, store, agents) = super::store(1).await;
+    let arrivals = (2..6).map(|from| super::arrival(agents[0], 1, from, "ping", 1));
+    let seen = super::observe(arrivals.map(Step::Arrival).collect());
+    store.commit(seen).await.unwrap();
+    // The third is about an attempt that was never made.
+    let (mut after, mut enqueued) = (None, Vec::new());
+    for (id, attempts) in [(1, 0), (2, 0), (3, 7), (4, 0)] {
+        let commit = Commit::Outcome(super::outcome(InboxId(id), attempts, 2, "pong"));
+        let one = store.enqueue(commit, after).await.unwrap();
+        after = Some(one.applied());
+        enqueued.push(one);
+    }
+    let mut results = Vec::new();
+    for one in enqueued {
+        results.push(one.stored().await.unwrap().result);
+    }
+    let (applied, stale) = (CommitResult::Applied, CommitResult::Stale);
+    assert_eq!(results, [applied, applied, stale, stale]);
+    let inbox = store
+        .read(|db| {
+            list::inbox(
+                db,
+                &Filter {
+                    limit: 9,
+                    ..Filter::default()
+                },
+            )
+        })
+        .await;
+    let waiting = |item: &InboxItem| item.state == "waiting";
+    let waiting = inbox.unwrap().iter().filter(|item| waiting(item)).count();
+    assert_eq!(waiting, 2);
 }

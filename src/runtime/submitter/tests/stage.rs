@@ -242,7 +242,7 @@ impl Stage {
         let submit = Submit {
             agent,
             commit: self.commit(agent, draft),
-            waits: true,
+            queueing: Queueing::Waits,
             span: tracing::Span::none(),
         };
         outbox.commit(submit).await.unwrap().sends[0].id()
