@@ -223,7 +223,7 @@ pub async fn replay(
     })
     .is_continue()
     {
-        replayer.run(options.from, &interest, tell).await?;
+        replayer.run(options.from, Arc::new(interest), tell).await?;
     }
     Ok(replayer.engine.summary)
 }
@@ -245,14 +245,14 @@ impl Replayer {
     async fn run(
         &mut self,
         from: BlockHeight,
-        interest: &dyn Interest,
+        interest: Arc<dyn Interest>,
         tell: &mut dyn FnMut(ReplayEvent) -> ControlFlow<()>,
     ) -> Result<(), ReplayError> {
         let start = Start::Height(from);
         let mut cursor = retrying!(self.source.begin(start))?;
         let mut pauses = backoff::between(PAUSE).take(TRIES);
         loop {
-            let batch = retrying!(self.source.read(&cursor, interest, BATCH))?;
+            let batch = retrying!(self.source.read(&cursor, Arc::clone(&interest), BATCH))?;
             let through = batch.read_through.as_ref().map(|head| head.height);
             let moved = batch.cursor != cursor;
             cursor = batch.cursor;

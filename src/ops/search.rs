@@ -2,6 +2,7 @@
 //! skips blocks that the node cannot serve.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentry_chain::{
@@ -68,7 +69,7 @@ pub struct Found {
 pub async fn in_db(
     chain: &ChainConfig,
     from: BlockHeight,
-    interest: &dyn Interest,
+    interest: Arc<dyn Interest>,
     mut take: impl FnMut(Found),
 ) -> Result<Option<BlockHeight>, SourceError> {
     let Some(path) = &chain.db else {
@@ -77,7 +78,7 @@ pub async fn in_db(
     let mut source = ChainDb::open(path, chain.id.clone(), ChainDbOptions::default())?;
     let mut cursor = source.begin(Start::Height(from)).await?;
     loop {
-        let batch = source.read(&cursor, interest, BATCH).await?;
+        let batch = source.read(&cursor, Arc::clone(&interest), BATCH).await?;
         let mut time = None;
         for event in batch.events {
             if let ChainEvent::Transaction(found) = event {

@@ -6,10 +6,11 @@
 //! while the router and the store are busy, nothing more is read, so a long chain never fills the
 //! memory.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use agentry_chain::{Batch, ChainEvent, ChainSource, Cursor, Interest, SourceError};
+use agentry_chain::{Batch, ChainEvent, ChainSource, Cursor, SourceError};
 use agentry_core::Commit;
 use agentry_protocol::BlockHeight;
 use agentry_protocol::header::MAX_ID_AHEAD_MS;
@@ -191,7 +192,7 @@ impl Watch {
         let mut stopping = self.shared.stopping.clone();
         let reading = self
             .source
-            .read(&self.cursor, &self.registry as &dyn Interest, BATCH);
+            .read(&self.cursor, Arc::new(self.registry.clone()), BATCH);
         let mut reading = std::pin::pin!(reading);
         if let Ok(read) = tokio::time::timeout(PATIENCE, reading.as_mut()).await {
             return Some(read);

@@ -20,9 +20,20 @@ pub(crate) fn write_hex(bytes: &[u8], formatter: &mut fmt::Formatter<'_>) -> fmt
 
 /// Reads exactly `2 * N` hexadecimal digits; upper case is refused when `lower_only`.
 pub(crate) fn read_hex<const N: usize>(text: &str, lower_only: bool) -> Result<[u8; N], HexFault> {
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        b'A'..=b'F' if !lower_only => digit - b'A' + 10,
+        _ => 0xff,
+    };
     let mut bytes = [0; N];
-    let is_allowed = !lower_only || !text.bytes().any(|digit| digit.is_ascii_uppercase());
-    if is_allowed && hex::decode_to_slice(text, &mut bytes).is_ok() {
+    let mut all = 0;
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let (high, low) = (value(digits[0]), value(digits[1]));
+        all |= high | low;
+        *byte = high << 4 | low;
+    }
+    if text.len() == 2 * N && all < 16 {
         return Ok(bytes);
     }
     let found = text.chars().count();

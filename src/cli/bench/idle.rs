@@ -1,5 +1,6 @@
 //! The rows about starting, idling and reading.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentry_chain::{ChainDb, ChainDbOptions, ChainSource, Interest, Start};
@@ -130,9 +131,9 @@ pub(super) fn idle(bench: &Bench<'_>) -> anyhow::Result<Vec<Measure>> {
 }
 
 /// The interest in the transactions to one address.
-struct To<'a>(&'a Address);
+struct To(Address);
 
-impl Interest for To<'_> {
+impl Interest for To {
     fn wants(&self, _from: &str, to: &str) -> bool {
         to == self.0.as_str()
     }
@@ -160,12 +161,13 @@ pub(super) fn read(bench: &Bench<'_>) -> anyhow::Result<Vec<Measure>> {
     let before = select()?;
     let path = node.dir.join("chain.db");
     let mut source = ChainDb::open(path, node.chain_id, ChainDbOptions::default())?;
+    let interest: Arc<dyn Interest> = Arc::new(To(own.clone()));
     let began = Instant::now();
     let found = crate::cli::runtime()?.block_on(async {
         let mut cursor = source.begin(Start::Height(BlockHeight(0))).await?;
         let mut found = 0;
         loop {
-            let batch = source.read(&cursor, &To(own), READING).await?;
+            let batch = source.read(&cursor, Arc::clone(&interest), READING).await?;
             found += batch.events.len();
             cursor = batch.cursor;
             if !batch.more {

@@ -1,5 +1,7 @@
 //! `agentry chain transaction`: later nodes look up a transaction; older ones have to be searched.
 
+use std::sync::Arc;
+
 use agentry_chain::{BlockWalk, Everything, NodeClient, NodeError};
 use agentry_protocol::{BlockHeight, Json, StoredTransaction, TransactionHash};
 use clap::Args;
@@ -149,7 +151,7 @@ async fn in_db(
     hash: &TransactionHash,
 ) -> Result<Option<Found>, agentry_chain::SourceError> {
     let mut found: Option<search::Found> = None;
-    search::in_db(chain, lowest, &Everything, |one| {
+    search::in_db(chain, lowest, Arc::new(Everything), |one| {
         if one.hash == *hash {
             found = Some(one);
         }

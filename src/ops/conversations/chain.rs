@@ -1,6 +1,7 @@
 //! Messages of any address, read from the chain.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use agentry_chain::{BlockWalk, Interest, NodeClient, NodeError};
 use agentry_protocol::{Address, Authenticity, BlockHeight, Envelope};
@@ -49,8 +50,8 @@ impl<'a> ChainMessages<'a> {
         };
         let enough = self.filter.limit;
         let mut found: VecDeque<Found> = VecDeque::new();
-        let (interest, mut has_older) = (Of(&self.filter.agent), false);
-        let in_db = search::in_db(&self.config.chain, BlockHeight(0), &interest, |one| {
+        let (interest, mut has_older) = (Arc::new(Of(self.filter.agent.clone())), false);
+        let in_db = search::in_db(&self.config.chain, BlockHeight(0), interest, |one| {
             if self.wants(&one) && one.height <= head.height {
                 found.push_back(one);
                 if found.len() > enough {
@@ -163,9 +164,9 @@ impl<'a> ChainMessages<'a> {
 }
 
 /// The interest in what an address sent or received.
-struct Of<'a>(&'a Address);
+struct Of(Address);
 
-impl Interest for Of<'_> {
+impl Interest for Of {
     fn wants(&self, from: &str, to: &str) -> bool {
         from == self.0.as_str() || to == self.0.as_str()
     }

@@ -8,6 +8,7 @@
 //! reads `final_depth` blocks further than the point where the watcher began, so that one of the
 //! two sees a reorganisation of the blocks between them, whenever it happens.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentry_chain::{Batch, ChainEvent, ChainSource, Cursor, Interest, SourceError, Start};
@@ -294,7 +295,7 @@ impl Run {
                 limited(self.source.begin(start)).await?
             }
         };
-        let batch = limited(self.source.read(&before, &SelfSent, BATCH)).await?;
+        let batch = limited(self.source.read(&before, Arc::new(SelfSent), BATCH)).await?;
         let Batch {
             events,
             cursor,

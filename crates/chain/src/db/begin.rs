@@ -1,6 +1,6 @@
 //! Where a cursor begins, and what it knows of the chain below.
 
-use super::query::{BlockRow, Query};
+use super::query::{BlockRow, Query, Summary};
 use crate::source::{Cursor, Entry, Kind, Mark, Origin, Start, WINDOW};
 
 /// The cursor for a chain that has no block yet.
@@ -54,7 +54,8 @@ pub(super) fn begin(query: Query<'_>, start: Start) -> rusqlite::Result<Cursor> 
         }
     }
     for block in &window {
-        cursor.trail.push(entry(query, block, &mut mark)?);
+        let summary = query.summary(block.height())?;
+        cursor.trail.push(entry(query, block, summary, &mut mark)?);
     }
     Ok(cursor)
 }
@@ -114,13 +115,13 @@ pub(super) fn unseen(block: &BlockRow) -> Entry {
 pub(super) fn entry(
     query: Query<'_>,
     block: &BlockRow,
+    summary: Summary,
     mark: &mut Mark,
 ) -> rusqlite::Result<Entry> {
-    let summary = query.summary(block.height())?;
     if let Some(id) = summary.highest_id().filter(|id| *id > mark.id)
-        && let Some(row) = query.transaction(id)?
+        && let Some(found) = query.transaction_mark(id)?
     {
-        *mark = row.mark;
+        *mark = found;
     }
     Ok(Entry {
         digest: summary.digest(block),

@@ -6,7 +6,6 @@
 //! | `reader` | the one connection, on a thread of its own |
 //! | `begin`, `verify`, `session` | where a cursor begins; whether what it has read is still on the chain; one read |
 //! | `content` | the transactions of one block, from the table or its metadata |
-//! | `filter` | asking the reader's interest from the database's thread |
 //! | `query`, `value` | every statement that is run; column values of any type |
 //! | `watch` | when to read again |
 //! | `check` | whether the pages are damaged |
@@ -20,7 +19,6 @@ mod begin;
 mod check;
 mod content;
 mod file;
-mod filter;
 mod mempool;
 mod query;
 mod reader;
@@ -30,6 +28,7 @@ mod verify;
 mod watch;
 mod work;
 
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -39,7 +38,6 @@ use agentry_protocol::{BlockHash, BlockHeight, ChainId, Timestamp};
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
-use self::filter::Filter;
 use self::reader::Reader;
 use self::watch::Watch;
 use self::work::Work;
@@ -141,22 +139,18 @@ impl ChainDb {
         &self,
         job: impl FnOnce(&mut Reader) -> Result<T, SourceError> + Send + 'static,
     ) -> Result<T, SourceError> {
-        self.start(job)?.await.map_err(|_| SourceError::Closed)?
-    }
-
-    fn start<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&mut Reader) -> Result<T, SourceError> + Send + 'static,
-    ) -> Result<oneshot::Receiver<Result<T, SourceError>>, SourceError> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |reader| {
             if !answer.is_closed() {
+                // The interest is the caller's code: if it panics, that ends this job alone.
+                let done = panic::catch_unwind(AssertUnwindSafe(|| job(reader)));
                 // The caller may have stopped waiting: then nothing is lost.
-                let _ = answer.send(job(reader));
+                let _ = answer.send(done);
             }
         });
         self.jobs.send(job).map_err(|_| SourceError::Closed)?;
-        Ok(answered)
+        let done = answered.await.map_err(|_| SourceError::Closed)?;
+        done.unwrap_or_else(|panicked| panic::resume_unwind(panicked))
     }
 }
 
@@ -211,24 +205,13 @@ impl ChainSource for ChainDb {
     async fn read(
         &mut self,
         cursor: &Cursor,
-        interest: &dyn Interest,
+        interest: Arc<dyn Interest>,
         limit: usize,
     ) -> Result<Batch, SourceError> {
-        let (questions, mut asked) = tokio::sync::mpsc::channel(1);
         let before = cursor.clone();
-        let mut answered = self
-            .start(move |reader| reader.read(&before, &|| Filter::new(questions.clone()), limit))?;
-        let batch = loop {
-            tokio::select! {
-                biased;
-                Some(filter::Question { pairs, answer }) = asked.recv() => {
-                    let wanted = pairs.iter().map(|(from, to)| interest.wants(from, to)).collect();
-                    // If the thread has ended, the other branch reports it.
-                    let _ = answer.send(wanted);
-                }
-                batch = &mut answered => break batch.map_err(|_| SourceError::Closed)??,
-            }
-        };
+        let batch = self
+            .run(move |reader| reader.read(&before, &*interest, limit))
+            .await?;
         if batch.more || !batch.events.is_empty() || batch.cursor.tip != cursor.tip {
             self.watch.found();
         }

@@ -4,6 +4,8 @@
 //! `+` before a column keeps SQLite from choosing that column's index: without statistics it takes
 //! `chain_id = ?` for the most selective one, and would scan the whole chain.
 
+use std::borrow::Cow;
+
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row as SqlRow, params};
 use sha2::{Digest as _, Sha256};
 
@@ -44,17 +46,11 @@ const BLOCK: &str = concat!(
     ", octet_length(block_metadata)"
 );
 
-/// The columns that are loaded of a transaction, without its payload.
-const TRANSACTION: &str = concat!(
-    "id, ",
-    short!("block_height"),
-    ", ",
-    short!("tx_hash"),
-    ", ",
-    short!("sender"),
-    ", ",
-    short!("recipient")
-);
+/// The columns that tell whether a transaction is wanted.
+const PAIR: &str = concat!("id, ", short!("sender"), ", ", short!("recipient"));
+
+/// The columns that a transaction's mark is made from.
+const MARK: &str = concat!("id, ", short!("tx_hash"), ", ", short!("block_height"));
 
 /// A row of `block`, with only the length of its metadata.
 #[derive(Debug, Clone)]
@@ -82,14 +78,12 @@ impl BlockRow {
     }
 }
 
-/// A row of `"transaction"` without its payload.
-#[derive(Debug, Clone)]
-pub(super) struct TransactionRow {
+/// What tells whether a row of `"transaction"` is wanted, as SQLite holds it.
+#[derive(Debug)]
+pub(super) struct PairRow<'a> {
     pub(super) id: i64,
-    pub(super) hash: Option<TransactionHash>,
-    pub(super) sender: String,
-    pub(super) recipient: String,
-    pub(super) mark: Mark,
+    pub(super) sender: Cow<'a, str>,
+    pub(super) recipient: Cow<'a, str>,
 }
 
 /// A summary of a block's transactions that needs none of their content.
@@ -203,7 +197,7 @@ impl<'a> Query<'a> {
         );
         self.prepare(sql)?
             .query_row(params![self.chain, to_sql(height)], |row| {
-                Ok(text(row.get_ref(0)?))
+                Ok(text(row.get_ref(0)?).into_owned())
             })
             .optional()
     }
@@ -276,33 +270,45 @@ impl<'a> Query<'a> {
         Ok(found.flatten())
     }
 
-    /// At most `limit` transactions of a height, in order, those with row ids above `after`.
+    /// Hands each transaction of a height to `take`, in order, and returns their summary.
     pub(super) fn transactions(
         &self,
         height: u64,
-        after: i64,
-        limit: usize,
-    ) -> Answer<Vec<TransactionRow>> {
+        mut take: impl FnMut(&PairRow<'_>) -> Answer<()>,
+    ) -> Answer<Summary> {
         let sql = format!(
-            "SELECT {TRANSACTION} FROM \"transaction\" \
-             WHERE block_height = ?1 AND id > ?2 AND +chain_id = ?3 ORDER BY id LIMIT ?4"
+            "SELECT {PAIR} FROM \"transaction\" \
+             WHERE block_height = ?1 AND +chain_id = ?2 ORDER BY id"
         );
         let mut statement = self.prepare(&sql)?;
-        let limit = to_sql(limit as u64);
-        collect(
-            statement.query(params![to_sql(height), after, self.chain, limit])?,
-            transaction_row,
-        )
+        let mut rows = statement.query(params![to_sql(height), self.chain])?;
+        let mut summary = Summary::default();
+        while let Some(row) = rows.next()? {
+            let row = pair_row(row)?;
+            summary.add(row.id);
+            take(&row)?;
+        }
+        Ok(summary)
     }
 
-    /// One transaction by its row id.
-    pub(super) fn transaction(&self, id: i64) -> Answer<Option<TransactionRow>> {
-        let sql = format!("SELECT {TRANSACTION} FROM \"transaction\" WHERE id = ?1");
-        Ok(self
-            .prepare(&sql)?
-            .query_row([id], transaction_row)
-            .optional()?
-            .flatten())
+    /// Hands one transaction to `take`, if there is one with this row id.
+    pub(super) fn transaction(
+        &self,
+        id: i64,
+        take: impl FnOnce(&PairRow<'_>) -> Answer<()>,
+    ) -> Answer<()> {
+        let sql = format!("SELECT {PAIR} FROM \"transaction\" WHERE id = ?1");
+        self.prepare(&sql)?
+            .query_row([id], |row| take(&pair_row(row)?))
+            .optional()
+            .map(Option::unwrap_or_default)
+    }
+
+    /// The mark of the transaction row with this id.
+    pub(super) fn transaction_mark(&self, id: i64) -> Answer<Option<Mark>> {
+        let sql = format!("SELECT {MARK} FROM \"transaction\" WHERE id = ?1");
+        let found = self.prepare(&sql)?.query_row([id], mark).optional()?;
+        Ok(found.map(|(mark, _)| mark))
     }
 
     /// The next transactions of any chain by row id, after `id`: the id, and the height if the row
@@ -328,13 +334,8 @@ impl<'a> Query<'a> {
 
     /// The highest row id of transactions, of any chain, with its height.
     pub(super) fn last_transaction(&self) -> Answer<Option<(Mark, u64)>> {
-        let sql = format!("SELECT {TRANSACTION} FROM \"transaction\" ORDER BY id DESC LIMIT 1");
-        let mut statement = self.prepare(&sql)?;
-        let found = statement.query_row([], |row| {
-            let height = unsigned(row.get_ref(1)?).unwrap_or(u64::MAX);
-            Ok(transaction_row(row)?.map(|row| (row.mark, height)))
-        });
-        Ok(found.optional()?.flatten())
+        let sql = format!("SELECT {MARK} FROM \"transaction\" ORDER BY id DESC LIMIT 1");
+        self.prepare(&sql)?.query_row([], mark).optional()
     }
 
     /// The summary of a height's transactions, from their row ids.
@@ -350,15 +351,18 @@ impl<'a> Query<'a> {
         Ok(summary)
     }
 
-    /// A transaction's stored form. None: it is not text, or too long to be read.
-    pub(super) fn payload(&self, id: i64) -> Answer<Option<Vec<u8>>> {
-        let sql = "SELECT CASE WHEN octet_length(payload) <= ?2 THEN payload END \
-                   FROM \"transaction\" WHERE id = ?1";
-        let found = self
-            .prepare(sql)?
-            .query_row(params![id, LARGEST_PAYLOAD], bytes)
-            .optional()?;
-        Ok(found.flatten())
+    /// A transaction's `tx_hash`, where it is well formed, and its stored form. None: that is not
+    /// text, or too long to be read.
+    pub(super) fn stored(&self, id: i64) -> Answer<(Option<TransactionHash>, Option<Vec<u8>>)> {
+        let sql = concat!(
+            "SELECT CASE WHEN octet_length(payload) <= ?2 THEN payload END, ",
+            short!("tx_hash"),
+            " FROM \"transaction\" WHERE id = ?1"
+        );
+        self.prepare(sql)?
+            .query_row(params![id, LARGEST_PAYLOAD], |row| {
+                Ok((text(row.get_ref(1)?).parse().ok(), bytes(row)?))
+            })
     }
 }
 
@@ -391,20 +395,20 @@ fn block_row(row: &SqlRow<'_>) -> Answer<Option<BlockRow>> {
     }))
 }
 
-fn transaction_row(row: &SqlRow<'_>) -> Answer<Option<TransactionRow>> {
+fn pair_row<'a>(row: &'a SqlRow<'_>) -> Answer<PairRow<'a>> {
+    Ok(PairRow {
+        id: row.get(0)?,
+        sender: text(row.get_ref(1)?),
+        recipient: text(row.get_ref(2)?),
+    })
+}
+
+/// A transaction's mark, and its height.
+fn mark(row: &SqlRow<'_>) -> Answer<(Mark, u64)> {
     let id = row.get(0)?;
-    let height = unsigned(row.get_ref(1)?).unwrap_or(u64::MAX);
-    let hash = text(row.get_ref(2)?);
-    Ok(Some(TransactionRow {
-        id,
-        mark: Mark {
-            id,
-            print: print(hash.as_bytes(), height),
-        },
-        hash: hash.parse().ok(),
-        sender: text(row.get_ref(3)?),
-        recipient: text(row.get_ref(4)?),
-    }))
+    let height = unsigned(row.get_ref(2)?).unwrap_or(u64::MAX);
+    let print = print(text(row.get_ref(1)?).as_bytes(), height);
+    Ok((Mark { id, print }, height))
 }
 
 fn bytes(row: &SqlRow<'_>) -> Answer<Option<Vec<u8>>> {
@@ -476,12 +480,13 @@ mod tests {
             assert!(query.block_mark(30_000).unwrap().is_some());
             assert!(query.metadata(30_000).unwrap().is_some());
             assert_eq!(query.blocks_after_id(49_990, 100).unwrap().len(), 10);
-            assert_eq!(query.transactions(25_000, 0, 500).unwrap().len(), 1);
-            assert!(query.transaction(25_000).unwrap().is_some());
+            assert_eq!(query.transactions(25_000, |_| Ok(())).unwrap().count(), 1);
+            query.transaction(25_000, |_| Ok(())).unwrap();
+            assert!(query.transaction_mark(25_000).unwrap().is_some());
             assert_eq!(query.transactions_after_id(49_990, 100).unwrap().len(), 10);
             assert_eq!(query.last_transaction().unwrap().unwrap().1, 49_999);
             assert_eq!(query.summary(25_000).unwrap().highest_id(), Some(25_001));
-            assert!(query.payload(25_000).unwrap().is_some());
+            assert!(query.stored(25_000).unwrap().1.is_some());
         });
         // A scan of 50,000 rows takes at least 50,000 instructions.
         assert!(effort < 20, "{effort} thousand instructions");
@@ -498,10 +503,7 @@ mod tests {
             connection: &connection,
             chain: "ait-test",
         };
-        let mut summary = Summary::default();
-        for row in query.transactions(1, 0, 500).unwrap() {
-            summary.add(row.id);
-        }
+        let summary = query.transactions(1, |_| Ok(())).unwrap();
         assert_eq!(query.summary(1).unwrap(), summary);
         assert_eq!(summary.highest_id(), Some(9));
     }

@@ -8,14 +8,12 @@ use agentry_protocol::{BlockHash, ChainId, Timestamp};
 
 use super::ChainDbOptions;
 use super::check;
-use super::content::Stop;
 use super::file::{Change, Open};
-use super::filter::Filter;
 use super::query::Query;
 use super::session::{Outcome, Session};
 use super::work::Work;
 use crate::node::Head;
-use crate::source::{Batch, Cursor, SourceError, Start, read_time};
+use crate::source::{Batch, Cursor, Interest, SourceError, Start, read_time};
 
 /// The database as one thread sees it.
 #[derive(Debug)]
@@ -44,13 +42,13 @@ struct Last {
 /// Why a job ends without an answer.
 #[derive(Debug)]
 enum Failure {
-    Stop(Stop),
+    Database(rusqlite::Error),
     Source(SourceError),
 }
 
-impl<T: Into<Stop>> From<T> for Failure {
-    fn from(stop: T) -> Self {
-        Self::Stop(stop.into())
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
     }
 }
 
@@ -115,11 +113,11 @@ impl Reader {
         Ok(begun?.unwrap_or_else(|| super::begin::nothing_yet(start)))
     }
 
-    /// Reads on from `cursor`. If the read has to be repeated, it starts with a new filter.
+    /// Reads on from `cursor`.
     pub(super) fn read(
         &mut self,
         cursor: &Cursor,
-        filter: &dyn Fn() -> Filter,
+        interest: &dyn Interest,
         limit: usize,
     ) -> Result<Batch, SourceError> {
         if let Some(behind) = self.nothing_new(cursor)? {
@@ -135,7 +133,7 @@ impl Reader {
                     && last.late_is_done
                     && last.cursor == *cursor
             });
-            let session = Session::new(query, cursor.clone(), filter(), work, limit, budget);
+            let session = Session::new(query, cursor.clone(), interest, work, limit, budget);
             match session.run(unchanged)? {
                 Ok(outcome) => Ok((outcome, opening, data_version)),
                 Err(error) => Err(Failure::Source(error)),
@@ -250,8 +248,7 @@ impl Reader {
             if sound {
                 return match result {
                     Ok(answer) => Ok(answer),
-                    Err(Failure::Stop(Stop::Database(error))) => Err(self.failed(doing, error)),
-                    Err(Failure::Stop(Stop::Abandoned)) => Err(SourceError::Closed),
+                    Err(Failure::Database(error)) => Err(self.failed(doing, error)),
                     Err(Failure::Source(error)) => Err(error),
                 };
             }

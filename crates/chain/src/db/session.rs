@@ -12,13 +12,14 @@
 
 use std::collections::HashSet;
 
-use super::content::{Contents, Stop};
-use super::filter::Filter;
+use super::content::Contents;
 use super::query::{BlockRow, Query};
 use super::verify;
 use super::work::Work;
 use super::{begin, reader};
-use crate::source::{BYTES_PER_READ, Batch, ChainEvent, Cursor, Entry, Mark, SourceError, Trail};
+use crate::source::{
+    BYTES_PER_READ, Batch, ChainEvent, Cursor, Interest, Mark, SourceError, Trail,
+};
 
 /// How many blocks are fetched at a time.
 const PAGE: usize = 256;
@@ -56,14 +57,14 @@ impl<'a> Session<'a> {
     pub(super) fn new(
         query: Query<'a>,
         cursor: Cursor,
-        filter: Filter,
+        interest: &'a dyn Interest,
         work: &'a Work,
         limit: usize,
         budget: usize,
     ) -> Self {
         let contents = Contents {
             query,
-            filter,
+            interest,
             events: Vec::new(),
             bytes: 0,
             work,
@@ -79,7 +80,7 @@ impl<'a> Session<'a> {
 
     /// Runs the read. `unchanged`: the database is as it was when the last read returned this
     /// cursor, and that read had delivered all late rows.
-    pub(super) fn run(mut self, unchanged: bool) -> Result<Result<Outcome, SourceError>, Stop> {
+    pub(super) fn run(mut self, unchanged: bool) -> rusqlite::Result<Result<Outcome, SourceError>> {
         let part = if unchanged {
             self.fresh()?
         } else {
@@ -99,7 +100,7 @@ impl<'a> Session<'a> {
         }))
     }
 
-    fn all(&mut self) -> Result<Part, Stop> {
+    fn all(&mut self) -> rusqlite::Result<Part> {
         let mut passed = HashSet::new();
         for step in [
             Self::gaps,
@@ -114,7 +115,7 @@ impl<'a> Session<'a> {
         self.fresh()
     }
 
-    fn verify(&mut self) -> Result<Result<(), SourceError>, Stop> {
+    fn verify(&mut self) -> rusqlite::Result<Result<(), SourceError>> {
         match verify::verify(self.query, &mut self.cursor)? {
             Ok(withdrawn) => {
                 self.contents.events.extend(withdrawn);
@@ -139,7 +140,7 @@ impl<'a> Session<'a> {
         height >= self.cursor.origin.height && height < self.cursor.next_height()
     }
 
-    fn late_block(&mut self, block: &BlockRow) -> Result<(), Stop> {
+    fn late_block(&mut self, block: &BlockRow) -> rusqlite::Result<()> {
         self.contents.work.count_block();
         let content = self.contents.block(block, true)?;
         self.spend(content.rows);
@@ -151,7 +152,7 @@ impl<'a> Session<'a> {
     }
 
     /// Reads the gaps of a cursor that comes from RPC.
-    fn gaps(&mut self, passed: &mut HashSet<u64>) -> Result<Part, Stop> {
+    fn gaps(&mut self, passed: &mut HashSet<u64>) -> rusqlite::Result<Part> {
         while let Some(height) = self.cursor.gaps.first().copied() {
             if self.full() {
                 return Ok(Part::MoreLate);
@@ -168,7 +169,7 @@ impl<'a> Session<'a> {
     }
 
     /// Reads the blocks of the window again whose content has changed under the same hash.
-    fn window(&mut self, passed: &mut HashSet<u64>) -> Result<Part, Stop> {
+    fn window(&mut self, passed: &mut HashSet<u64>) -> rusqlite::Result<Part> {
         let Some(tip) = self.cursor.tip.as_ref().map(|tip| tip.height.0) else {
             return Ok(Part::Done);
         };
@@ -195,7 +196,7 @@ impl<'a> Session<'a> {
     }
 
     /// Reads the blocks with new rows at heights that were already read.
-    fn late_blocks(&mut self, passed: &mut HashSet<u64>) -> Result<Part, Stop> {
+    fn late_blocks(&mut self, passed: &mut HashSet<u64>) -> rusqlite::Result<Part> {
         loop {
             let rows = self.query.blocks_after_id(self.cursor.blocks.id, PAGE)?;
             if rows.is_empty() {
@@ -223,7 +224,7 @@ impl<'a> Session<'a> {
     }
 
     /// Reads the transactions with new rows at heights that were already read.
-    fn late_transactions(&mut self, passed: &mut HashSet<u64>) -> Result<Part, Stop> {
+    fn late_transactions(&mut self, passed: &mut HashSet<u64>) -> rusqlite::Result<Part> {
         loop {
             let rows = self
                 .query
@@ -241,11 +242,9 @@ impl<'a> Session<'a> {
                 self.spend(0);
                 let late = height.filter(|height| self.passed(*height) && !passed.contains(height));
                 let Some(height) = late else { continue };
-                let (row, block) = (self.query.transaction(id)?, self.query.block(height)?);
-                // The row's block is not there yet: the row is delivered with the block.
-                if let (Some(row), Some(block)) = (row, block) {
-                    self.contents.work.count_rows(1);
-                    self.contents.late_row(row, &block.head)?;
+                // If its block is not there yet, the row is delivered with the block.
+                if let Some(block) = self.query.block(height)? {
+                    self.contents.late_row(id, &block.head)?;
                 }
             }
             self.seen_through(last)?;
@@ -253,18 +252,18 @@ impl<'a> Session<'a> {
     }
 
     /// Moves the mark of transactions to the row with this id.
-    fn seen_through(&mut self, id: i64) -> Result<(), Stop> {
+    fn seen_through(&mut self, id: i64) -> rusqlite::Result<()> {
         if id <= self.cursor.transactions.id {
             return Ok(());
         }
-        if let Some(row) = self.query.transaction(id)? {
-            self.cursor.transactions = row.mark;
+        if let Some(mark) = self.query.transaction_mark(id)? {
+            self.cursor.transactions = mark;
         }
         Ok(())
     }
 
     /// Reads the blocks above the position.
-    fn fresh(&mut self) -> Result<Part, Stop> {
+    fn fresh(&mut self) -> rusqlite::Result<Part> {
         loop {
             let blocks = self
                 .query
@@ -281,7 +280,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn fresh_block(&mut self, block: &BlockRow) -> Result<(), Stop> {
+    fn fresh_block(&mut self, block: &BlockRow) -> rusqlite::Result<()> {
         let mut mark = self
             .cursor
             .trail
@@ -290,25 +289,16 @@ impl<'a> Session<'a> {
                 id: last.tx_id,
                 print: last.tx_print,
             });
-        let entry = if block.height() < self.cursor.origin.height {
+        let summary = if block.height() < self.cursor.origin.height {
             self.spend(0);
-            begin::entry(self.query, block, &mut mark)?
+            self.query.summary(block.height())?
         } else {
             self.contents.work.count_block();
             let content = self.contents.block(block, false)?;
             self.spend(content.rows);
-            if content.last.id > mark.id {
-                mark = content.last;
-            }
-            Entry {
-                height: block.height(),
-                hash: block.print(),
-                digest: content.summary.digest(block),
-                tx_id: mark.id,
-                tx_print: mark.print,
-                block_id: block.id,
-            }
+            content.summary
         };
+        let entry = begin::entry(self.query, block, summary, &mut mark)?;
         if block.height() == 0 {
             self.cursor.genesis = Some(block.head.hash);
         }

@@ -175,10 +175,7 @@ fn marks(query: Query<'_>, cursor: &mut Cursor) -> rusqlite::Result<()> {
 }
 
 fn transaction_exists(query: Query<'_>, mark: Mark) -> rusqlite::Result<bool> {
-    Ok(mark.id == 0
-        || query
-            .transaction(mark.id)?
-            .is_some_and(|row| row.mark == mark))
+    Ok(mark.id == 0 || query.transaction_mark(mark.id)? == Some(mark))
 }
 
 fn block_exists(query: Query<'_>, mark: Mark) -> rusqlite::Result<bool> {

@@ -23,6 +23,7 @@ mod second;
 mod sweep;
 mod turn;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use agentry_protocol::{BlockHash, BlockHeight, ChainId, Timestamp};
@@ -219,7 +220,7 @@ impl ChainSource for RpcSource {
     async fn read(
         &mut self,
         cursor: &Cursor,
-        interest: &dyn Interest,
+        interest: Arc<dyn Interest>,
         limit: usize,
     ) -> Result<Batch, SourceError> {
         let before = cursor;
@@ -252,7 +253,7 @@ impl ChainSource for RpcSource {
             second: &mut self.second,
             gaps: &mut self.gaps,
             options: &self.options,
-            interest,
+            interest: &*interest,
             head: &head,
             limit: limit.max(1),
             cursor,

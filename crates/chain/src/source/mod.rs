@@ -6,6 +6,8 @@ mod event;
 mod time;
 mod trail;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use agentry_protocol::{BlockHash, BlockHeight, Timestamp};
@@ -78,7 +80,7 @@ pub trait ChainSource: Send {
     async fn read(
         &mut self,
         cursor: &Cursor,
-        interest: &dyn Interest,
+        interest: Arc<dyn Interest>,
         limit: usize,
     ) -> Result<Batch, SourceError>;
 
@@ -95,7 +97,8 @@ pub trait ChainSource: Send {
 /// Which transactions are delivered. The others are skipped without being parsed.
 pub trait Interest: Send + Sync {
     /// Whether a transaction from one address to another is wanted. The texts come from the chain
-    /// and may be anything. It is called on the caller's thread, once per distinct pair and read.
+    /// and may be anything. It is called for every transaction, on whatever thread the source reads,
+    /// so it should be quick.
     fn wants(&self, from: &str, to: &str) -> bool;
 }
 

@@ -147,7 +147,7 @@ fn read(source: &mut dyn ChainSource) -> (Vec<ChainEvent>, usize) {
         let began = Instant::now();
         loop {
             assert!(began.elapsed() < LIMIT, "read up to {:?}", cursor.height());
-            match source.read(&cursor, &ToMe, 500).await {
+            match source.read(&cursor, Arc::new(ToMe), 500).await {
                 Ok(batch) => {
                     events.extend(batch.events);
                     cursor = batch.cursor;

@@ -1,5 +1,6 @@
 //! Tests that apply only to the database source.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use agentry_chain::{
@@ -8,6 +9,7 @@ use agentry_chain::{
 use agentry_protocol::BlockHeight;
 use rusqlite::types::Null;
 use rusqlite::{Connection, params};
+use tokio::sync::Mutex;
 
 use crate::model::{CHAIN, Model, Sort, Tx, chain_id};
 use crate::reader::{Follower, Mine};
@@ -354,7 +356,10 @@ async fn columns_of_any_type_are_survived() {
 
     let mut source = ChainDb::open(&path, chain_id(), ChainDbOptions::default()).unwrap();
     let cursor = source.begin(FROM_0).await.unwrap();
-    let batch = source.read(&cursor, &Everything, 1_000).await.unwrap();
+    let batch = source
+        .read(&cursor, Arc::new(Everything), 1_000)
+        .await
+        .unwrap();
     assert!(!batch.more);
     assert_eq!(batch.read_through.unwrap().height, BlockHeight(5));
     let heights = |wanted: fn(&ChainEvent) -> Option<u64>| -> Vec<u64> {
@@ -376,7 +381,7 @@ async fn columns_of_any_type_are_survived() {
         .execute(block, params![CHAIN, 6, hash('6'), 0, Null])
         .unwrap();
     let batch = source
-        .read(&batch.cursor, &Everything, 1_000)
+        .read(&batch.cursor, Arc::new(Everything), 1_000)
         .await
         .unwrap();
     assert!(batch.events.is_empty(), "{:?}", batch.events);
@@ -538,7 +543,7 @@ async fn a_cancelled_wait_or_read_loses_nothing() {
             let cursor = follower.cursor();
             tokio::select! {
                 biased;
-                read = source.read(&cursor, &Mine, 50) => drop(read),
+                read = source.read(&cursor, Arc::new(Mine), 50) => drop(read),
                 () = tokio::task::yield_now() => {}
             }
         }
@@ -562,16 +567,16 @@ impl Interest for Panicking {
 async fn a_panicking_interest_leaves_the_source_whole() {
     let mut stage = Stage::new(Kind::Leader).await;
     stage.append(&[Sort::Mine]);
-    let path = stage.path();
-    let mut source = stage.db();
-    let cursor = source.begin(FROM_0).await.unwrap();
+    let source = Arc::new(Mutex::new(stage.db()));
+    let reading = Arc::clone(&source);
     let read = tokio::spawn(async move {
-        let _ = source.read(&cursor, &Panicking, 50).await;
-        (source, path)
+        let mut source = reading.lock().await;
+        let cursor = source.begin(FROM_0).await.unwrap();
+        let _ = source.read(&cursor, Arc::new(Panicking), 50).await;
     });
     assert!(read.await.unwrap_err().is_panic());
-    let mut source = stage.db();
-    let mut follower = Follower::begin(&mut source, FROM_0).await;
-    follower.catch_up(&mut source, 50).await;
+    let source = &mut *source.lock().await;
+    let mut follower = Follower::begin(source, FROM_0).await;
+    follower.catch_up(source, 50).await;
     assert_eq!(follower.seen.len(), 1);
 }

@@ -1,5 +1,7 @@
 //! The laws of every source.
 
+use std::sync::Arc;
+
 use agentry_chain::{SourceError, Start};
 use agentry_protocol::{BlockHeight, Timestamp};
 
@@ -314,7 +316,7 @@ async fn the_limit_is_kept(kind: Kind) {
     let cursor = source.begin(FROM_0).await.unwrap();
     for (limit, expected) in [(0, 3), (1, 3), (3, 3), (4, 6), (7, 9), (1_000, 60)] {
         let batch = source
-            .read(&cursor, &crate::reader::Mine, limit)
+            .read(&cursor, Arc::new(crate::reader::Mine), limit)
             .await
             .unwrap();
         assert_eq!(batch.events.len(), expected);
@@ -333,7 +335,7 @@ async fn large_transactions_come_in_parts(kind: Kind) {
     let mut parts = Vec::new();
     loop {
         let batch = source
-            .read(&cursor, &crate::reader::Mine, 1_000)
+            .read(&cursor, Arc::new(crate::reader::Mine), 1_000)
             .await
             .unwrap();
         parts.push(batch.events.len());

@@ -2,6 +2,7 @@
 //! as text.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use agentry_chain::{ChainEvent, ChainSource, Cursor, Interest, SourceError, Start};
 use agentry_protocol::{BlockHeight, TransactionHash};
@@ -62,7 +63,7 @@ impl Follower {
         source: &mut dyn ChainSource,
         limit: usize,
     ) -> Result<bool, SourceError> {
-        let batch = source.read(&self.cursor(), &Mine, limit).await?;
+        let batch = source.read(&self.cursor(), Arc::new(Mine), limit).await?;
         for event in batch.events {
             self.apply(event);
         }

@@ -1,5 +1,7 @@
 //! Tests that apply only to the RPC source.
 
+use std::sync::Arc;
+
 use agentry_chain::{ChainSource, Interest, Start};
 use agentry_protocol::BlockHeight;
 
@@ -71,7 +73,10 @@ async fn a_long_chain_is_read_in_parts() {
     let mut cursor = source.begin(FROM_0).await.unwrap();
     let mut reads = 0;
     loop {
-        let batch = source.read(&cursor, &Nothing, 1_000).await.unwrap();
+        let batch = source
+            .read(&cursor, Arc::new(Nothing), 1_000)
+            .await
+            .unwrap();
         assert!(batch.events.is_empty());
         assert!(
             batch.cursor.height() > cursor.height(),

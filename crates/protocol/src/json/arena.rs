@@ -169,6 +169,13 @@ pub(super) struct Builder {
 }
 
 impl Builder {
+    /// A builder with room for as many bytes of text.
+    pub(super) fn with_room(bytes: usize) -> Self {
+        let mut builder = Self::default();
+        builder.arena.text.reserve(bytes);
+        builder
+    }
+
     /// The innermost open container.
     pub(super) fn open(&self) -> Option<Open> {
         self.frames.last().map(|frame| frame.open)

@@ -17,7 +17,7 @@ pub(super) fn parse(text: &[u8], limits: Limits) -> Result<Arena, JsonError> {
         text,
         at: 0,
         max_depth: limits.max_depth,
-        builder: Builder::default(),
+        builder: Builder::with_room(text.len()),
     };
     parser.document()?;
     Ok(parser.builder.finish())
