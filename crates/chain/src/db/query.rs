@@ -5,6 +5,7 @@
 //! `chain_id = ?` for the most selective one, and would scan the whole chain.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row as SqlRow, params};
 use sha2::{Digest as _, Sha256};
@@ -155,8 +156,8 @@ impl<'a> Query<'a> {
 
     /// A number that differs when another connection has committed.
     pub(super) fn data_version(&self) -> Answer<i64> {
-        self.connection
-            .pragma_query_value(None, "data_version", |row| row.get(0))
+        self.prepare("PRAGMA data_version")?
+            .query_row([], |row| row.get(0))
     }
 
     /// Whether the node has made its tables yet.
@@ -338,17 +339,28 @@ impl<'a> Query<'a> {
         self.prepare(&sql)?.query_row([], mark).optional()
     }
 
-    /// The summary of a height's transactions, from their row ids.
-    pub(super) fn summary(&self, height: u64) -> Answer<Summary> {
-        let sql = "SELECT id FROM \"transaction\" WHERE block_height = ?1 AND +chain_id = ?2 \
-                   ORDER BY id";
+    /// The summary of each block's transactions, from one height to another, from their row ids. A
+    /// block without any is left out.
+    pub(super) fn summaries(&self, from: u64, to: u64) -> Answer<HashMap<u64, Summary>> {
+        let sql = "SELECT block.height, \"transaction\".id FROM block CROSS JOIN \"transaction\" \
+                   ON block_height = height AND +\"transaction\".chain_id = ?1 \
+                   WHERE block.chain_id = ?1 AND height BETWEEN ?2 AND ?3 \
+                   ORDER BY height, \"transaction\".id";
         let mut statement = self.prepare(sql)?;
-        let mut rows = statement.query(params![to_sql(height), self.chain])?;
-        let mut summary = Summary::default();
+        let mut rows = statement.query(params![self.chain, to_sql(from), to_sql(to)])?;
+        let mut summaries = HashMap::<_, Summary>::new();
         while let Some(row) = rows.next()? {
-            summary.add(row.get(0)?);
+            if let Some(height) = unsigned(row.get_ref(0)?) {
+                summaries.entry(height).or_default().add(row.get(1)?);
+            }
         }
-        Ok(summary)
+        Ok(summaries)
+    }
+
+    /// The summary of a height's transactions.
+    pub(super) fn summary(&self, height: u64) -> Answer<Summary> {
+        let found = self.summaries(height, height)?.remove(&height);
+        Ok(found.unwrap_or_default())
     }
 
     /// A transaction's `tx_hash`, where it is well formed, and its stored form. None: that is not
@@ -485,7 +497,7 @@ mod tests {
             assert!(query.transaction_mark(25_000).unwrap().is_some());
             assert_eq!(query.transactions_after_id(49_990, 100).unwrap().len(), 10);
             assert_eq!(query.last_transaction().unwrap().unwrap().1, 49_999);
-            assert_eq!(query.summary(25_000).unwrap().highest_id(), Some(25_001));
+            assert_eq!(query.summaries(25_000, 25_063).unwrap().len(), 64);
             assert!(query.stored(25_000).unwrap().1.is_some());
         });
         // A scan of 50,000 rows takes at least 50,000 instructions.
@@ -493,18 +505,23 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_read_is_the_summary_added_up() {
+    fn summaries_are_those_of_the_rows() {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(SCHEMA).unwrap();
         let fill = "INSERT INTO \"transaction\" (id, chain_id, tx_hash, block_height) VALUES \
-                    (3, 'ait-test', 'a', 1), (9, 'ait-test', 'b', 1), (10, 'other', 'c', 1)";
+                    (3, 'ait-test', 'a', 1), (9, 'ait-test', 'b', 1), (10, 'other', 'c', 1), \
+                    (11, 'ait-test', 'd', 2), (12, 'ait-test', 'e', 3); \
+                    INSERT INTO block (chain_id, height, hash) VALUES ('ait-test', 1, 'a'), \
+                    ('ait-test', 2, 'b'), ('other', 2, 'c'), ('ait-test', 4, 'd')";
         connection.execute_batch(fill).unwrap();
         let query = Query {
             connection: &connection,
             chain: "ait-test",
         };
-        let summary = query.transactions(1, |_| Ok(())).unwrap();
-        assert_eq!(query.summary(1).unwrap(), summary);
-        assert_eq!(summary.highest_id(), Some(9));
+        let summary = |height| query.transactions(height, |_| Ok(())).unwrap();
+        assert_eq!(summary(1).highest_id(), Some(9));
+        let all = [(1, summary(1)), (2, summary(2))].into();
+        assert_eq!(query.summaries(0, 9).unwrap(), all);
+        assert_eq!(query.summary(4).unwrap(), Summary::default());
     }
 }

@@ -174,6 +174,7 @@ impl<'a> Session<'a> {
             return Ok(Part::Done);
         };
         let start = Trail::window_start(tip).max(self.cursor.origin.height);
+        let summaries = self.query.summaries(start, tip)?;
         for block in self.query.blocks(start, tip, PAGE)? {
             let known = self
                 .cursor
@@ -183,7 +184,8 @@ impl<'a> Session<'a> {
             if passed.contains(&block.height()) || known.is_none() {
                 continue;
             }
-            if known == Some(self.query.summary(block.height())?.digest(&block)) {
+            let summary = summaries.get(&block.height()).copied().unwrap_or_default();
+            if known == Some(summary.digest(&block)) {
                 continue;
             }
             if self.full() {
