@@ -160,21 +160,16 @@ impl Contents<'_> {
         // A JSON column may hold JSON in a string.
         let text = inner.as_deref().unwrap_or(&text);
         let mut count = 0;
-        let list = list_in(text).map(|list| list.map(raw::each).into_iter().flatten());
-        let damaged = |error| format!("the block's metadata is malformed: {error}");
-        match list {
-            Ok(items) => {
-                for item in items {
-                    match item {
-                        Ok(item) => {
-                            count += 1;
-                            self.metadata_row(&Row::cut(item), reading);
-                        }
-                        Err(error) => reading.undecodable(None, damaged(error)),
-                    }
-                }
+        let mut each = || -> Result<(), raw::RawError> {
+            for item in list_in(text)?.into_iter().flat_map(raw::each) {
+                self.metadata_row(&Row::cut(item?), reading);
+                count += 1;
             }
-            Err(error) => reading.undecodable(None, damaged(error)),
+            Ok(())
+        };
+        if let Err(error) = each() {
+            let reason = format!("the block's metadata is malformed: {error}");
+            reading.undecodable(None, reason);
         }
         Ok(count)
     }

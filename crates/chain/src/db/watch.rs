@@ -2,8 +2,8 @@
 //!
 //! Data may become visible some milliseconds after the event that reports it, and some commits
 //! raise no event at all (hazard 9 in `docs/hazards.md`). So after an event the file is read at
-//! once and again at 0.3, 1, 2, 5, 10 and 20 ms, until something new was found; and every 250 ms in
-//! any case.
+//! once and again at 0.1, 0.3, 1, 2, 5, 10 and 20 ms, until something new was found; and every
+//! 250 ms in any case.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,12 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-/// How long after an event the file is read again. The second step is long enough for a commit that
-/// does not wait for the disk: its first event comes before the transaction can be seen.
-const LADDER: [Duration; 7] = [
+/// How long after an event the file is read again. The second step is long enough for most commits
+/// that do not wait for the disk: their first event comes before the transaction can be seen. It is
+/// also the shortest pause between two reads in a burst of events.
+const LADDER: [Duration; 8] = [
     Duration::ZERO,
+    Duration::from_micros(100),
     Duration::from_micros(300),
     Duration::from_millis(1),
     Duration::from_millis(2),
