@@ -297,19 +297,23 @@ impl<R: Row> Archived<R> {
         let mut entries = self.entries.borrow_mut();
         let mut open = self.open.borrow_mut();
         let mut rows = self.rows.borrow_mut();
-        for entry in before.iter().flat_map(|row| row.indexes()) {
-            if R::is_open(&entry) {
-                open.remove(&entry);
-            } else if rows.unwritten.contains_key(key) {
-                entries.remove(&entry);
+        let (old, new) = (indexes(before.as_deref()), indexes(row.as_deref()));
+        // The other entries of a row that had not changed are those of the archive.
+        let is_known = rows.unwritten.contains_key(key);
+        for entry in old.iter().filter(|entry| !new.contains(entry)) {
+            if R::is_open(entry) {
+                open.remove(entry);
+            } else if is_known {
+                entries.remove(entry);
             }
         }
-        for entry in row.iter().flat_map(|row| row.indexes()) {
-            if R::is_open(&entry) {
-                open.insert(entry, key.clone());
-            } else {
-                entries.insert(entry, key.clone());
+        for entry in new {
+            let is_open = R::is_open(&entry);
+            if (is_open || is_known) && old.contains(&entry) {
+                continue;
             }
+            let index = if is_open { &mut open } else { &mut entries };
+            index.insert(entry, key.clone());
         }
         rows.set(key.clone(), before.clone(), row);
         before
@@ -458,7 +462,7 @@ impl<'a, R: Row> Pages<'a, R> {
             changed: archived.changed_in(&ends),
             ends,
             page: VecDeque::new(),
-            size: 1,
+            size: 2,
         }
     }
 
@@ -470,7 +474,7 @@ impl<'a, R: Row> Pages<'a, R> {
         let keys = self.archived.archive.first(&self.ends, self.size);
         let keys = self.archived.check(keys).unwrap_or_default();
         let is_full = keys.len() == self.size;
-        // Often only the first is of interest.
+        // Often only the first is of interest, or there is only one.
         self.size = if is_full {
             (self.size * 4).min(PAGE)
         } else {
@@ -519,6 +523,10 @@ pub(super) fn is_empty_range<I: Ord>((from, to): &Ends<I>) -> bool {
             Bound::Included(to) | Bound::Excluded(to),
         ) => from > to,
     }
+}
+
+fn indexes<R: Row>(row: Option<&R>) -> Vec<R::Index> {
+    row.map_or_else(Vec::new, Row::indexes)
 }
 
 fn uses<R: Row>(row: Option<&R>) -> Vec<Used> {
