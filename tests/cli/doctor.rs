@@ -667,7 +667,8 @@ fn waiting_rows_and_dead_letters_are_named() {
         db.execute(
             "INSERT INTO inbox (agent, digest, identity, hash, sender, height, stored, authenticity,
                                 standing, state, seq, seen_at)
-             SELECT id, ?2, ?2, ?3, ?4, 1, ?5, 'verified', 'stranger', ?1, 1, 1000 FROM agent",
+             SELECT id, unhex(?2), ?2, unhex(substr(?3, 3)), ?4, 1, ?5, 'verified', 'stranger', ?1,
+                    1, 1000 FROM agent",
             [
                 state,
                 &signed.digest,
@@ -689,10 +690,10 @@ fn waiting_rows_and_dead_letters_are_named() {
     .unwrap();
     let signed = SignedRow::new("accepted");
     db.execute(
-        "INSERT INTO outbox (agent, origin, recipient, amount, fee, payload, state, created_at,
-                             accepted_at, reason, nonce, hash, digest, body)
-         SELECT id, 'control/o', ?1, 0, 10, '\"accepted\"', 'accepted', 0, 1000,
-                'the node forgot it', 1, ?2, ?3, ?4 FROM agent",
+        "INSERT INTO outbox (agent, origin, recipient, amount, fee, state, created_at, accepted_at,
+                             reason, nonce, hash, digest, body)
+         SELECT id, 'control/o', ?1, 0, 10, 'accepted', 0, 1000, 'the node forgot it', 1,
+                unhex(substr(?2, 3)), unhex(?3), ?4 FROM agent",
         [&signed.from, &signed.hash, &signed.digest, &signed.body],
     )
     .unwrap();

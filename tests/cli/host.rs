@@ -196,7 +196,7 @@ pub(crate) fn sent(world: &World, agent: &str) -> Vec<(String, String)> {
     db.busy_timeout(Duration::from_secs(10)).unwrap();
     let mut statement = db
         .prepare(
-            "SELECT payload, state FROM outbox
+            "SELECT coalesce(payload, body -> '$.payload'), state FROM outbox
              WHERE agent = (SELECT max(id) FROM agent WHERE name = ?1) ORDER BY id",
         )
         .unwrap();

@@ -5,7 +5,7 @@ use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Error, Result, Row};
 
 use agentry_protocol::untrusted::printable;
-use agentry_protocol::{Amount, Timestamp};
+use agentry_protocol::{Amount, Json, Limits, PublicKey, SignedTransaction, Timestamp};
 
 /// How much of a value an error shows, in characters.
 const SHOWN: usize = 40;
@@ -35,6 +35,7 @@ pub(super) fn shown(row: &Row<'_>, column: usize) -> String {
     match row.get_ref(column) {
         Ok(ValueRef::Integer(id)) => id.to_string(),
         Ok(ValueRef::Text(text)) => printable(&String::from_utf8_lossy(text), 80),
+        Ok(ValueRef::Blob(bytes)) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
         _ => "of an unknown key".to_owned(),
     }
 }
@@ -83,6 +84,55 @@ pub(super) fn word<T>(
     text(row, column, |word| {
         parse(word).ok_or_else(|| format!("{:?} is not one of its words", printable(word, SHOWN)))
     })
+}
+
+/// The 32 bytes of a hash or a key.
+pub(super) fn bytes<T>(
+    row: &Row<'_>,
+    column: usize,
+    make: impl FnOnce([u8; 32]) -> T,
+) -> Result<T> {
+    let what = match row.get_ref(column)? {
+        ValueRef::Blob(bytes) => match bytes.try_into() {
+            Ok(bytes) => return Ok(make(bytes)),
+            Err(_) => format!("holds {} bytes, not 32", bytes.len()),
+        },
+        other => format!("holds {:?}, not bytes", other.data_type()),
+    };
+    Err(undecodable(row, column, what))
+}
+
+/// Like [`bytes`], for a column that may be NULL.
+pub(super) fn optional_bytes<T>(
+    row: &Row<'_>,
+    column: usize,
+    make: impl FnOnce([u8; 32]) -> T,
+) -> Result<Option<T>> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        _ => bytes(row, column, make).map(Some),
+    }
+}
+
+/// The payload of a transaction: the column `payload` of the outbox or, once it is signed, that in the
+/// column after it, which is `body`.
+pub(super) fn payload(row: &Row<'_>, column: usize) -> Result<Json> {
+    let signed = |body: &str| {
+        SignedTransaction::from_body(body.as_bytes(), Limits::NONE)
+            .map(|signed| signed.transaction().payload.clone())
+    };
+    match row.get_ref(column)? {
+        ValueRef::Null => text(row, column + 1, signed),
+        _ => text(row, column, |payload| {
+            Json::parse(payload.as_bytes(), Limits::NONE)
+        }),
+    }
+}
+
+/// A public key.
+pub(super) fn public_key(row: &Row<'_>, column: usize) -> Result<PublicKey> {
+    bytes(row, column, PublicKey::from_bytes)?
+        .map_err(|error| undecodable(row, column, format!("cannot be read back: {error}")))
 }
 
 /// A non-negative number.

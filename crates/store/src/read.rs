@@ -136,7 +136,7 @@ pub fn question(
     agent: AgentId,
     transaction: TransactionHash,
 ) -> Result<Option<Question>, StoreError> {
-    let values = params![transaction.to_string(), agent.0];
+    let values = params![transaction.as_bytes(), agent.0];
     let Some(sent) = db.row::<Outgoing>("hash = ?1 AND agent = ?2", values)? else {
         return Ok(None);
     };

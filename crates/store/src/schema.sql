@@ -1,4 +1,5 @@
--- The tables of a store. A word in a column is one of those that its CHECK lists.
+-- The tables of a store. A word in a column is one of those that its CHECK lists. More than two are not
+-- listed with IN: for each statement, SQLite would make a table of them first.
 --
 -- Times are milliseconds since the epoch. Amounts are in AIT.
 --
@@ -36,8 +37,8 @@ CREATE TABLE agent (
 CREATE TABLE inbox (
     id           INTEGER PRIMARY KEY, -- never assigned twice
     agent        INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
-    digest       TEXT    NOT NULL,             -- SHA-256 of the signing text
-    hash         TEXT    NOT NULL,             -- of the transaction that carried it
+    digest       BLOB    NOT NULL,             -- SHA-256 of the signing text
+    hash         BLOB    NOT NULL,             -- of the transaction that carried it
     sender       TEXT    NOT NULL,
     height       INTEGER CHECK (height >= 0),  -- NULL while a reorganisation has withdrawn it
     stored       TEXT    NOT NULL,             -- the transaction as the chain keeps it, JSON; empty:
@@ -45,7 +46,8 @@ CREATE TABLE inbox (
     authenticity TEXT    NOT NULL CHECK (authenticity IN ('verified', 'unverified')),
     standing     TEXT    NOT NULL,             -- of the sender, when the message arrived
     state        TEXT    NOT NULL
-        CHECK (state IN ('waiting', 'withdrawn', 'handled', 'expired', 'dead')),
+        CHECK (state = 'waiting' OR state = 'withdrawn' OR state = 'handled'
+            OR state = 'expired' OR state = 'dead'),
     seq          INTEGER NOT NULL,             -- order of arrival: the id times 2^20; assigned again
                                                -- when a withdrawn message returns
     attempts     INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0), -- failed ones
@@ -54,13 +56,14 @@ CREATE TABLE inbox (
     seen_at      INTEGER NOT NULL,
     settled_at   INTEGER,
     identity     TEXT,                         -- its id, or its digest
-    re           TEXT,                         -- the transaction that it answers
+    re           BLOB,                         -- the transaction that it answers
     thread       TEXT,
     expires_at   INTEGER,
     priority     INTEGER NOT NULL DEFAULT 0 CHECK (priority IN (0, 1)), -- 1 goes before 0
     rejected     TEXT,                         -- why a behaviour rejected it
     UNIQUE (agent, digest),
-    CHECK (standing IN ('known', 'listed', 'stranger', 'unverified')),
+    CHECK (standing = 'known' OR standing = 'listed' OR standing = 'stranger'
+        OR standing = 'unverified'),
     CHECK ((standing = 'unverified') = (authenticity = 'unverified'))
 ) STRICT;
 CREATE UNIQUE INDEX inbox_identity ON inbox (agent, sender, identity);
@@ -83,7 +86,7 @@ CREATE TABLE progress (
 -- Messages that name a sender who did not sign them. They reach no behaviour.
 CREATE TABLE forged (
     agent   INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
-    hash    TEXT    NOT NULL,
+    hash    BLOB    NOT NULL,
     sender  TEXT    NOT NULL,
     height  INTEGER NOT NULL CHECK (height >= 0),
     stored  TEXT    NOT NULL,
@@ -107,12 +110,15 @@ CREATE TABLE event (
     id        INTEGER PRIMARY KEY, -- never assigned twice
     agent     INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
     behaviour TEXT    NOT NULL,                  -- empty: the runtime's own
-    kind      TEXT    NOT NULL CHECK (kind IN ('timer', 'delivery', 'settled', 'task', 'renewal')),
+    kind      TEXT    NOT NULL
+        CHECK (kind = 'timer' OR kind = 'delivery' OR kind = 'settled' OR kind = 'task'
+            OR kind = 'renewal'),
     name      TEXT    NOT NULL,                  -- of the timer; the label; the task's key
     data      TEXT    NOT NULL,                  -- JSON
     -- The message that it is about
     inbox     INTEGER REFERENCES inbox (id) ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED,
-    state     TEXT    NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'dead', 'held')),
+    state     TEXT    NOT NULL DEFAULT 'waiting'
+        CHECK (state = 'waiting' OR state = 'dead' OR state = 'held'),
     due_at    INTEGER NOT NULL,
     attempts  INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0), -- failed ones
     reason    TEXT,                              -- of the last failure
@@ -122,7 +128,8 @@ CREATE TABLE event (
     sender    TEXT    NOT NULL DEFAULT '',
     anchor    INTEGER,                           -- the block of the message that set the timer
     origin    TEXT    NOT NULL,                  -- what brought it about, by content
-    CHECK (standing IN ('own', 'known', 'listed', 'stranger', 'unverified')),
+    CHECK (standing = 'own' OR standing = 'known' OR standing = 'listed'
+        OR standing = 'stranger' OR standing = 'unverified'),
     CHECK ((sender = '') = (standing IN ('own', 'unverified')))
 ) STRICT;
 CREATE UNIQUE INDEX event_timer   ON event (agent, behaviour, name) WHERE kind = 'timer';
@@ -141,19 +148,20 @@ CREATE TABLE outbox (
     recipient   TEXT    NOT NULL,
     amount      INTEGER NOT NULL CHECK (amount >= 0),
     fee         INTEGER NOT NULL CHECK (fee >= 0),
-    payload     TEXT    NOT NULL,              -- JSON
+    payload     TEXT,                          -- JSON; NULL once it is signed: it is in the body
     state       TEXT    NOT NULL
-        CHECK (state IN ('queued', 'prepared', 'accepted', 'mined', 'final', 'failed')),
+        CHECK (state = 'queued' OR state = 'prepared' OR state = 'accepted' OR state = 'mined'
+            OR state = 'final' OR state = 'failed'),
     reason      TEXT,                          -- why it waits or failed
     nonce       INTEGER CHECK (nonce >= 0),
-    hash        TEXT,
-    digest      TEXT,
+    hash        BLOB,
+    digest      BLOB,
     body        TEXT,                          -- the signed bytes, as posted
     since       INTEGER,                       -- it is in no block up to this one
     posts       INTEGER NOT NULL DEFAULT 0 CHECK (posts >= 0),
     posted_at   INTEGER,                       -- the last of them
     height      INTEGER CHECK (height >= 0),
-    block_hash  TEXT,
+    block_hash  BLOB,
     created_at  INTEGER NOT NULL,
     prepared_at INTEGER,
     accepted_at INTEGER,
@@ -167,13 +175,15 @@ CREATE TABLE outbox (
     standing    TEXT    NOT NULL DEFAULT 'own',
     sender      TEXT    NOT NULL DEFAULT '',
     CHECK (state IN ('queued', 'failed') OR body IS NOT NULL),
-    CHECK (standing IN ('own', 'known', 'listed', 'stranger', 'unverified')),
+    CHECK ((payload IS NULL) = (body IS NOT NULL)),
+    CHECK (standing = 'own' OR standing = 'known' OR standing = 'listed'
+        OR standing = 'stranger' OR standing = 'unverified'),
     CHECK ((sender = '') = (standing IN ('own', 'unverified')))
 ) STRICT;
 CREATE UNIQUE INDEX outbox_digest   ON outbox (digest)     WHERE digest IS NOT NULL;
 CREATE INDEX        outbox_hash     ON outbox (hash)       WHERE hash IS NOT NULL;
 CREATE INDEX        outbox_open     ON outbox (agent, state, held)
-    WHERE state IN ('queued', 'prepared', 'accepted');
+    WHERE (state = 'queued' OR state = 'prepared' OR state = 'accepted');
 CREATE INDEX        outbox_nonce    ON outbox (agent, nonce) WHERE state IN ('mined', 'final');
 CREATE INDEX        outbox_mined    ON outbox (height)     WHERE state = 'mined';
 CREATE INDEX        outbox_final    ON outbox (height)     WHERE state = 'final';
@@ -195,8 +205,10 @@ CREATE TABLE receipt (
     behaviour    TEXT,                       -- the one that is told; NULL: nobody
     label        TEXT,
     wanted       TEXT CHECK (wanted IN ('received', 'done')), -- the requested acknowledgment, if any
-    state        TEXT    NOT NULL CHECK (state IN ('open', 'received', 'accepted', 'done', 'failed',
-        'rejected', 'expired', 'unacknowledged', 'unsent')),
+    state        TEXT    NOT NULL
+        CHECK (state = 'open' OR state = 'received' OR state = 'accepted' OR state = 'done'
+            OR state = 'failed' OR state = 'rejected' OR state = 'expired'
+            OR state = 'unacknowledged' OR state = 'unsent'),
     detail       TEXT,
     within_ms    INTEGER NOT NULL DEFAULT 0 CHECK (within_ms >= 0), -- time for an acknowledgment
     resends_left INTEGER NOT NULL DEFAULT 0 CHECK (resends_left >= 0),
@@ -219,7 +231,8 @@ CREATE TABLE task (
     inbox       INTEGER REFERENCES inbox (id) ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED,
     submitter   TEXT,
     state       TEXT    NOT NULL
-        CHECK (state IN ('submitted', 'working', 'completed', 'failed', 'canceled')),
+        CHECK (state = 'submitted' OR state = 'working' OR state = 'completed'
+            OR state = 'failed' OR state = 'canceled'),
     attempts    INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0), -- started ones
     interrupted INTEGER NOT NULL DEFAULT 0 CHECK (interrupted >= 0), -- those that ended with the process
     due_at      INTEGER NOT NULL DEFAULT 0,
@@ -238,7 +251,8 @@ CREATE TABLE task (
     origin      TEXT    NOT NULL,            -- what started it, by content
     UNIQUE (agent, behaviour, key),
     CHECK ((ended_at IS NULL) = (state IN ('submitted', 'working'))),
-    CHECK (standing IN ('own', 'known', 'listed', 'stranger', 'unverified')),
+    CHECK (standing = 'own' OR standing = 'known' OR standing = 'listed'
+        OR standing = 'stranger' OR standing = 'unverified'),
     CHECK ((sender = '') = (standing IN ('own', 'unverified')))
 ) STRICT;
 CREATE INDEX task_open     ON task (due_at, id) WHERE state IN ('submitted', 'working');
@@ -252,9 +266,9 @@ CREATE INDEX task_prunable ON task (agent, standing, sender, ended_at, id)
 CREATE TABLE card (
     id           INTEGER PRIMARY KEY, -- in the chain's order within a block
     address      TEXT    NOT NULL,
-    hash         TEXT    NOT NULL,
+    hash         BLOB    NOT NULL,
     height       INTEGER NOT NULL CHECK (height >= 0),
-    public_key   TEXT    NOT NULL,
+    public_key   BLOB    NOT NULL,
     card         TEXT,                       -- the ANNOUNCE, JSON; NULL: it was withdrawn
     expires_at   INTEGER NOT NULL,           -- 0 for a withdrawal
     announced_at INTEGER NOT NULL,           -- the time in its id, or when it was seen
@@ -272,7 +286,8 @@ CREATE TABLE spending (
     sender   TEXT    NOT NULL,
     spent    INTEGER NOT NULL CHECK (spent >= 0),
     PRIMARY KEY (agent, day, standing, sender),
-    CHECK (standing IN ('own', 'known', 'listed', 'stranger', 'unverified')),
+    CHECK (standing = 'own' OR standing = 'known' OR standing = 'listed'
+        OR standing = 'stranger' OR standing = 'unverified'),
     CHECK ((sender = '') = (standing IN ('own', 'unverified')))
 ) STRICT, WITHOUT ROWID;
 
@@ -282,19 +297,19 @@ CREATE TABLE spending (
 CREATE TABLE sighting (
     id         INTEGER PRIMARY KEY, -- in the order in which they were seen
     agent      INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
-    digest     TEXT    NOT NULL,             -- SHA-256 of the signing text
-    hash       TEXT    NOT NULL,
+    digest     BLOB    NOT NULL,             -- SHA-256 of the signing text
+    hash       BLOB    NOT NULL,
     nonce      INTEGER,                      -- NULL if it fits no column
     recipient  TEXT    NOT NULL,
     amount     INTEGER,                      -- NULL if it fits no column
     fee        INTEGER,
     kind       TEXT    NOT NULL,             -- of its fingerprint, like `content`
-    content    TEXT    NOT NULL,
+    content    BLOB    NOT NULL,
     message_id TEXT,                         -- the id in its header
-    re         TEXT,                         -- the transaction that it answers
+    re         BLOB,                         -- the transaction that it answers
     body       TEXT    NOT NULL,             -- as it was posted
     height     INTEGER CHECK (height >= 0),  -- NULL while it is in no block
-    block_hash TEXT,
+    block_hash BLOB,
     mark       INTEGER,                      -- seen before agents acted: the highest id of the outbox
                                              -- then; NULL: seen later, and claimed by its bytes alone
     seen_at    INTEGER NOT NULL,
@@ -318,10 +333,12 @@ CREATE TABLE gap (
 -- How much of the shared resources the rows use, by cause.
 CREATE TABLE usage (
     agent    INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
-    kind     TEXT    NOT NULL CHECK (kind IN ('message', 'forged', 'timer', 'task', 'ended', 'queued',
-        'settled')),
+    kind     TEXT    NOT NULL
+        CHECK (kind = 'message' OR kind = 'forged' OR kind = 'timer' OR kind = 'task'
+            OR kind = 'ended' OR kind = 'queued' OR kind = 'settled'),
     standing TEXT    NOT NULL
-        CHECK (standing IN ('own', 'known', 'listed', 'stranger', 'unverified')),
+        CHECK (standing = 'own' OR standing = 'known' OR standing = 'listed'
+            OR standing = 'stranger' OR standing = 'unverified'),
     sender   TEXT    NOT NULL,                -- empty: all of this standing together
     items    INTEGER NOT NULL,
     bytes    INTEGER NOT NULL,

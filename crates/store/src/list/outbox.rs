@@ -1,11 +1,13 @@
 //! Transactions that hosted wallets send.
 
-use agentry_protocol::{Amount, Nonce, Timestamp};
+use agentry_protocol::{Amount, BlockHash, Nonce, Timestamp, TransactionHash};
 use rusqlite::{Row, params_from_iter};
 use serde::Serialize;
 
 use super::{Columns, Filter, conditions};
-use crate::column::{amount, natural, optional_natural, optional_time, time};
+use crate::column::{
+    amount, natural, optional_bytes, optional_natural, optional_time, payload, time,
+};
 use crate::{Reader, StoreError};
 
 /// A row of the outbox.
@@ -110,7 +112,7 @@ pub fn outbox(db: &Reader, filter: &Filter) -> Result<Vec<OutboxItem>, StoreErro
     let mut items: Vec<OutboxItem> = db.all(
         &format!(
             "SELECT q.id, agent.name, q.state, agent.address, q.recipient, q.amount, q.fee,
-                    q.payload, q.origin, q.nonce, q.hash, q.posts, q.reason, q.height,
+                    q.payload, q.body, q.origin, q.nonce, q.hash, q.posts, q.reason, q.height,
                     q.block_hash, q.created_at, q.prepared_at, q.accepted_at, q.mined_at,
                     q.message_id, q.resend_of, q.held, q.standing, q.budget_day,
                     q.expires_at, r.state, r.wanted, r.detail, r.resends_left, r.due_at,
@@ -129,18 +131,18 @@ pub fn outbox(db: &Reader, filter: &Filter) -> Result<Vec<OutboxItem>, StoreErro
 }
 
 fn item(row: &Row<'_>) -> rusqlite::Result<OutboxItem> {
-    let receipt = match row.get::<_, Option<String>>(25)? {
+    let receipt = match row.get::<_, Option<String>>(26)? {
         None => None,
         Some(state) => Some(ReceiptItem {
             state,
-            wanted: row.get(26)?,
-            detail: row.get(27)?,
-            resends_left: natural(row, 28)?,
-            due_at: optional_time(row, 29)?,
-            behaviour: row.get(30)?,
-            label: row.get(31)?,
-            changed_at: time(row, 32)?,
-            resends: natural(row, 33)?,
+            wanted: row.get(27)?,
+            detail: row.get(28)?,
+            resends_left: natural(row, 29)?,
+            due_at: optional_time(row, 30)?,
+            behaviour: row.get(31)?,
+            label: row.get(32)?,
+            changed_at: time(row, 33)?,
+            resends: natural(row, 34)?,
         }),
     };
     Ok(OutboxItem {
@@ -151,27 +153,28 @@ fn item(row: &Row<'_>) -> rusqlite::Result<OutboxItem> {
         to: row.get(4)?,
         amount: amount(row, 5)?,
         fee: amount(row, 6)?,
-        payload: row.get(7)?,
-        origin: row.get(8)?,
-        nonce: optional_natural(row, 9)?.map(Nonce::new),
-        transaction: row.get(10)?,
-        posts: natural(row, 11)?,
-        reason: row.get(12)?,
-        height: optional_natural(row, 13)?,
-        block_hash: row.get(14)?,
-        created_at: time(row, 15)?,
-        prepared_at: optional_time(row, 16)?,
-        accepted_at: optional_time(row, 17)?,
-        mined_at: optional_time(row, 18)?,
-        message_id: row.get(19)?,
+        payload: payload(row, 7)?.to_compact(),
+        origin: row.get(9)?,
+        nonce: optional_natural(row, 10)?.map(Nonce::new),
+        transaction: optional_bytes(row, 11, TransactionHash::from_bytes)?
+            .map(|hash| hash.to_string()),
+        posts: natural(row, 12)?,
+        reason: row.get(13)?,
+        height: optional_natural(row, 14)?,
+        block_hash: optional_bytes(row, 15, BlockHash::from_bytes)?.map(|hash| hash.to_string()),
+        created_at: time(row, 16)?,
+        prepared_at: optional_time(row, 17)?,
+        accepted_at: optional_time(row, 18)?,
+        mined_at: optional_time(row, 19)?,
+        message_id: row.get(20)?,
         resend_of: row
-            .get::<_, Option<i64>>(20)?
+            .get::<_, Option<i64>>(21)?
             .map(|row| format!("outbox/{row}")),
-        waits_for_budget: row.get(21)?,
-        standing: row.get(22)?,
-        brought_about_by: row.get(34)?,
-        budget_day: optional_natural(row, 23)?,
-        expires_at: optional_time(row, 24)?,
+        waits_for_budget: row.get(22)?,
+        standing: row.get(23)?,
+        brought_about_by: row.get(35)?,
+        budget_day: optional_natural(row, 24)?,
+        expires_at: optional_time(row, 25)?,
         receipt,
     })
 }

@@ -8,7 +8,7 @@ use agentry_protocol::{
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, params};
 
-use crate::column::{natural, optional_natural, optional_text, text, time, word};
+use crate::column::{bytes, natural, optional_bytes, optional_natural, payload, text, time, word};
 use crate::number::integer;
 use crate::{Reader, StoreError};
 
@@ -177,7 +177,7 @@ fn heard(row: &Row<'_>, place: MessageRow) -> rusqlite::Result<ListedMessage> {
     Ok(ListedMessage {
         place,
         height: optional_natural(row, 1)?,
-        hash: row.get(2)?,
+        hash: Some(bytes(row, 2, TransactionHash::from_bytes)?.to_string()),
         from: row.get(3)?,
         to: row.get(4)?,
         amount: stored
@@ -202,7 +202,7 @@ fn stored(text: &str) -> Result<Option<StoredTransaction>, TransactionError> {
 }
 
 const SENT: &str = "SELECT q.id, q.height, q.hash, agent.address, q.recipient, q.amount, q.payload,
-        q.state, q.reason, q.resend_of, r.wanted, r.state, r.detail, r.resends_left,
+        q.body, q.state, q.reason, q.resend_of, r.wanted, r.state, r.detail, r.resends_left,
         coalesce(q.mined_at, q.created_at)
      FROM outbox q JOIN agent ON agent.id = q.agent
      LEFT JOIN receipt r ON r.outbox = coalesce(q.resend_of, q.id)";
@@ -228,28 +228,26 @@ pub fn sent_at(db: &Reader, outbox: i64) -> Result<Option<ListedMessage>, StoreE
 }
 
 fn ours(row: &Row<'_>) -> rusqlite::Result<ListedMessage> {
-    let state = match row.get_ref(11)? {
+    let state = match row.get_ref(12)? {
         ValueRef::Null => None,
-        _ => Some(word(row, 11, ReceiptState::parse)?),
+        _ => Some(word(row, 12, ReceiptState::parse)?),
     };
-    let wanted = row.get(10)?;
-    let detail = row.get(12)?;
-    let resends_left = optional_natural(row, 13)?.unwrap_or(0);
+    let wanted = row.get(11)?;
+    let detail = row.get(13)?;
+    let resends_left = optional_natural(row, 14)?.unwrap_or(0);
     Ok(ListedMessage {
         place: MessageRow::Outbox(row.get(0)?),
         height: optional_natural(row, 1)?,
-        hash: row.get(2)?,
+        hash: optional_bytes(row, 2, TransactionHash::from_bytes)?.map(|hash| hash.to_string()),
         from: row.get(3)?,
         to: row.get(4)?,
         amount: natural(row, 5)?.to_string(),
-        payload: Some(text(row, 6, |payload| {
-            Json::parse(payload.as_bytes(), Limits::default())
-        })?),
+        payload: Some(payload(row, 6)?),
         authenticity: None,
-        state: row.get(7)?,
-        reason: row.get(8)?,
-        seen_at: time(row, 14)?,
-        resend_of: row.get(9)?,
+        state: row.get(8)?,
+        reason: row.get(9)?,
+        seen_at: time(row, 15)?,
+        resend_of: row.get(10)?,
         receipt: state.map(|state| Delivery {
             wanted,
             state,
@@ -307,7 +305,7 @@ pub fn progress(db: &Reader, outbox: OutboxId) -> Result<Option<Progress>, Store
             Ok(Carrier {
                 outbox: OutboxId(row.get(0)?),
                 state: row.get(1)?,
-                hash: optional_text(row, 2, str::parse)?,
+                hash: optional_bytes(row, 2, TransactionHash::from_bytes)?,
                 accepted: row.get(3)?,
                 height: optional_natural(row, 4)?,
                 reason: row.get(5)?,
@@ -368,7 +366,7 @@ pub fn replies(
             "SELECT id, hash, height, authenticity, state, stored FROM inbox
              WHERE re = ?1 AND agent = ?2 AND stored <> ''",
         )?;
-        for one in statement.query_map(params![hash.to_string(), agent.0], reply)? {
+        for one in statement.query_map(params![hash.as_bytes(), agent.0], reply)? {
             replies.push(one?);
         }
     }
@@ -399,7 +397,7 @@ pub fn remarks(
 fn reply(row: &Row<'_>) -> rusqlite::Result<Reply> {
     Ok(Reply {
         inbox: row.get(0)?,
-        hash: text(row, 1, str::parse)?,
+        hash: bytes(row, 1, TransactionHash::from_bytes)?,
         height: optional_natural(row, 2)?,
         authenticity: row.get(3)?,
         state: row.get(4)?,

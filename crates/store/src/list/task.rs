@@ -1,11 +1,13 @@
 //! Tasks as operators see them: those that hosted wallets request, and those that they run.
 
-use agentry_protocol::Timestamp;
+use agentry_protocol::{Timestamp, TransactionHash};
 use rusqlite::types::Value;
 use rusqlite::{Row, params, params_from_iter};
 use serde::Serialize;
 
-use crate::column::{natural, optional_natural, optional_time, time};
+use crate::column::{
+    bytes, natural, optional_bytes, optional_natural, optional_time, payload, time,
+};
 use crate::number::integer;
 use crate::{Reader, StoreError};
 
@@ -126,7 +128,7 @@ pub struct ExecutingItem {
 }
 
 const ASKED: &str = "SELECT q.id, q.agent, agent.name, agent.address, q.recipient, q.payload,
-        q.origin, q.message_id, q.state, q.reason, q.created_at, r.state, r.detail
+        q.body, q.origin, q.message_id, q.state, q.reason, q.created_at, r.state, r.detail
      FROM outbox q JOIN agent ON agent.id = q.agent LEFT JOIN receipt r ON r.outbox = q.id";
 
 fn asked_item(row: &Row<'_>) -> rusqlite::Result<AskedItem> {
@@ -136,14 +138,14 @@ fn asked_item(row: &Row<'_>) -> rusqlite::Result<AskedItem> {
         agent: row.get(2)?,
         from: row.get(3)?,
         to: row.get(4)?,
-        payload: row.get(5)?,
-        origin: row.get(6)?,
-        message_id: row.get(7)?,
-        state: row.get(8)?,
-        reason: row.get(9)?,
-        created_at: time(row, 10)?,
-        receipt: row.get(11)?,
-        receipt_detail: row.get(12)?,
+        payload: payload(row, 5)?.to_compact(),
+        origin: row.get(7)?,
+        message_id: row.get(8)?,
+        state: row.get(9)?,
+        reason: row.get(10)?,
+        created_at: time(row, 11)?,
+        receipt: row.get(12)?,
+        receipt_detail: row.get(13)?,
     })
 }
 
@@ -156,7 +158,7 @@ pub fn asked(db: &Reader, before: i64, limit: u64) -> Result<Vec<AskedItem>, Sto
     db.all(
         &format!(
             "{ASKED} WHERE q.id < ?1 AND q.resend_of IS NULL
-           AND (instr(q.payload, 'EXECUTE_AI_JOB') > 0
+           AND (instr(coalesce(q.payload, q.body), 'EXECUTE_AI_JOB') > 0
                 OR substr(q.origin, 1, length(?2)) = ?2)
          ORDER BY q.id DESC LIMIT ?3"
         ),
@@ -183,10 +185,17 @@ pub fn asked_at(db: &Reader, row: i64) -> Result<Option<AskedItem>, StoreError> 
 /// Any error of SQLite.
 pub fn row_of(db: &Reader, name: &str) -> Result<Option<i64>, StoreError> {
     db.one(
-        "SELECT max(id) FROM outbox WHERE hash = ?1 OR message_id = ?1",
-        [name],
+        "SELECT max(id) FROM outbox WHERE hash = ?1 OR message_id = ?2",
+        params![hash_of(name), name],
         |row| row.get(0),
     )
+}
+
+/// The bytes of the hash with this text, as a column holds them; NULL, which equals nothing, if it is
+/// none.
+fn hash_of(text: &str) -> Value {
+    let hash = text.parse::<TransactionHash>();
+    hash.map_or(Value::Null, |hash| Value::Blob(hash.as_bytes().to_vec()))
 }
 
 /// The signed transactions that carried the message of a row, oldest first.
@@ -200,7 +209,7 @@ pub fn carriers(db: &Reader, row: i64) -> Result<Vec<Carrier>, StoreError> {
         [row],
         |row| {
             Ok(Carrier {
-                transaction: row.get(0)?,
+                transaction: bytes(row, 0, TransactionHash::from_bytes)?.to_string(),
                 state: row.get(1)?,
                 height: optional_natural(row, 2)?,
                 mined_at: optional_time(row, 3)?,
@@ -223,11 +232,11 @@ pub fn answers(
         "SELECT id, hash, sender, height, seen_at, stored FROM inbox
          WHERE re = ?1 AND agent = ?2 AND authenticity = 'verified' AND state <> 'withdrawn'
          ORDER BY height, seq",
-        params![transaction, agent_row],
+        params![hash_of(transaction), agent_row],
         |row| {
             Ok(AnswerItem {
                 row: row.get(0)?,
-                hash: row.get(1)?,
+                hash: bytes(row, 1, TransactionHash::from_bytes)?.to_string(),
                 from: row.get(2)?,
                 height: optional_natural(row, 3)?,
                 seen_at: time(row, 4)?,
@@ -282,7 +291,8 @@ pub fn executing(db: &Reader, filter: &ExecutingFilter) -> Result<Vec<ExecutingI
     }
     if let Some(name) = &filter.asked_by {
         sql.push_str(" AND (task.key = ? OR i.hash = ? OR i.identity = ?)");
-        values.extend(vec![Value::Text(name.clone()); 3]);
+        let text = Value::Text(name.clone());
+        values.extend([text.clone(), hash_of(name), text]);
     }
     sql.push_str(" ORDER BY task.id DESC LIMIT ?");
     values.push(Value::Integer(integer(filter.limit)));
@@ -295,7 +305,8 @@ pub fn executing(db: &Reader, filter: &ExecutingFilter) -> Result<Vec<ExecutingI
             key: row.get(4)?,
             kind: row.get(5)?,
             submitter: row.get(6)?,
-            transaction: row.get(7)?,
+            transaction: optional_bytes(row, 7, TransactionHash::from_bytes)?
+                .map(|hash| hash.to_string()),
             input: row.get(8)?,
             attempts: natural(row, 9)?,
             interrupted: natural(row, 10)?,

@@ -9,7 +9,7 @@ use agentry_protocol::{
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, params};
 
-use crate::column::{natural, optional_text, text, time};
+use crate::column::{bytes, natural, optional_bytes, public_key, text, time};
 use crate::meta;
 use crate::{Reader, StoreError};
 
@@ -97,9 +97,9 @@ fn announced(row: &Row<'_>) -> rusqlite::Result<AnnouncedCard> {
     Ok(AnnouncedCard {
         card: Card {
             address: text(row, 0, Address::from_chain)?,
-            public_key: text(row, 1, str::parse)?,
+            public_key: public_key(row, 1)?,
             card: text(row, 2, announce)?,
-            transaction: text(row, 3, str::parse)?,
+            transaction: bytes(row, 3, TransactionHash::from_bytes)?,
             height: BlockHeight(natural(row, 4)?),
         },
         announced_at: time(row, 5)?,
@@ -166,6 +166,11 @@ pub fn announcement(
          JOIN outbox o ON o.origin > e.origin || '/' AND o.origin < e.origin || '0'
          WHERE e.id = ?1 ORDER BY o.id DESC LIMIT 1",
         params![event.0],
-        |row| Ok((OutboxId(row.get(0)?), optional_text(row, 1, str::parse)?)),
+        |row| {
+            Ok((
+                OutboxId(row.get(0)?),
+                optional_bytes(row, 1, TransactionHash::from_bytes)?,
+            ))
+        },
     )
 }

@@ -20,7 +20,7 @@ pub fn origin_of(
         "SELECT coalesce((SELECT first.origin FROM outbox first WHERE first.id = o.resend_of),
                          o.origin)
          FROM outbox o WHERE o.hash = ?1 AND o.agent = ?2",
-        params![transaction.to_string(), agent.0],
+        params![transaction.as_bytes(), agent.0],
         |row| row.get(0),
     )
 }

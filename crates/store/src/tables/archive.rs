@@ -100,6 +100,8 @@ pub(super) struct Rows<R> {
     open: String,
     /// The beginning of the statement that reads keys.
     keys: String,
+    /// The statement that adds a row.
+    insert: String,
     rows: PhantomData<fn() -> R>,
 }
 
@@ -107,11 +109,14 @@ impl<R: Stored> Rows<R> {
     pub(super) fn of(db: &Database) -> Self {
         let keys = R::COLUMNS.get(..R::KEYS).unwrap_or_default();
         let (key, keys) = (conditions(keys, 0), keys.join(", "));
+        let marks: Vec<_> = (1..=R::COLUMNS.len()).map(|at| format!("?{at}")).collect();
+        let (columns, marks) = (R::COLUMNS.join(", "), marks.join(", "));
         Self {
             db: db.clone(),
             get: select_where::<R>(&key),
             open: select_where::<R>(R::OPEN),
             keys: format!("SELECT {keys} FROM {} WHERE ", R::TABLE),
+            insert: format!("INSERT INTO {} ({columns}) VALUES ({marks})", R::TABLE),
             rows: PhantomData,
         }
     }
@@ -267,7 +272,7 @@ impl<R: Stored> Archive<R> for Rows<R> {
     }
 
     fn write(&self, before: Option<&R>, after: Option<&R>) -> Result<(), ArchiveError> {
-        Ok(write(&self.db.lock(), before, after)?)
+        Ok(write(&self.db.lock(), &self.insert, before, after)?)
     }
 }
 
@@ -306,6 +311,7 @@ fn conditions(columns: &[&str], before: usize) -> String {
 
 fn write<R: Stored>(
     db: &Connection,
+    insert: &str,
     before: Option<&R>,
     after: Option<&R>,
 ) -> Result<(), StoreError> {
@@ -314,32 +320,26 @@ fn write<R: Stored>(
     match (before, after) {
         (None, None) => {}
         (None, Some(row)) => {
-            let cells = row.cells();
-            let marks: Vec<_> = (1..=cells.len()).map(|at| format!("?{at}")).collect();
-            let (columns, marks) = (R::COLUMNS.join(", "), marks.join(", "));
-            let sql = format!("INSERT INTO {table} ({columns}) VALUES ({marks})");
-            db.prepare_cached(&sql)?.execute(params_from_iter(cells))?;
+            let cells = params_from_iter(row.cells());
+            db.prepare_cached(insert)?.execute(cells)?;
         }
         (Some(before), Some(after)) => {
             let (old, new) = (before.cells(), after.cells());
-            let mut changes = Vec::new();
+            let mut sql = format!("UPDATE {table} SET ");
             let mut values: Vec<&dyn ToSql> = Vec::new();
             for ((name, old), new) in R::COLUMNS.iter().zip(&old).zip(&new) {
                 // Indexes of columns that are not set stay untouched.
                 if old != new {
+                    let comma = if values.is_empty() { "" } else { ", " };
                     values.push(new);
-                    changes.push(format!("{name} = ?{}", values.len()));
+                    let _ = write!(sql, "{comma}{name} = ?{}", values.len());
                 }
             }
-            if !changes.is_empty() {
-                let condition = conditions(keys, values.len());
+            if !values.is_empty() {
+                let _ = write!(sql, " WHERE {}", conditions(keys, values.len()));
                 let key = after.key();
                 let key = R::key_cells(&key);
                 values.extend(key.iter().map(|cell| cell as &dyn ToSql));
-                let sql = format!(
-                    "UPDATE {table} SET {} WHERE {condition}",
-                    changes.join(", ")
-                );
                 db.prepare_cached(&sql)?.execute(values.as_slice())?;
             }
         }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use agentry_core::Cause;
-use agentry_protocol::{Nonce, Timestamp};
+use agentry_protocol::{Json, Nonce, PublicKey, Timestamp};
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 
@@ -18,6 +18,8 @@ pub(crate) enum Cell<'a> {
     Integer(i64),
     Real(f64),
     Text(Cow<'a, str>),
+    /// A hash or a key.
+    Bytes(&'a [u8; 32]),
 }
 
 impl Cell<'_> {
@@ -84,6 +86,7 @@ impl ToSql for Cell<'_> {
             Cell::Integer(value) => ToSqlOutput::Owned(Value::Integer(*value)),
             Cell::Real(value) => ToSqlOutput::Owned(Value::Real(*value)),
             Cell::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Cell::Bytes(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(*bytes)),
         })
     }
 }
@@ -181,6 +184,30 @@ impl<'a> Columns<'a> {
     ) -> Result<Option<T>> {
         let at = self.step();
         column::optional_text(self.row, at, parse)
+    }
+
+    pub(super) fn bytes<T>(&mut self, make: impl FnOnce([u8; 32]) -> T) -> Result<T> {
+        let at = self.step();
+        column::bytes(self.row, at, make)
+    }
+
+    pub(super) fn optional_bytes<T>(
+        &mut self,
+        make: impl FnOnce([u8; 32]) -> T,
+    ) -> Result<Option<T>> {
+        let at = self.step();
+        column::optional_bytes(self.row, at, make)
+    }
+
+    /// The payload of a transaction. The column after it is read next.
+    pub(super) fn payload(&mut self) -> Result<Json> {
+        let at = self.step();
+        column::payload(self.row, at)
+    }
+
+    pub(super) fn public_key(&mut self) -> Result<PublicKey> {
+        let at = self.step();
+        column::public_key(self.row, at)
     }
 
     pub(super) fn word<T>(&mut self, parse: impl FnOnce(&str) -> Option<T>) -> Result<T> {

@@ -297,8 +297,8 @@ async fn an_impossible_value_is_named_by_table_row_and_column() {
             "inbox 31: column \"due_at\" holds -1",
         ),
         (
-            "UPDATE inbox SET re = 'x' WHERE id = 31",
-            "inbox 31: column \"re\"",
+            "UPDATE inbox SET re = x'07' WHERE id = 31",
+            "inbox 31: column \"re\" holds 1 bytes, not 32",
         ),
         (
             "UPDATE outbox SET state = 'gone' WHERE id = 4",
@@ -317,8 +317,8 @@ async fn an_impossible_value_is_named_by_table_row_and_column() {
             "outbox 4: column \"body\" differs from column \"amount\"",
         ),
         (
-            "UPDATE outbox SET payload = '\"other\"' WHERE id = 4",
-            "outbox 4: column \"body\" differs from column \"payload\"",
+            "UPDATE outbox SET hash = x'00' WHERE id = 4",
+            "outbox 4: column \"hash\" holds 1 bytes, not 32",
         ),
         (
             "UPDATE outbox SET body = replace(body, 'reply 4', 'reply 5') WHERE id = 4",
@@ -371,7 +371,7 @@ async fn an_impossible_value_is_named_by_table_row_and_column() {
             "agent 2: column \"address\"",
         ),
         (
-            "UPDATE card SET public_key = 'x' WHERE id = 2",
+            "UPDATE card SET public_key = zeroblob(32) WHERE id = 2",
             "card 2: column \"public_key\"",
         ),
         (

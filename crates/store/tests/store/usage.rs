@@ -48,7 +48,8 @@ pub(crate) fn usage(store: &Store) -> (Vec<String>, Vec<String>) {
                          + coalesce(octet_length(error), 0)
                  FROM task WHERE ended_at IS NOT NULL
              UNION ALL SELECT agent, 'settled', standing, sender,
-                     octet_length(payload) + coalesce(octet_length(body), 0)
+                     octet_length(coalesce(payload, body -> '$.payload'))
+                         + coalesce(octet_length(body), 0)
                  FROM outbox WHERE settled_at IS NOT NULL
          )
          SELECT agent, kind, standing, '' AS sender, count(*), sum(bytes) FROM one

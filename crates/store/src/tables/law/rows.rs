@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use agentry_core::state::usage::Usage;
 use agentry_core::state::{State, row};
+use agentry_protocol::{BlockHash, ContentHash, TransactionHash};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde_json::{Map, Value, json};
@@ -67,7 +68,7 @@ pub(super) fn of_tables(db: &Connection) -> Rows {
                     ValueRef::Integer(value) => value.into(),
                     ValueRef::Real(value) => value.into(),
                     ValueRef::Text(text) => String::from_utf8_lossy(text).into(),
-                    ValueRef::Blob(_) => "a blob".into(),
+                    ValueRef::Blob(bytes) => hex(Some(bytes.try_into().unwrap())),
                 };
                 object.insert(name.clone(), value);
             }
@@ -110,6 +111,11 @@ fn text(value: &impl ToString) -> Value {
     value.to_string().into()
 }
 
+/// The bytes of a hash or a key.
+fn hex(bytes: Option<&[u8; 32]>) -> Value {
+    optional(bytes.map(|bytes| ContentHash::from_bytes(*bytes)).as_ref())
+}
+
 fn optional(value: Option<&impl ToString>) -> Value {
     value.map_or(Value::Null, text)
 }
@@ -123,13 +129,13 @@ fn agent(row: &row::Agent) -> Value {
 
 fn message(row: &row::Message) -> Value {
     json!({
-        "id": row.id.0, "agent": row.agent.0, "digest": text(&row.digest), "hash": text(&row.hash),
+        "id": row.id.0, "agent": row.agent.0, "digest": hex(Some(row.digest.as_bytes())), "hash": hex(Some(row.hash.as_bytes())),
         "sender": text(&row.sender), "height": row.height.map(|height| height.0),
         "stored": text(&row.stored), "authenticity": row.authenticity.as_str(),
         "standing": row.standing.as_str(), "state": row.state.as_str(), "seq": row.seq,
         "attempts": row.attempts, "due_at": row.due_at, "reason": row.reason,
         "seen_at": row.seen_at, "settled_at": row.settled_at, "identity": row.identity,
-        "re": optional(row.re.as_ref()), "thread": row.thread, "expires_at": row.expires_at,
+        "re": hex(row.re.as_ref().map(TransactionHash::as_bytes)), "thread": row.thread, "expires_at": row.expires_at,
         "priority": u8::from(row.urgent), "rejected": row.rejected,
     })
 }
@@ -143,7 +149,7 @@ fn progress(row: &row::Message) -> Vec<Value> {
 
 fn forged(row: &row::Forged) -> Value {
     json!({
-        "agent": row.agent.0, "hash": text(&row.hash), "sender": text(&row.sender),
+        "agent": row.agent.0, "hash": hex(Some(row.hash.as_bytes())), "sender": text(&row.sender),
         "height": row.height.0, "stored": text(&row.stored), "seen_at": row.seen_at,
     })
 }
@@ -173,16 +179,16 @@ fn outgoing(row: &row::Outgoing) -> Value {
     json!({
         "id": row.id.0, "agent": row.agent.0, "origin": row.origin,
         "inbox": row.inbox.map(|inbox| inbox.0), "recipient": text(&row.recipient),
-        "amount": row.amount, "fee": row.fee, "payload": row.payload.to_compact(),
+        "amount": row.amount, "fee": row.fee, "payload": signed.is_none().then(|| row.payload.to_compact()),
         "state": row.state.as_str(), "reason": row.reason,
         "nonce": signed.map(|signed| signed.nonce),
-        "hash": optional(signed.map(|signed| &signed.hash)),
-        "digest": optional(signed.map(|signed| &signed.digest)),
+        "hash": hex(signed.map(|signed| signed.hash.as_bytes())),
+        "digest": hex(signed.map(|signed| signed.digest.as_bytes())),
         "body": optional(signed.map(|signed| &signed.body)),
         "since": row.since.map(|height| height.0), "posts": row.posts,
         "posted_at": row.posted_at,
         "height": row.block.map(|(height, _)| height.0),
-        "block_hash": optional(block_hash.as_ref()), "created_at": row.created_at,
+        "block_hash": hex(block_hash.as_ref().map(BlockHash::as_bytes)), "created_at": row.created_at,
         "prepared_at": row.prepared_at, "accepted_at": row.accepted_at,
         "mined_at": row.mined_at, "settled_at": row.settled_at,
         "message_id": optional(row.message_id.as_ref()),
@@ -217,8 +223,8 @@ fn task(row: &row::Task) -> Value {
 
 fn card(row: &row::Card) -> Value {
     json!({
-        "id": row.id, "address": text(&row.address), "hash": text(&row.hash),
-        "height": row.height.0, "public_key": text(&row.public_key), "card": row.card,
+        "id": row.id, "address": text(&row.address), "hash": hex(Some(row.hash.as_bytes())),
+        "height": row.height.0, "public_key": hex(Some(row.public_key.as_bytes())), "card": row.card,
         "expires_at": row.expires_at, "announced_at": row.announced_at,
     })
 }
@@ -232,12 +238,12 @@ fn spending(row: &row::Spending) -> Value {
 
 fn sighting(row: &row::Sighting) -> Value {
     json!({
-        "id": row.id, "agent": row.agent.0, "digest": text(&row.digest), "hash": text(&row.hash),
+        "id": row.id, "agent": row.agent.0, "digest": hex(Some(row.digest.as_bytes())), "hash": hex(Some(row.hash.as_bytes())),
         "nonce": row.nonce, "recipient": text(&row.recipient), "amount": row.amount,
-        "fee": row.fee, "kind": row.kind, "content": text(&row.content),
-        "message_id": optional(row.message_id.as_ref()), "re": optional(row.re.as_ref()),
+        "fee": row.fee, "kind": row.kind, "content": hex(Some(row.content.as_bytes())),
+        "message_id": optional(row.message_id.as_ref()), "re": hex(row.re.as_ref().map(TransactionHash::as_bytes)),
         "body": text(&row.body), "height": row.block.map(|height| height.0),
-        "block_hash": optional(row.block_hash.as_ref()), "mark": row.mark.map(|row| row.0),
+        "block_hash": hex(row.block_hash.as_ref().map(BlockHash::as_bytes)), "mark": row.mark.map(|row| row.0),
         "seen_at": row.seen_at,
     })
 }

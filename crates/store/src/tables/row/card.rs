@@ -1,7 +1,7 @@
 //! The directory, and the heights that could not be read.
 
 use agentry_core::state::row::card::{Card, Gap, Index};
-use agentry_protocol::{Address, BlockHeight};
+use agentry_protocol::{Address, BlockHeight, TransactionHash};
 use rusqlite::Result;
 
 use crate::tables::archive::{Entry, Stored};
@@ -28,9 +28,9 @@ impl Stored for Card {
         Ok(Self {
             id: columns.id()?,
             address: columns.text(Address::from_chain)?,
-            hash: columns.text(str::parse)?,
+            hash: columns.bytes(TransactionHash::from_bytes)?,
             height: BlockHeight(columns.whole()?),
-            public_key: columns.text(str::parse)?,
+            public_key: columns.public_key()?,
             card: columns.optional_string()?,
             expires_at: columns.time()?,
             announced_at: columns.time()?,
@@ -41,9 +41,9 @@ impl Stored for Card {
         vec![
             self.id.into(),
             self.address.as_str().into(),
-            Cell::text(&self.hash),
+            Cell::Bytes(self.hash.as_bytes()),
             Cell::whole(self.height.0),
-            Cell::text(&self.public_key),
+            Cell::Bytes(self.public_key.as_bytes()),
             self.card.as_deref().into(),
             self.expires_at.into(),
             self.announced_at.into(),
@@ -58,7 +58,7 @@ impl Stored for Card {
         let (columns, cells): (&'static [&'static str], _) = match entry {
             Index::Hash(address, hash) => (
                 &["address", "hash"],
-                vec![address.as_str().into(), Cell::text(hash)],
+                vec![address.as_str().into(), Cell::Bytes(hash.as_bytes())],
             ),
             Index::Latest(address, height, id) => (
                 &["address", "height", "id"],

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use agentry_core::Standing;
 use agentry_core::rows::{AgentId, InboxId, InboxState};
 use agentry_core::state::row::inbox::{Forged, ForgedIndex, Index, Message};
-use agentry_protocol::{Address, BlockHeight, TransactionHash};
+use agentry_protocol::{Address, BlockHeight, MessageDigest, TransactionHash};
 use rusqlite::{Connection, Result, params};
 
 use crate::read::authenticity;
@@ -56,8 +56,8 @@ impl Stored for Message {
         Ok(Self {
             id: InboxId(columns.id()?),
             agent: AgentId(columns.id()?),
-            digest: columns.text(str::parse)?,
-            hash: columns.text(str::parse)?,
+            digest: columns.bytes(MessageDigest::from_bytes)?,
+            hash: columns.bytes(TransactionHash::from_bytes)?,
             sender: columns.text(Address::from_chain)?,
             height: columns.optional_whole()?.map(BlockHeight),
             stored: columns.text(shared)?,
@@ -71,7 +71,7 @@ impl Stored for Message {
             seen_at: columns.time()?,
             settled_at: columns.optional_time()?,
             identity: columns.string()?,
-            re: columns.optional_text(str::parse)?,
+            re: columns.optional_bytes(TransactionHash::from_bytes)?,
             thread: columns.optional_string()?,
             expires_at: columns.optional_time()?,
             urgent: columns.flag()?,
@@ -84,8 +84,8 @@ impl Stored for Message {
         vec![
             self.id.0.into(),
             self.agent.0.into(),
-            Cell::text(&self.digest),
-            Cell::text(&self.hash),
+            Cell::Bytes(self.digest.as_bytes()),
+            Cell::Bytes(self.hash.as_bytes()),
             self.sender.as_str().into(),
             Cell::some(self.height, |height| Cell::whole(height.0)),
             (&*self.stored).into(),
@@ -99,7 +99,7 @@ impl Stored for Message {
             self.seen_at.into(),
             self.settled_at.into(),
             self.identity.as_str().into(),
-            Cell::some(self.re.as_ref(), Cell::text),
+            Cell::some(self.re.as_ref(), |re| Cell::Bytes(re.as_bytes())),
             self.thread.as_deref().into(),
             self.expires_at.into(),
             Cell::flag(self.urgent),
@@ -125,7 +125,7 @@ impl Stored for Message {
             Index::Digest(agent, digest) => (
                 "",
                 &["agent", "digest"],
-                vec![agent.0.into(), Cell::text(digest)],
+                vec![agent.0.into(), Cell::Bytes(digest.as_bytes())],
             ),
             Index::Height(height, id) => (
                 "",
@@ -196,13 +196,16 @@ impl Stored for Forged {
     const KEYS: usize = 2;
 
     fn read_key(columns: &mut Columns<'_>) -> Result<Self::Key> {
-        Ok((AgentId(columns.id()?), columns.text(str::parse)?))
+        Ok((
+            AgentId(columns.id()?),
+            columns.bytes(TransactionHash::from_bytes)?,
+        ))
     }
 
     fn read(columns: &mut Columns<'_>) -> Result<Self> {
         Ok(Self {
             agent: AgentId(columns.id()?),
-            hash: columns.text(str::parse)?,
+            hash: columns.bytes(TransactionHash::from_bytes)?,
             sender: columns.text(Address::from_chain)?,
             height: BlockHeight(columns.whole()?),
             stored: columns.text(shared)?,
@@ -214,7 +217,7 @@ impl Stored for Forged {
     fn cells(&self) -> Vec<Cell<'_>> {
         vec![
             self.agent.0.into(),
-            Cell::text(&self.hash),
+            Cell::Bytes(self.hash.as_bytes()),
             self.sender.as_str().into(),
             Cell::whole(self.height.0),
             (&*self.stored).into(),
@@ -224,7 +227,7 @@ impl Stored for Forged {
     }
 
     fn key_cells((agent, hash): &(AgentId, TransactionHash)) -> Vec<Cell<'_>> {
-        vec![agent.0.into(), Cell::text(hash)]
+        vec![agent.0.into(), Cell::Bytes(hash.as_bytes())]
     }
 
     fn entry(entry: &ForgedIndex) -> Option<Entry<'_>> {

@@ -2,16 +2,17 @@
 
 use agentry_core::rows::{AgentId, InboxId, OutboxId, OutboxState, ReceiptState};
 use agentry_core::state::row::outbox::{Index, Outgoing, Signed, Tracking};
-use agentry_protocol::{Address, Amount, BlockHeight, Nonce};
+use agentry_protocol::{
+    Address, Amount, BlockHash, BlockHeight, MessageDigest, Nonce, TransactionHash,
+};
 use rusqlite::Result;
 
-use super::payload;
 use crate::tables::archive::{Entry, Stored};
 use crate::tables::columns::{Cell, Columns};
 
 impl Stored for Outgoing {
     const TABLE: &'static str = "outbox";
-    const OPEN: &'static str = "state IN ('queued', 'prepared', 'accepted')";
+    const OPEN: &'static str = "(state = 'queued' OR state = 'prepared' OR state = 'accepted')";
     const COLUMNS: &'static [&'static str] = &[
         "id",
         "agent",
@@ -20,13 +21,13 @@ impl Stored for Outgoing {
         "recipient",
         "amount",
         "fee",
-        "payload",
         "state",
         "reason",
+        "payload",
+        "body",
         "nonce",
         "hash",
         "digest",
-        "body",
         "since",
         "posts",
         "posted_at",
@@ -59,16 +60,16 @@ impl Stored for Outgoing {
             recipient: columns.text(Address::from_chain)?,
             amount: Amount(columns.whole()?),
             fee: Amount(columns.whole()?),
-            payload: columns.text(payload)?,
             state: columns.word(OutboxState::parse)?,
             reason: columns.optional_string()?,
+            payload: columns.payload()?,
             signed: signed(columns)?,
             since: columns.optional_whole()?.map(BlockHeight),
             posts: columns.count()?,
             posted_at: columns.optional_time()?,
             block: {
                 let height = columns.optional_whole()?.map(BlockHeight);
-                let hash = columns.optional_text(str::parse)?;
+                let hash = columns.optional_bytes(BlockHash::from_bytes)?;
                 height.map(|height| (height, hash))
             },
             created_at: columns.time()?,
@@ -97,18 +98,21 @@ impl Stored for Outgoing {
             self.recipient.as_str().into(),
             Cell::whole(self.amount.0),
             Cell::whole(self.fee.0),
-            Cell::Text(self.payload.to_compact().into()),
             self.state.as_str().into(),
             self.reason.as_deref().into(),
-            signed.map(|signed| signed.nonce).into(),
-            Cell::some(signed.map(|signed| &signed.hash), Cell::text),
-            Cell::some(signed.map(|signed| &signed.digest), Cell::text),
+            match signed {
+                Some(_) => Cell::Null,
+                None => Cell::Text(self.payload.to_compact().into()),
+            },
             signed.map(|signed| &*signed.body).into(),
+            signed.map(|signed| signed.nonce).into(),
+            Cell::some(signed, |signed| Cell::Bytes(signed.hash.as_bytes())),
+            Cell::some(signed, |signed| Cell::Bytes(signed.digest.as_bytes())),
             Cell::some(self.since, |height| Cell::whole(height.0)),
             self.posts.into(),
             self.posted_at.into(),
             Cell::some(self.block, |(height, _)| Cell::whole(height.0)),
-            Cell::some(block_hash, Cell::text),
+            Cell::some(block_hash, |hash| Cell::Bytes(hash.as_bytes())),
             self.created_at.into(),
             self.prepared_at.into(),
             self.accepted_at.into(),
@@ -134,9 +138,13 @@ impl Stored for Outgoing {
             Index::Hash(hash, id) => (
                 "hash IS NOT NULL",
                 &["hash", "id"],
-                vec![Cell::text(hash), id.0.into()],
+                vec![Cell::Bytes(hash.as_bytes()), id.0.into()],
             ),
-            Index::Digest(digest) => ("digest IS NOT NULL", &["digest"], vec![Cell::text(digest)]),
+            Index::Digest(digest) => (
+                "digest IS NOT NULL",
+                &["digest"],
+                vec![Cell::Bytes(digest.as_bytes())],
+            ),
             Index::Queued(..) | Index::Held(..) | Index::Expiry(..) | Index::Open(..) => {
                 return None;
             }
@@ -199,10 +207,10 @@ impl Stored for Outgoing {
 
 /// The columns of what was signed: all of them are set, or none.
 fn signed(columns: &mut Columns<'_>) -> Result<Option<Signed>> {
-    let nonce = columns.optional_whole()?.map(Nonce::new);
-    let hash = columns.optional_text(str::parse)?;
-    let digest = columns.optional_text(str::parse)?;
     let body = columns.optional_string()?;
+    let nonce = columns.optional_whole()?.map(Nonce::new);
+    let hash = columns.optional_bytes(TransactionHash::from_bytes)?;
+    let digest = columns.optional_bytes(MessageDigest::from_bytes)?;
     match (nonce, hash, digest, body) {
         (None, None, None, None) => Ok(None),
         (Some(nonce), Some(hash), Some(digest), Some(body)) => Ok(Some(Signed {
@@ -211,7 +219,7 @@ fn signed(columns: &mut Columns<'_>) -> Result<Option<Signed>> {
             digest,
             body: body.into(),
         })),
-        _ => Err(columns.wrong("does not belong to the nonce, the hash and the digest")),
+        _ => Err(columns.wrong("does not belong to the body, the nonce and the hash")),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use agentry_core::rows::{AgentId, OutboxId};
 use agentry_core::state::row::sighting::{Index, Sighting};
-use agentry_protocol::{Address, Amount, BlockHeight, Nonce};
+use agentry_protocol::{
+    Address, Amount, BlockHash, BlockHeight, ContentHash, MessageDigest, Nonce, TransactionHash,
+};
 use rusqlite::Result;
 
 use crate::tables::archive::{Entry, Stored};
@@ -38,19 +40,19 @@ impl Stored for Sighting {
         Ok(Self {
             id: columns.id()?,
             agent: AgentId(columns.id()?),
-            digest: columns.text(str::parse)?,
-            hash: columns.text(str::parse)?,
+            digest: columns.bytes(MessageDigest::from_bytes)?,
+            hash: columns.bytes(TransactionHash::from_bytes)?,
             nonce: columns.optional_whole()?.map(Nonce::new),
             recipient: columns.text(Address::from_chain)?,
             amount: columns.optional_whole()?.map(Amount),
             fee: columns.optional_whole()?.map(Amount),
             kind: columns.string()?,
-            content: columns.text(str::parse)?,
+            content: columns.bytes(ContentHash::from_bytes)?,
             message_id: columns.optional_text(str::parse)?,
-            re: columns.optional_text(str::parse)?,
+            re: columns.optional_bytes(TransactionHash::from_bytes)?,
             body: columns.string()?.into(),
             block: columns.optional_whole()?.map(BlockHeight),
-            block_hash: columns.optional_text(str::parse)?,
+            block_hash: columns.optional_bytes(BlockHash::from_bytes)?,
             mark: columns.optional_id()?.map(OutboxId),
             seen_at: columns.time()?,
         })
@@ -63,19 +65,21 @@ impl Stored for Sighting {
         vec![
             self.id.into(),
             self.agent.0.into(),
-            Cell::text(&self.digest),
-            Cell::text(&self.hash),
+            Cell::Bytes(self.digest.as_bytes()),
+            Cell::Bytes(self.hash.as_bytes()),
             self.nonce.into(),
             self.recipient.as_str().into(),
             number(self.amount),
             number(self.fee),
             self.kind.as_str().into(),
-            Cell::text(&self.content),
+            Cell::Bytes(self.content.as_bytes()),
             Cell::some(self.message_id.as_ref(), Cell::text),
-            Cell::some(self.re.as_ref(), Cell::text),
+            Cell::some(self.re.as_ref(), |re| Cell::Bytes(re.as_bytes())),
             (&*self.body).into(),
             Cell::some(self.block, |height| Cell::whole(height.0)),
-            Cell::some(self.block_hash.as_ref(), Cell::text),
+            Cell::some(self.block_hash.as_ref(), |hash| {
+                Cell::Bytes(hash.as_bytes())
+            }),
             self.mark.map(|outbox| outbox.0).into(),
             self.seen_at.into(),
         ]
@@ -90,12 +94,12 @@ impl Stored for Sighting {
             Index::Digest(agent, digest) => (
                 "",
                 &["agent", "digest"],
-                vec![agent.0.into(), Cell::text(digest)],
+                vec![agent.0.into(), Cell::Bytes(digest.as_bytes())],
             ),
             Index::Hash(agent, hash, id) => (
                 "",
                 &["agent", "hash", "id"],
-                vec![agent.0.into(), Cell::text(hash), (*id).into()],
+                vec![agent.0.into(), Cell::Bytes(hash.as_bytes()), (*id).into()],
             ),
             Index::Height(height, id) => (
                 "",
@@ -121,7 +125,7 @@ impl Stored for Sighting {
             Index::Re(agent, re, id) => (
                 "re IS NOT NULL AND mark IS NOT NULL",
                 &["agent", "re", "id"],
-                vec![agent.0.into(), Cell::text(re), (*id).into()],
+                vec![agent.0.into(), Cell::Bytes(re.as_bytes()), (*id).into()],
             ),
         };
         Some(Entry::new(condition, columns, cells))
