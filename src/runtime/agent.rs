@@ -290,6 +290,11 @@ impl Work {
         }
     }
 
+    /// Lets a sender wait.
+    fn pause(&mut self, lane: Option<Address>, until: Timestamp) {
+        self.paused.insert(lane, until);
+    }
+
     /// Begins to pull what is due, apart from what is at hand.
     fn begin_pull(&mut self, at_hand: &Due) -> Pull {
         let (agent, mut turn) = (self.id, self.turn.clone());

@@ -39,6 +39,12 @@ fn reasons(stage: &Stage) -> Vec<String> {
     held.filter_map(|item| item.reason).collect()
 }
 
+/// Whether so many messages were handled.
+fn handled(stage: &Stage, count: usize) -> bool {
+    let inbox = stage.inbox();
+    inbox.iter().filter(|item| item.state == "handled").count() == count
+}
+
 /// A contact of a wallet.
 fn contact(byte: u8) -> String {
     format!(
@@ -201,10 +207,6 @@ async fn a_sender_that_has_used_its_part_waits_for_room_and_loses_nothing() {
         let item = inbox.get(place)?;
         (item.state == "waiting" && item.attempts == 0).then(|| item.reason.clone())?
     };
-    let handled = |stage: &Stage, count: usize| {
-        let inbox = stage.inbox();
-        inbox.iter().filter(|item| item.state == "handled").count() == count
-    };
     // A stranger has room for a thousand timers.
     for name in ["a", "b", "c", "d"] {
         stage.send(2, asking(2, &format!("keep 250 {name}"))).await;
@@ -271,11 +273,8 @@ async fn one_senders_tasks_let_another_senders_pass() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_without_room_makes_those_void_that_build_on_it() {
     let stage = Stage::set(r#"{ kind = "hoarder" }"#, "", "");
-    let is_over = |stage: &Stage, count: usize| {
-        let inbox = stage.inbox();
-        inbox.iter().filter(|item| item.state == "handled").count() == count
-            && stage.said().len() == count
-    };
+    let is_over =
+        |stage: &Stage, count: usize| handled(stage, count) && stage.said().len() == count;
     for name in ["a", "b", "c", "d"] {
         stage.send(2, asking(2, &format!("keep 250 {name}"))).await;
     }

@@ -868,6 +868,11 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// Whether the commit was applied.
+    pub fn is_applied(&self) -> bool {
+        self.result == CommitResult::Applied
+    }
+
     /// Nothing was changed: the commit came too late.
     pub fn stale() -> Self {
         Self {

@@ -5,7 +5,9 @@ use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Error, Result, Row};
 
 use agentry_protocol::untrusted::printable;
-use agentry_protocol::{Amount, Json, Limits, PublicKey, SignedTransaction, Timestamp};
+use agentry_protocol::{
+    Amount, Json, Limits, PublicKey, SignedTransaction, Timestamp, TransactionHash,
+};
 
 /// How much of a value an error shows, in characters.
 const SHOWN: usize = 40;
@@ -112,6 +114,20 @@ pub(super) fn optional_bytes<T>(
         ValueRef::Null => Ok(None),
         _ => bytes(row, column, make).map(Some),
     }
+}
+
+/// A transaction's hash, as text.
+pub(super) fn hash(row: &Row<'_>, column: usize) -> Result<String> {
+    bytes(row, column, hash_text)
+}
+
+/// Like [`hash`], for a column that may be NULL.
+pub(super) fn optional_hash(row: &Row<'_>, column: usize) -> Result<Option<String>> {
+    optional_bytes(row, column, hash_text)
+}
+
+fn hash_text(bytes: [u8; 32]) -> String {
+    TransactionHash::from_bytes(bytes).to_string()
 }
 
 /// The payload of a transaction: the column `payload` of the outbox or, once it is signed, that in the

@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentry_core::state::table::ArchiveError;
 use agentry_core::state::{Archives, Facts, Failure, Refusal, Unwritten};
-use agentry_core::{Changes, Commit, CommitResult, State};
+use agentry_core::{Changes, Commit, State};
 use rusqlite::Connection;
 
 use super::error::Trouble;
@@ -249,8 +249,8 @@ impl Tables {
                     continue;
                 }
                 let applied = tables.state.apply(&one.commit);
-                let is_applied = |changes: &Changes| changes.result == CommitResult::Applied;
-                one.applied.set(applied.as_ref().is_ok_and(is_applied));
+                one.applied
+                    .set(applied.as_ref().is_ok_and(Changes::is_applied));
                 answers.push(match applied {
                     Ok(changes) => {
                         group.push(&one.commit);

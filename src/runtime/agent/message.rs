@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use agentry_core::commit::{Handled, Outcome};
 use agentry_core::rows::{DueMessage, EventRef};
-use agentry_core::{Commit, CommitResult, OutboxId};
+use agentry_core::{Commit, OutboxId};
 use agentry_protocol::{Address, Authenticity, KnownCommand, Payload};
 use agentry_sdk::{Answered, BehaviourError, Event, Message};
 use agentry_store::StoreError;
@@ -29,6 +29,12 @@ enum Read {
     NotNow(BehaviourError),
     /// It answers a message of ours that is not rebuilt yet.
     Early,
+}
+
+/// Whose turns a message takes: its verified sender's, or `None`, those of all unverified senders.
+pub(super) fn lane(message: &DueMessage) -> Option<Address> {
+    let verified = message.authenticity == Authenticity::Verified;
+    verified.then(|| message.stored.from.clone())
 }
 
 /// How long such an answer waits before it is checked again, in milliseconds.
@@ -128,8 +134,7 @@ impl Work {
         if due.attempts > 0 || !due.done.is_empty() {
             return Ok(true);
         }
-        let verified = due.authenticity == Authenticity::Verified;
-        let lane = verified.then(|| due.stored.from.clone());
+        let lane = lane(due);
         let sender = lane.as_ref().map(Address::as_str);
         if self.paused.contains_key(&lane) {
             return Ok(false);
@@ -144,7 +149,7 @@ impl Work {
             "the sender is over its rate; its messages wait"
         );
         self.shared.metrics.rate_paused();
-        self.paused.insert(lane.clone(), until);
+        self.pause(lane.clone(), until);
         let max_wait = hosted.config.common.max_wait;
         let before = now.minus(max_wait);
         let (agent, of_sender) = (self.id, lane.clone());
@@ -238,7 +243,7 @@ impl Work {
                 at: self.shared.clock.now(),
             };
             let changes = self.shared.store.commit(acknowledge).await?;
-            if changes.result == CommitResult::Applied {
+            if changes.is_applied() {
                 tracing::info!(
                     ack.status = ack.status.as_str(),
                     "an acknowledgment of a sent message arrived"

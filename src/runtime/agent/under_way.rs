@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
-use agentry_core::commit::{CommitResult, Outcome};
+use agentry_core::commit::Outcome;
 use agentry_core::rows::EventRef;
 use agentry_core::{Changes, Commit};
-use agentry_sdk::{Authenticity, BehaviourError};
+use agentry_sdk::BehaviourError;
 use agentry_store::StoreError;
 use tracing::Instrument;
 
 use super::Work;
+use super::message::lane;
 use super::settle::Subject;
 use crate::runtime::Shared;
 use crate::runtime::registry::Hosted;
@@ -108,9 +109,7 @@ impl Work {
             let _at_work = at_work;
             let stored = outbox.commit(submit).await;
             match &stored {
-                Ok(changes) if changes.result == CommitResult::Applied => {
-                    applied(&shared, changes, is_handled);
-                }
+                Ok(changes) if changes.is_applied() => applied(&shared, changes, is_handled),
                 _ => failed.set(true),
             }
             stored
@@ -125,8 +124,7 @@ impl Work {
         let mut first = None;
         for (run, stored) in std::mem::take(&mut self.under_way).runs {
             let stored = stored.await.unwrap_or(Err(StoreError::Closed));
-            let is_applied = |changes: &Changes| changes.result == CommitResult::Applied;
-            if first.is_none() && !stored.as_ref().is_ok_and(is_applied) {
+            if first.is_none() && !stored.as_ref().is_ok_and(Changes::is_applied) {
                 first = Some((run, stored));
             }
         }
@@ -156,9 +154,7 @@ impl Work {
         let until = self.shared.clock.now().plus(ROOM_PAUSE);
         let event = run.subject.event();
         if let Subject::Message(message) = &run.subject {
-            let verified = message.authenticity == Authenticity::Verified;
-            let lane = verified.then(|| message.stored.from.clone());
-            self.paused.insert(lane, until);
+            self.pause(lane(message), until);
         }
         tracing::debug!(
             agent.name = run.hosted.config.name,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use agentry_chain::SubmitError;
 use agentry_core::commit::PostResult;
 use agentry_core::rows::Charge;
-use agentry_core::{AgentId, Commit, CommitResult, OutboxId};
+use agentry_core::{AgentId, Commit, OutboxId};
 use tokio::time::timeout;
 use tracing::Instrument;
 
@@ -148,7 +148,7 @@ impl Work {
         {
             Ok(changes) => {
                 // As the store does: if nothing was changed, it was mined meanwhile.
-                if let Some(charge) = refund.filter(|_| changes.result == CommitResult::Applied) {
+                if let Some(charge) = refund.filter(|_| changes.is_applied()) {
                     self.state().money.refund(&charge);
                     self.may_sign.notify_one();
                 }

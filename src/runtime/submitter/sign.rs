@@ -9,7 +9,7 @@ use agentry_core::nonce::Sequential;
 use agentry_core::rows::{Charge, Draft, Prepared};
 use agentry_core::state::drafts::QueueTurn;
 use agentry_core::state::row::Outgoing;
-use agentry_core::{AgentId, Commit, CommitResult, OutboxId, State};
+use agentry_core::{AgentId, Commit, OutboxId, State};
 use agentry_protocol::{Address, Nonce};
 use agentry_store::{StoreError, read};
 use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
@@ -320,7 +320,7 @@ impl Work {
         let holding = store.query(State::agents_held).await?;
         let mut state = self.state();
         state.money.holding = holding;
-        if changes.result == CommitResult::Applied {
+        if changes.is_applied() {
             pass.released = true;
             state.queued();
         }

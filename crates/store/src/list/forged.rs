@@ -1,11 +1,11 @@
 //! Messages that name a sender that did not sign them.
 
-use agentry_protocol::{Timestamp, TransactionHash};
+use agentry_protocol::Timestamp;
 use rusqlite::params_from_iter;
 use serde::Serialize;
 
 use super::{Columns, Filter, conditions};
-use crate::column::{bytes, natural, time};
+use crate::column::{hash, natural, time};
 use crate::{Reader, StoreError};
 
 /// A forged message. No behaviour has seen it, and none will.
@@ -57,7 +57,7 @@ pub fn forged(db: &Reader, filter: &Filter) -> Result<Vec<ForgedItem>, StoreErro
                 agent: row.get(1)?,
                 from: row.get(2)?,
                 to: row.get(3)?,
-                transaction: bytes(row, 4, TransactionHash::from_bytes)?.to_string(),
+                transaction: hash(row, 4)?,
                 height: natural(row, 5)?,
                 seen_at: time(row, 6)?,
                 stored: row.get(7)?,

@@ -1,11 +1,11 @@
 //! Messages to hosted wallets.
 
-use agentry_protocol::{MessageDigest, Timestamp, TransactionHash};
+use agentry_protocol::{MessageDigest, Timestamp};
 use rusqlite::params_from_iter;
 use serde::Serialize;
 
 use super::{Columns, Filter, conditions};
-use crate::column::{bytes, natural, optional_bytes, optional_natural, optional_time, time};
+use crate::column::{bytes, hash, natural, optional_hash, optional_natural, optional_time, time};
 use crate::{Reader, StoreError};
 
 /// A row of the inbox.
@@ -87,7 +87,7 @@ pub fn inbox(db: &Reader, filter: &Filter) -> Result<Vec<InboxItem>, StoreError>
                 from: row.get(3)?,
                 to: row.get(4)?,
                 authenticity: row.get(5)?,
-                transaction: bytes(row, 6, TransactionHash::from_bytes)?.to_string(),
+                transaction: hash(row, 6)?,
                 digest: bytes(row, 7, MessageDigest::from_bytes)?.to_string(),
                 height: optional_natural(row, 8)?,
                 attempts: natural(row, 9)?,
@@ -98,7 +98,7 @@ pub fn inbox(db: &Reader, filter: &Filter) -> Result<Vec<InboxItem>, StoreError>
                 stored: row.get(14)?,
                 identity: row.get(15)?,
                 thread: row.get(16)?,
-                re: optional_bytes(row, 17, TransactionHash::from_bytes)?.map(|re| re.to_string()),
+                re: optional_hash(row, 17)?,
                 urgent: row.get(18)?,
                 expires_at: optional_time(row, 19)?,
                 rejected: row.get(20)?,

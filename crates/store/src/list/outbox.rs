@@ -1,12 +1,12 @@
 //! Transactions that hosted wallets send.
 
-use agentry_protocol::{Amount, BlockHash, Nonce, Timestamp, TransactionHash};
+use agentry_protocol::{Amount, BlockHash, Nonce, Timestamp};
 use rusqlite::{Row, params_from_iter};
 use serde::Serialize;
 
 use super::{Columns, Filter, conditions};
 use crate::column::{
-    amount, natural, optional_bytes, optional_natural, optional_time, payload, time,
+    amount, natural, optional_bytes, optional_hash, optional_natural, optional_time, payload, time,
 };
 use crate::{Reader, StoreError};
 
@@ -156,8 +156,7 @@ fn item(row: &Row<'_>) -> rusqlite::Result<OutboxItem> {
         payload: payload(row, 7)?.to_compact(),
         origin: row.get(9)?,
         nonce: optional_natural(row, 10)?.map(Nonce::new),
-        transaction: optional_bytes(row, 11, TransactionHash::from_bytes)?
-            .map(|hash| hash.to_string()),
+        transaction: optional_hash(row, 11)?,
         posts: natural(row, 12)?,
         reason: row.get(13)?,
         height: optional_natural(row, 14)?,

@@ -8,7 +8,10 @@ use agentry_protocol::{
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, params};
 
-use crate::column::{bytes, natural, optional_bytes, optional_natural, payload, text, time, word};
+use crate::column::{
+    bytes, hash, natural, optional_bytes, optional_hash, optional_natural, payload, text, time,
+    word,
+};
 use crate::number::integer;
 use crate::{Reader, StoreError};
 
@@ -177,7 +180,7 @@ fn heard(row: &Row<'_>, place: MessageRow) -> rusqlite::Result<ListedMessage> {
     Ok(ListedMessage {
         place,
         height: optional_natural(row, 1)?,
-        hash: Some(bytes(row, 2, TransactionHash::from_bytes)?.to_string()),
+        hash: Some(hash(row, 2)?),
         from: row.get(3)?,
         to: row.get(4)?,
         amount: stored
@@ -238,7 +241,7 @@ fn ours(row: &Row<'_>) -> rusqlite::Result<ListedMessage> {
     Ok(ListedMessage {
         place: MessageRow::Outbox(row.get(0)?),
         height: optional_natural(row, 1)?,
-        hash: optional_bytes(row, 2, TransactionHash::from_bytes)?.map(|hash| hash.to_string()),
+        hash: optional_hash(row, 2)?,
         from: row.get(3)?,
         to: row.get(4)?,
         amount: natural(row, 5)?.to_string(),

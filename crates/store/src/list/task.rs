@@ -5,9 +5,7 @@ use rusqlite::types::Value;
 use rusqlite::{Row, params, params_from_iter};
 use serde::Serialize;
 
-use crate::column::{
-    bytes, natural, optional_bytes, optional_natural, optional_time, payload, time,
-};
+use crate::column::{hash, natural, optional_hash, optional_natural, optional_time, payload, time};
 use crate::number::integer;
 use crate::{Reader, StoreError};
 
@@ -209,7 +207,7 @@ pub fn carriers(db: &Reader, row: i64) -> Result<Vec<Carrier>, StoreError> {
         [row],
         |row| {
             Ok(Carrier {
-                transaction: bytes(row, 0, TransactionHash::from_bytes)?.to_string(),
+                transaction: hash(row, 0)?,
                 state: row.get(1)?,
                 height: optional_natural(row, 2)?,
                 mined_at: optional_time(row, 3)?,
@@ -236,7 +234,7 @@ pub fn answers(
         |row| {
             Ok(AnswerItem {
                 row: row.get(0)?,
-                hash: bytes(row, 1, TransactionHash::from_bytes)?.to_string(),
+                hash: hash(row, 1)?,
                 from: row.get(2)?,
                 height: optional_natural(row, 3)?,
                 seen_at: time(row, 4)?,
@@ -305,8 +303,7 @@ pub fn executing(db: &Reader, filter: &ExecutingFilter) -> Result<Vec<ExecutingI
             key: row.get(4)?,
             kind: row.get(5)?,
             submitter: row.get(6)?,
-            transaction: optional_bytes(row, 7, TransactionHash::from_bytes)?
-                .map(|hash| hash.to_string()),
+            transaction: optional_hash(row, 7)?,
             input: row.get(8)?,
             attempts: natural(row, 9)?,
             interrupted: natural(row, 10)?,

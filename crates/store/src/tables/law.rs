@@ -168,8 +168,7 @@ fn agree(history: &[(commits::Step, Builds, Then)], in_memory: bool) -> Result<(
             true => Some(Changes::stale()),
             false => state.apply(&commit).ok(),
         };
-        let applied = |changes: &Changes| changes.result == CommitResult::Applied;
-        is_applied = answer.as_ref().is_some_and(applied);
+        is_applied = answer.as_ref().is_some_and(Changes::is_applied);
         of_group.push(answer.as_ref().map(text));
         group.push((commit, *builds));
         let is_last = at + 1 == history.len();
