@@ -290,9 +290,10 @@ impl Work {
         }
     }
 
-    /// Lets a sender wait.
+    /// Lets a sender wait. What was pulled before may have messages behind the one that waits now.
     fn pause(&mut self, lane: Option<Address>, until: Timestamp) {
         self.paused.insert(lane, until);
+        self.next = None;
     }
 
     /// Begins to pull what is due, apart from what is at hand.
