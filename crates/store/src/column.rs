@@ -5,7 +5,7 @@ use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Error, Result, Row};
 
 use agentry_protocol::untrusted::printable;
-use agentry_protocol::{Amount, Json, Limits, PublicKey, SignedTransaction, Timestamp};
+use agentry_protocol::{Amount, Json, JsonRef, Limits, PublicKey, Timestamp};
 
 /// How much of a value an error shows, in characters.
 const SHOWN: usize = 40;
@@ -117,16 +117,13 @@ pub(super) fn optional_bytes<T>(
 /// The payload of a transaction: the column `payload` of the outbox or, once it is signed, that in the
 /// column after it, which is `body`.
 pub(super) fn payload(row: &Row<'_>, column: usize) -> Result<Json> {
-    let signed = |body: &str| {
-        SignedTransaction::from_body(body.as_bytes(), Limits::NONE)
-            .map(|signed| signed.transaction().payload.clone())
-    };
-    match row.get_ref(column)? {
-        ValueRef::Null => text(row, column + 1, signed),
-        _ => text(row, column, |payload| {
-            Json::parse(payload.as_bytes(), Limits::NONE)
-        }),
+    let json = |text: &str| Json::parse(text.as_bytes(), Limits::NONE);
+    if row.get_ref(column)? != ValueRef::Null {
+        return text(row, column, json);
     }
+    let body = text(row, column + 1, json)?;
+    let payload = body.root().get("payload").map(JsonRef::to_json);
+    payload.ok_or_else(|| undecodable(row, column + 1, "has no payload".to_owned()))
 }
 
 /// A public key.
