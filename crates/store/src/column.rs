@@ -5,7 +5,7 @@ use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Error, Result, Row};
 
 use agentry_protocol::untrusted::printable;
-use agentry_protocol::{Amount, Json, JsonRef, Limits, PublicKey, Timestamp};
+use agentry_protocol::{Amount, Json, JsonRef, Limits, MessageId, PublicKey, Timestamp};
 
 /// How much of a value an error shows, in characters.
 const SHOWN: usize = 40;
@@ -86,16 +86,16 @@ pub(super) fn word<T>(
     })
 }
 
-/// The 32 bytes of a hash or a key.
-pub(super) fn bytes<T>(
+/// The bytes of a hash, a key or an id.
+pub(super) fn bytes<const N: usize, T>(
     row: &Row<'_>,
     column: usize,
-    make: impl FnOnce([u8; 32]) -> T,
+    make: impl FnOnce([u8; N]) -> T,
 ) -> Result<T> {
     let what = match row.get_ref(column)? {
         ValueRef::Blob(bytes) => match bytes.try_into() {
             Ok(bytes) => return Ok(make(bytes)),
-            Err(_) => format!("holds {} bytes, not 32", bytes.len()),
+            Err(_) => format!("holds {} bytes, not {N}", bytes.len()),
         },
         other => format!("holds {:?}, not bytes", other.data_type()),
     };
@@ -103,10 +103,10 @@ pub(super) fn bytes<T>(
 }
 
 /// Like [`bytes`], for a column that may be NULL.
-pub(super) fn optional_bytes<T>(
+pub(super) fn optional_bytes<const N: usize, T>(
     row: &Row<'_>,
     column: usize,
-    make: impl FnOnce([u8; 32]) -> T,
+    make: impl FnOnce([u8; N]) -> T,
 ) -> Result<Option<T>> {
     match row.get_ref(column)? {
         ValueRef::Null => Ok(None),
@@ -129,6 +129,13 @@ pub(super) fn payload(row: &Row<'_>, column: usize) -> Result<Json> {
 /// A public key.
 pub(super) fn public_key(row: &Row<'_>, column: usize) -> Result<PublicKey> {
     bytes(row, column, PublicKey::from_bytes)?
+        .map_err(|error| undecodable(row, column, format!("cannot be read back: {error}")))
+}
+
+/// The id in a message's header; `None` if it has none.
+pub(super) fn message_id(row: &Row<'_>, column: usize) -> Result<Option<MessageId>> {
+    optional_bytes(row, column, MessageId::from_bytes)?
+        .transpose()
         .map_err(|error| undecodable(row, column, format!("cannot be read back: {error}")))
 }
 
