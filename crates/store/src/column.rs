@@ -6,7 +6,7 @@ use rusqlite::{Error, Result, Row};
 
 use agentry_protocol::untrusted::printable;
 use agentry_protocol::{
-    Amount, Json, Limits, PublicKey, SignedTransaction, Timestamp, TransactionHash,
+    Amount, Json, JsonRef, Limits, MessageId, PublicKey, Timestamp, TransactionHash,
 };
 
 /// How much of a value an error shows, in characters.
@@ -88,16 +88,16 @@ pub(super) fn word<T>(
     })
 }
 
-/// The 32 bytes of a hash or a key.
-pub(super) fn bytes<T>(
+/// The bytes of a hash, a key or an id.
+pub(super) fn bytes<const N: usize, T>(
     row: &Row<'_>,
     column: usize,
-    make: impl FnOnce([u8; 32]) -> T,
+    make: impl FnOnce([u8; N]) -> T,
 ) -> Result<T> {
     let what = match row.get_ref(column)? {
         ValueRef::Blob(bytes) => match bytes.try_into() {
             Ok(bytes) => return Ok(make(bytes)),
-            Err(_) => format!("holds {} bytes, not 32", bytes.len()),
+            Err(_) => format!("holds {} bytes, not {N}", bytes.len()),
         },
         other => format!("holds {:?}, not bytes", other.data_type()),
     };
@@ -105,10 +105,10 @@ pub(super) fn bytes<T>(
 }
 
 /// Like [`bytes`], for a column that may be NULL.
-pub(super) fn optional_bytes<T>(
+pub(super) fn optional_bytes<const N: usize, T>(
     row: &Row<'_>,
     column: usize,
-    make: impl FnOnce([u8; 32]) -> T,
+    make: impl FnOnce([u8; N]) -> T,
 ) -> Result<Option<T>> {
     match row.get_ref(column)? {
         ValueRef::Null => Ok(None),
@@ -133,21 +133,25 @@ fn hash_text(bytes: [u8; 32]) -> String {
 /// The payload of a transaction: the column `payload` of the outbox or, once it is signed, that in the
 /// column after it, which is `body`.
 pub(super) fn payload(row: &Row<'_>, column: usize) -> Result<Json> {
-    let signed = |body: &str| {
-        SignedTransaction::from_body(body.as_bytes(), Limits::NONE)
-            .map(|signed| signed.transaction().payload.clone())
-    };
-    match row.get_ref(column)? {
-        ValueRef::Null => text(row, column + 1, signed),
-        _ => text(row, column, |payload| {
-            Json::parse(payload.as_bytes(), Limits::NONE)
-        }),
+    let json = |text: &str| Json::parse(text.as_bytes(), Limits::NONE);
+    if row.get_ref(column)? != ValueRef::Null {
+        return text(row, column, json);
     }
+    let body = text(row, column + 1, json)?;
+    let payload = body.root().get("payload").map(JsonRef::to_json);
+    payload.ok_or_else(|| undecodable(row, column + 1, "has no payload".to_owned()))
 }
 
 /// A public key.
 pub(super) fn public_key(row: &Row<'_>, column: usize) -> Result<PublicKey> {
     bytes(row, column, PublicKey::from_bytes)?
+        .map_err(|error| undecodable(row, column, format!("cannot be read back: {error}")))
+}
+
+/// The id in a message's header; `None` if it has none.
+pub(super) fn message_id(row: &Row<'_>, column: usize) -> Result<Option<MessageId>> {
+    optional_bytes(row, column, MessageId::from_bytes)?
+        .transpose()
         .map_err(|error| undecodable(row, column, format!("cannot be read back: {error}")))
 }
 

@@ -167,7 +167,7 @@ CREATE TABLE outbox (
     accepted_at INTEGER,
     mined_at    INTEGER,
     settled_at  INTEGER,
-    message_id  TEXT,                          -- the id in its header
+    message_id  BLOB,                          -- the id in its header
     resend_of   INTEGER,                       -- the row whose message it carries again
     expires_at  INTEGER,
     budget_day  INTEGER,                       -- the day whose budget paid for it
@@ -305,7 +305,7 @@ CREATE TABLE sighting (
     fee        INTEGER,
     kind       TEXT    NOT NULL,             -- of its fingerprint, like `content`
     content    BLOB    NOT NULL,
-    message_id TEXT,                         -- the id in its header
+    message_id BLOB,                         -- the id in its header
     re         BLOB,                         -- the transaction that it answers
     body       TEXT    NOT NULL,             -- as it was posted
     height     INTEGER CHECK (height >= 0),  -- NULL while it is in no block

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::{Columns, Filter, conditions};
 use crate::column::{
-    amount, natural, optional_bytes, optional_hash, optional_natural, optional_time, payload, time,
+    amount, message_id, natural, optional_bytes, optional_hash, optional_natural, optional_time,
+    payload, time,
 };
 use crate::{Reader, StoreError};
 
@@ -165,7 +166,7 @@ fn item(row: &Row<'_>) -> rusqlite::Result<OutboxItem> {
         prepared_at: optional_time(row, 17)?,
         accepted_at: optional_time(row, 18)?,
         mined_at: optional_time(row, 19)?,
-        message_id: row.get(20)?,
+        message_id: message_id(row, 20)?.map(|id| id.to_string()),
         resend_of: row
             .get::<_, Option<i64>>(21)?
             .map(|row| format!("outbox/{row}")),

@@ -1,11 +1,13 @@
 //! Tasks as operators see them: those that hosted wallets request, and those that they run.
 
-use agentry_protocol::{Timestamp, TransactionHash};
+use agentry_protocol::{MessageId, Timestamp, TransactionHash};
 use rusqlite::types::Value;
 use rusqlite::{Row, params, params_from_iter};
 use serde::Serialize;
 
-use crate::column::{hash, natural, optional_hash, optional_natural, optional_time, payload, time};
+use crate::column::{
+    hash, message_id, natural, optional_hash, optional_natural, optional_time, payload, time,
+};
 use crate::number::integer;
 use crate::{Reader, StoreError};
 
@@ -138,7 +140,7 @@ fn asked_item(row: &Row<'_>) -> rusqlite::Result<AskedItem> {
         to: row.get(4)?,
         payload: payload(row, 5)?.to_compact(),
         origin: row.get(7)?,
-        message_id: row.get(8)?,
+        message_id: message_id(row, 8)?.map(|id| id.to_string()),
         state: row.get(9)?,
         reason: row.get(10)?,
         created_at: time(row, 11)?,
@@ -184,7 +186,7 @@ pub fn asked_at(db: &Reader, row: i64) -> Result<Option<AskedItem>, StoreError> 
 pub fn row_of(db: &Reader, name: &str) -> Result<Option<i64>, StoreError> {
     db.one(
         "SELECT max(id) FROM outbox WHERE hash = ?1 OR message_id = ?2",
-        params![hash_of(name), name],
+        params![hash_of(name), id_of(name)],
         |row| row.get(0),
     )
 }
@@ -194,6 +196,12 @@ pub fn row_of(db: &Reader, name: &str) -> Result<Option<i64>, StoreError> {
 fn hash_of(text: &str) -> Value {
     let hash = text.parse::<TransactionHash>();
     hash.map_or(Value::Null, |hash| Value::Blob(hash.as_bytes().to_vec()))
+}
+
+/// Like [`hash_of`], for the id of a message.
+fn id_of(text: &str) -> Value {
+    let id = text.parse::<MessageId>();
+    id.map_or(Value::Null, |id| Value::Blob(id.as_bytes().to_vec()))
 }
 
 /// The signed transactions that carried the message of a row, oldest first.

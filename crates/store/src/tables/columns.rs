@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use agentry_core::Cause;
-use agentry_protocol::{Json, Nonce, PublicKey, Timestamp};
+use agentry_protocol::{Json, MessageId, Nonce, PublicKey, Timestamp};
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 
@@ -18,8 +18,8 @@ pub(crate) enum Cell<'a> {
     Integer(i64),
     Real(f64),
     Text(Cow<'a, str>),
-    /// A hash or a key.
-    Bytes(&'a [u8; 32]),
+    /// A hash, a key or an id.
+    Bytes(&'a [u8]),
 }
 
 impl Cell<'_> {
@@ -86,7 +86,7 @@ impl ToSql for Cell<'_> {
             Cell::Integer(value) => ToSqlOutput::Owned(Value::Integer(*value)),
             Cell::Real(value) => ToSqlOutput::Owned(Value::Real(*value)),
             Cell::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-            Cell::Bytes(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(*bytes)),
+            Cell::Bytes(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
         })
     }
 }
@@ -208,6 +208,11 @@ impl<'a> Columns<'a> {
     pub(super) fn public_key(&mut self) -> Result<PublicKey> {
         let at = self.step();
         column::public_key(self.row, at)
+    }
+
+    pub(super) fn message_id(&mut self) -> Result<Option<MessageId>> {
+        let at = self.step();
+        column::message_id(self.row, at)
     }
 
     pub(super) fn word<T>(&mut self, parse: impl FnOnce(&str) -> Option<T>) -> Result<T> {

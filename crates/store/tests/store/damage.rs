@@ -333,7 +333,7 @@ async fn an_impossible_value_is_named_by_table_row_and_column() {
             "outbox 3: column \"held\"",
         ),
         (
-            "UPDATE outbox SET message_id = 'x' WHERE id = 3",
+            "UPDATE outbox SET message_id = x'07' WHERE id = 3",
             "outbox 3: column \"message_id\"",
         ),
         (
@@ -477,7 +477,7 @@ async fn an_impossible_value_is_an_error_wherever_it_is_read() {
         "UPDATE inbox SET stored = '{' WHERE agent = 1;
          UPDATE inbox SET standing = 'friend' WHERE agent = 2;
          UPDATE task SET state = 'done';
-         UPDATE outbox SET message_id = 'x' WHERE state = 'queued'",
+         UPDATE outbox SET message_id = x'07' WHERE state = 'queued'",
     )
     .unwrap();
     drop(db);

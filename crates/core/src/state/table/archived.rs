@@ -141,7 +141,7 @@ pub(super) struct Archived<R: Row> {
     /// The indexes of open rows.
     open: RefCell<BTreeMap<R::Index, R::Key>>,
     shares: RefCell<Remembered<ShareKey, Volume>>,
-    /// About how many bytes were read and changed since the table forgot its rows last.
+    /// About how many bytes are remembered.
     bytes: Cell<usize>,
     /// Whether the archive has no row, if that is known.
     empty: Cell<Option<bool>>,
@@ -201,15 +201,17 @@ impl<R: Row> Archived<R> {
             return None;
         }
         let row = self.check(self.archive.get(key))?.map(Arc::new);
-        self.count_bytes(row.as_deref());
+        self.count_bytes(row.as_deref(), None);
         let mut rows = self.rows.borrow_mut();
         rows.known.insert(key.clone(), row.clone());
         row
     }
 
-    fn count_bytes(&self, row: Option<&R>) {
-        let bytes = row.map_or(0, Row::bytes).saturating_add(size_of::<R>());
-        self.bytes.set(self.bytes.get().saturating_add(bytes));
+    /// Counts a row that is remembered, in place of another.
+    fn count_bytes(&self, row: Option<&R>, forgotten: Option<&R>) {
+        let bytes = |row: Option<&R>| row.map_or(0, |row| row.bytes() + size_of::<R>());
+        let all = self.bytes.get().saturating_add(bytes(row));
+        self.bytes.set(all.saturating_sub(bytes(forgotten)));
     }
 
     /// The first entry in a range of an index of open rows, and its row's key.
@@ -293,13 +295,13 @@ impl<R: Row> Archived<R> {
                 .for_each(|used| self.count(used, Volume::subtract));
             uses.iter().for_each(|used| self.count(used, Volume::add));
         }
-        self.count_bytes(row.as_deref());
         let mut entries = self.entries.borrow_mut();
         let mut open = self.open.borrow_mut();
         let mut rows = self.rows.borrow_mut();
         let (old, new) = (indexes(before.as_deref()), indexes(row.as_deref()));
         // The other entries of a row that had not changed are those of the archive.
         let is_known = rows.unwritten.contains_key(key);
+        self.count_bytes(row.as_deref(), before.as_deref().filter(|_| is_known));
         for entry in old.iter().filter(|entry| !new.contains(entry)) {
             if R::is_open(entry) {
                 open.remove(entry);
@@ -375,8 +377,9 @@ impl<R: Row> Archived<R> {
         if rows.unwritten.is_empty() && shares.unwritten.is_empty() {
             return;
         }
+        let changed: Vec<_> = rows.changed().collect();
         for deletes in [true, false] {
-            for (_, before, after) in rows.changed() {
+            for (_, before, after) in &changed {
                 if after.is_none() == deletes {
                     self.check(self.archive.write(before.as_deref(), after.as_deref()));
                 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use agentry_core::state::usage::Usage;
 use agentry_core::state::{State, row};
-use agentry_protocol::{BlockHash, ContentHash, TransactionHash};
+use agentry_protocol::{BlockHash, MessageId, TransactionHash};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde_json::{Map, Value, json};
@@ -68,7 +68,7 @@ pub(super) fn of_tables(db: &Connection) -> Rows {
                     ValueRef::Integer(value) => value.into(),
                     ValueRef::Real(value) => value.into(),
                     ValueRef::Text(text) => String::from_utf8_lossy(text).into(),
-                    ValueRef::Blob(bytes) => hex(Some(bytes.try_into().unwrap())),
+                    ValueRef::Blob(bytes) => digits(bytes).into(),
                 };
                 object.insert(name.clone(), value);
             }
@@ -111,9 +111,13 @@ fn text(value: &impl ToString) -> Value {
     value.to_string().into()
 }
 
-/// The bytes of a hash or a key.
-fn hex(bytes: Option<&[u8; 32]>) -> Value {
-    optional(bytes.map(|bytes| ContentHash::from_bytes(*bytes)).as_ref())
+/// The bytes of a hash, a key or an id.
+fn hex<const N: usize>(bytes: Option<&[u8; N]>) -> Value {
+    optional(bytes.map(|bytes| digits(bytes)).as_ref())
+}
+
+fn digits(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn optional(value: Option<&impl ToString>) -> Value {
@@ -191,7 +195,7 @@ fn outgoing(row: &row::Outgoing) -> Value {
         "block_hash": hex(block_hash.as_ref().map(BlockHash::as_bytes)), "created_at": row.created_at,
         "prepared_at": row.prepared_at, "accepted_at": row.accepted_at,
         "mined_at": row.mined_at, "settled_at": row.settled_at,
-        "message_id": optional(row.message_id.as_ref()),
+        "message_id": hex(row.message_id.as_ref().map(MessageId::as_bytes)),
         "resend_of": row.resend_of.map(|id| id.0), "expires_at": row.expires_at,
         "budget_day": row.budget_day, "held": u8::from(row.held),
         "standing": row.cause.words().0, "sender": row.cause.words().1,
@@ -241,7 +245,7 @@ fn sighting(row: &row::Sighting) -> Value {
         "id": row.id, "agent": row.agent.0, "digest": hex(Some(row.digest.as_bytes())), "hash": hex(Some(row.hash.as_bytes())),
         "nonce": row.nonce, "recipient": text(&row.recipient), "amount": row.amount,
         "fee": row.fee, "kind": row.kind, "content": hex(Some(row.content.as_bytes())),
-        "message_id": optional(row.message_id.as_ref()), "re": hex(row.re.as_ref().map(TransactionHash::as_bytes)),
+        "message_id": hex(row.message_id.as_ref().map(MessageId::as_bytes)), "re": hex(row.re.as_ref().map(TransactionHash::as_bytes)),
         "body": text(&row.body), "height": row.block.map(|height| height.0),
         "block_hash": hex(row.block_hash.as_ref().map(BlockHash::as_bytes)), "mark": row.mark.map(|row| row.0),
         "seen_at": row.seen_at,

@@ -48,7 +48,7 @@ impl Stored for Sighting {
             fee: columns.optional_whole()?.map(Amount),
             kind: columns.string()?,
             content: columns.bytes(ContentHash::from_bytes)?,
-            message_id: columns.optional_text(str::parse)?,
+            message_id: columns.message_id()?,
             re: columns.optional_bytes(TransactionHash::from_bytes)?,
             body: columns.string()?.into(),
             block: columns.optional_whole()?.map(BlockHeight),
@@ -73,7 +73,7 @@ impl Stored for Sighting {
             number(self.fee),
             self.kind.as_str().into(),
             Cell::Bytes(self.content.as_bytes()),
-            Cell::some(self.message_id.as_ref(), Cell::text),
+            Cell::some(self.message_id.as_ref(), |id| Cell::Bytes(id.as_bytes())),
             Cell::some(self.re.as_ref(), |re| Cell::Bytes(re.as_bytes())),
             (&*self.body).into(),
             Cell::some(self.block, |height| Cell::whole(height.0)),
@@ -115,7 +115,11 @@ impl Stored for Sighting {
             Index::Message(agent, message, id) => (
                 "message_id IS NOT NULL",
                 &["agent", "message_id", "id"],
-                vec![agent.0.into(), Cell::text(message), (*id).into()],
+                vec![
+                    agent.0.into(),
+                    Cell::Bytes(message.as_bytes()),
+                    (*id).into(),
+                ],
             ),
             Index::Recipient(agent, recipient, id) => (
                 "mark IS NOT NULL",
