@@ -16,6 +16,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use agentry_chain::NodeClient;
 use agentry_devnet::DevnetError;
 use agentry_store::StoreError;
 use tokio::sync::watch;
@@ -40,6 +41,8 @@ pub struct HostOptions {
     pub prompt: bool,
     /// How the configuration is reloaded; without it, it cannot be changed while the runtime runs.
     pub reread: Option<Reread>,
+    /// The node that is posted to and asked, in place of those that `chain` names.
+    pub node: Option<NodeClient>,
     /// The clock that the runtime uses.
     pub clock: Clock,
 }
@@ -51,6 +54,7 @@ impl Default for HostOptions {
             embedded_node: true,
             prompt: false,
             reread: None,
+            node: None,
             clock: Clock::default(),
         }
     }

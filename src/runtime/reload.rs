@@ -35,8 +35,9 @@ use agentry_protocol::{Address, BlockHeight, Timestamp};
 use tokio::sync::Mutex;
 
 use super::Shared;
+use super::host::chain::{self, Nodes};
 use super::host::prepare::{self, Candidate, ENDOWMENT, Passwords, Survey};
-use super::host::{HostError, chain, run};
+use super::host::{HostError, run};
 use super::registry::{AgentRegistry, Hosted};
 use super::router::WakeAgents;
 use super::signer::Keyring;
@@ -100,6 +101,8 @@ pub struct ReloadLinks {
     pub look: Recipient<LookAtQueue>,
     /// The source of the chain.
     pub chain: ChainConfig,
+    /// Its nodes.
+    pub(crate) nodes: Nodes,
     /// The embedded node, if there is one.
     pub devnet: Option<Weak<Devnet>>,
 }
@@ -345,9 +348,8 @@ impl Inner {
         if !are_new {
             return Ok(BlockHeight(0));
         }
-        let chain = &self.links.chain;
-        let open = || -> Result<_, HostError> { chain::source(chain, &chain::nodes(chain)?) };
-        let mut source = open().map_err(Refused::because)?;
+        let links = &self.links;
+        let mut source = chain::source(&links.chain, &links.nodes).map_err(Refused::because)?;
         let failed = |reason: String| {
             Refused::because(format!(
                 "new agents begin at the chain's head, which cannot be read now: {reason}"

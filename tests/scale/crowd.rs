@@ -1,6 +1,6 @@
 //! Many agents in one process, each of which answers one ping.
 
-use agentry::cli::bench::fleet::{FEW_ROUNDS, Fleet, UNLIMITED};
+use agentry::cli::bench::fleet::{FEW_ROUNDS, Fleet, Node, UNLIMITED};
 use agentry::cli::bench::pings::{addresses, pings, senders, wait};
 use agentry_devnet::{BlockWriter, Devnet};
 use agentry_protocol::SignedTransaction;
@@ -14,7 +14,7 @@ pub(crate) fn answer(agents: usize) -> anyhow::Result<()> {
     let fleet = Fleet::make(&dir.path().join("fleet"), agents, FEW_ROUNDS)?;
     let mut blocks = BlockWriter::open(&fleet.node())?;
     let devnet = Devnet::start(fleet.node())?;
-    let host = fleet.host("crowd", &devnet.url(), UNLIMITED)?;
+    let host = fleet.host("crowd", Node::Url(&devnet.url()), UNLIMITED)?;
     let hosted = host.started().agents;
     anyhow::ensure!(hosted == agents, "{hosted} agents");
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use agentry::cli::bench::fleet::{FEW_ROUNDS, Fleet};
+use agentry::cli::bench::fleet::{FEW_ROUNDS, Fleet, Node};
 use agentry::cli::bench::pings::{addresses, pings, senders, wait};
 use agentry_devnet::{BlockWriter, Devnet};
 use agentry_protocol::{SignedTransaction, SigningKey};
@@ -33,7 +33,7 @@ pub(crate) fn weather(flood: usize) -> anyhow::Result<Weathered> {
     let fleet = Fleet::make(&dir.path().join("fleet"), 1, FEW_ROUNDS)?;
     let mut blocks = BlockWriter::open(&fleet.node())?;
     let devnet = Devnet::start(fleet.node())?;
-    let host = fleet.host("flood", &devnet.url(), DEFAULTS)?;
+    let host = fleet.host("flood", Node::Url(&devnet.url()), DEFAULTS)?;
     let stored = || arrived(&fleet.store("flood"));
     let (keys, senders) = (senders(2), addresses(2));
     let answers = |number: usize| anyhow::Ok(answers(devnet.dir(), &senders[number])?.0);

@@ -28,7 +28,7 @@ pub mod source;
 pub use db::{ChainDb, ChainDbOptions, DbWork, MempoolDb};
 pub use node::{
     Account, Block, BlockTransaction, BlockWalk, FoundTransaction, Head, HeadPoll, Health,
-    ImportOutcome, Mempool, NodeClient, NodeError, NodeOptions, SubmitError,
+    ImportOutcome, LocalNode, Mempool, NodeClient, NodeError, NodeOptions, SubmitError,
 };
 pub use rpc::{RpcOptions, RpcSource};
 pub use source::{

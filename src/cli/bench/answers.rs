@@ -1,6 +1,7 @@
 //! The rows about answering messages.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentry_chain::{ChainDb, ChainDbOptions, ChainSource, NodeClient, NodeOptions, Start};
@@ -14,7 +15,7 @@ use futures_util::future::try_join_all;
 use futures_util::stream::{self, TryStreamExt};
 
 use super::Bench;
-use super::fleet::{Fleet, UNLIMITED};
+use super::fleet::{Fleet, Node, UNLIMITED};
 use super::measure::{Measure, Unit, number, percentile};
 use super::pings::{self, addresses, pings, senders};
 use super::process::{Process, cpu};
@@ -38,12 +39,12 @@ struct Answered {
 fn answer(
     bench: &Bench<'_>,
     (fleet, blocks): (&Fleet, &mut BlockWriter),
-    (name, url): (&str, &str),
+    (name, node): (&str, Node<'_>),
     senders: &[SigningKey],
 ) -> anyhow::Result<Answered> {
     let count = bench.messages();
     bench.say(&format!("{count} messages, {name}"));
-    let host = fleet.host(name, url, UNLIMITED)?;
+    let host = fleet.host(name, node, UNLIMITED)?;
     let messages = pings(count, senders, fleet.addresses())?;
     let before = cpu("self")?;
     let began = blocks.add(messages.iter().map(SignedTransaction::stored))?;
@@ -65,8 +66,9 @@ fn answer_to_sink(
     senders: &[SigningKey],
 ) -> anyhow::Result<Answered> {
     let mut blocks = BlockWriter::open(&fleet.node())?;
-    let sink = Sink::start()?;
-    let answered = answer(bench, (fleet, &mut blocks), (name, sink.url()), senders)?;
+    let sink = Arc::new(Sink::default());
+    let node = Node::Local(sink.client());
+    let answered = answer(bench, (fleet, &mut blocks), (name, node), senders)?;
     let (taken, count) = (sink.taken(), bench.messages());
     anyhow::ensure!(taken == count as u64, "{taken} answers to {count} messages");
     Ok(answered)
@@ -127,7 +129,7 @@ pub(super) fn http(bench: &Bench<'_>) -> anyhow::Result<Vec<Measure>> {
     let answered = answer(
         bench,
         (&fleet, &mut blocks),
-        ("http", url),
+        ("http", Node::Url(url)),
         &senders(SENDERS),
     )?;
     bench.say("the same number of POSTs");
@@ -174,7 +176,7 @@ pub(super) fn latency(bench: &Bench<'_>) -> anyhow::Result<Vec<Measure>> {
         .push((addresses(1)[0].clone(), 1_000_000_000));
     let devnet = Devnet::start(config)?;
     devnet.pause_mining();
-    let host = fleet.host("latency", &devnet.url(), UNLIMITED)?;
+    let host = fleet.host("latency", Node::Url(&devnet.url()), UNLIMITED)?;
     let metrics = &host.started().metrics;
     let node = NodeClient::new(&devnet.url(), NodeOptions::default())?;
     let runtime = crate::cli::runtime()?;
@@ -264,9 +266,9 @@ fn processor_time(what: &str, cost: &Answered, floor: &str, base: &Answered) -> 
 /// Puts messages that have been handled into the store of a fleet's runtime.
 async fn fill(bench: &Bench<'_>, fleet: &Fleet, name: &str, count: usize) -> anyhow::Result<()> {
     const PAGE: usize = 5_000;
-    let sink = Sink::start()?;
+    let node = Node::Local(Arc::<Sink>::default().client());
     // A runtime makes the store and the rows of the agents.
-    fleet.host(name, sink.url(), UNLIMITED)?.stop()?;
+    fleet.host(name, node, UNLIMITED)?.stop()?;
     let store = Store::open(&fleet.store(name))?;
     let agents = store.read(read::agents).await?;
     let node = fleet.node();
@@ -318,11 +320,13 @@ pub(super) fn size(bench: &Bench<'_>) -> anyhow::Result<Vec<Measure>> {
     let mut blocks = BlockWriter::open(&fleet.node())?;
     let devnet = Devnet::start(fleet.node())?;
     let size = || anyhow::Ok(std::fs::metadata(fleet.store("size"))?.len());
-    fleet.host("size", &devnet.url(), UNLIMITED)?.stop()?;
+    fleet
+        .host("size", Node::Url(&devnet.url()), UNLIMITED)?
+        .stop()?;
     let empty = size()?;
     let count = bench.messages();
     bench.say(&format!("{count} messages, until their answers are final"));
-    let host = fleet.host("size", &devnet.url(), UNLIMITED)?;
+    let host = fleet.host("size", Node::Url(&devnet.url()), UNLIMITED)?;
     let messages = pings(count, &senders(SENDERS), fleet.addresses())?;
     devnet.pause_mining();
     blocks.add(messages.iter().map(SignedTransaction::stored))?;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use agentry_chain::NodeClient;
 use agentry_devnet::{DevnetConfig, MIN_BLOCK_TIME};
 use agentry_protocol::vault::Vault;
 use agentry_protocol::{Address, Password, Seed, SigningKey};
@@ -20,6 +21,18 @@ pub const FEW_ROUNDS: u32 = 1_000;
 
 /// Limits that nothing reaches, as keys of `[defaults]`.
 pub const UNLIMITED: &str = "per_sender_rate = \"unlimited\"\ndaily_budget = 1_000_000_000";
+
+/// A URL at which there is no node.
+pub(super) const NO_NODE: &str = "http://127.0.0.1:9";
+
+/// The node that a runtime posts to.
+#[derive(Debug)]
+pub enum Node<'a> {
+    /// One that is asked over HTTP, at this URL.
+    Url(&'a str),
+    /// One within this process.
+    Local(NodeClient),
+}
 
 /// A folder with wallets, always the same ones, and a node that has funded them.
 #[derive(Debug)]
@@ -123,7 +136,11 @@ behaviours = [{{ kind = "pong", trigger = "ping", reply = "pong" }}]
     ///
     /// # Errors
     /// The runtime does not start.
-    pub fn host(&self, name: &str, url: &str, defaults: &str) -> anyhow::Result<Host> {
+    pub fn host(&self, name: &str, node: Node<'_>, defaults: &str) -> anyhow::Result<Host> {
+        let (url, node) = match node {
+            Node::Url(url) => (url, None),
+            Node::Local(client) => (NO_NODE, Some(client)),
+        };
         let source = Source::File(self.configure(name, url, defaults)?);
         let overlay = Overlay {
             environment: Some(HashMap::new()),
@@ -131,7 +148,11 @@ behaviours = [{{ kind = "pong", trigger = "ping", reply = "pong" }}]
         };
         let config = Config::load(&source, &overlay, &crate::builtins())?;
         let (_keep, cancel) = tokio::sync::watch::channel(false);
-        Ok(Host::start(config, HostOptions::default(), cancel)?)
+        let options = HostOptions {
+            node,
+            ..HostOptions::default()
+        };
+        Ok(Host::start(config, options, cancel)?)
     }
 }
 

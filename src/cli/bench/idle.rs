@@ -8,7 +8,7 @@ use agentry_devnet::{BlockWriter, Devnet};
 use agentry_protocol::{Address, BlockHeight, SignedTransaction, vault};
 
 use super::Bench;
-use super::fleet::{Fleet, UNLIMITED};
+use super::fleet::{Fleet, NO_NODE, UNLIMITED};
 use super::measure::{Measure, Unit, number, percentile};
 use super::pings::{self, addresses, pings, senders};
 use super::process::Process;
@@ -18,9 +18,6 @@ const SETTLE: Duration = Duration::from_secs(2);
 
 /// The time between the blocks of an idle chain.
 const BLOCK_TIME: Duration = Duration::from_millis(500);
-
-/// A node that nobody posts to.
-const NO_NODE: &str = "http://127.0.0.1:9";
 
 /// A runtime that has nothing to do.
 fn idling(bench: &Bench<'_>, fleet: &Fleet) -> anyhow::Result<Process> {

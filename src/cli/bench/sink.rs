@@ -1,85 +1,64 @@
 //! A node that accepts everything at once: it answers a POST with the transaction's hash, and keeps
-//! only the count. What remains is the runtime's own work, HTTP included.
+//! only the count. It is asked without HTTP, so what remains is the runtime's own work.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use actix_web::dev::ServerHandle;
-use actix_web::web::{self, Bytes, Data};
-use actix_web::{App, HttpResponse, HttpServer};
+use agentry_chain::{LocalNode, NodeClient, NodeOptions};
 use agentry_devnet::DevnetConfig;
 use agentry_protocol::{Limits, SignedTransaction, genesis_hash};
-use serde_json::json;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
 
-/// A running sink.
-#[derive(Debug)]
+/// A sink.
+#[derive(Debug, Default)]
 pub(super) struct Sink {
-    url: String,
-    taken: Arc<AtomicU64>,
-    server: ServerHandle,
+    taken: AtomicU64,
 }
 
 impl Sink {
-    /// Starts one on any free port. It says that it serves the chain of the benchmarks: the runtime
-    /// posts only to a node of the chain that it reads.
-    pub(super) fn start() -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let url = format!("http://{}", listener.local_addr()?);
-        let taken = Arc::new(AtomicU64::new(0));
-        let counter = Data::from(Arc::clone(&taken));
-        let server = HttpServer::new(move || {
-            App::new()
-                .app_data(Data::clone(&counter))
-                .route("/rpc/transaction", web::post().to(take))
-                .route("/rpc/mempool", web::get().to(mempool))
-                .default_service(web::to(block))
-        });
-        let server = server.workers(1).disable_signals().listen(listener)?.run();
-        let handle = server.handle();
-        std::thread::spawn(move || actix_rt::System::new().block_on(server));
-        Ok(Self {
-            url,
-            taken,
-            server: handle,
-        })
-    }
-
-    /// Its URL.
-    pub(super) fn url(&self) -> &str {
-        &self.url
+    /// A client of it.
+    pub(super) fn client(self: &Arc<Self>) -> NodeClient {
+        let node: Arc<dyn LocalNode> = Arc::<Self>::clone(self);
+        NodeClient::local("the sink", node, NodeOptions::default())
     }
 
     /// How many transactions it accepted.
     pub(super) fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
     }
-}
 
-impl Drop for Sink {
-    fn drop(&mut self) {
-        // It is told at once; nobody waits until it has ended.
-        drop(self.server.stop(false));
-    }
-}
-
-async fn take(taken: Data<AtomicU64>, body: Bytes) -> HttpResponse {
-    match SignedTransaction::from_body(&body, Limits::default()) {
-        Ok(signed) => {
-            taken.fetch_add(1, Ordering::Relaxed);
-            let hash = signed.hash().to_string();
-            HttpResponse::Ok().json(json!({ "success": true, "transaction_hash": hash }))
+    fn take(&self, body: &str) -> (StatusCode, Vec<u8>) {
+        match SignedTransaction::from_body(body.as_bytes(), Limits::default()) {
+            Ok(signed) => {
+                self.taken.fetch_add(1, Ordering::Relaxed);
+                let hash = signed.hash().to_string();
+                found(&json!({ "success": true, "transaction_hash": hash }))
+            }
+            Err(error) => (StatusCode::BAD_REQUEST, error.to_string().into_bytes()),
         }
-        Err(error) => HttpResponse::BadRequest().body(error.to_string()),
     }
 }
 
-async fn mempool() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "success": true, "transactions": [], "count": 0 }))
+impl LocalNode for Sink {
+    fn answer(&self, path: &str, body: Option<&str>) -> (StatusCode, Vec<u8>) {
+        match body {
+            Some(body) => self.take(body),
+            None if path.starts_with("/rpc/mempool") => {
+                found(&json!({ "success": true, "transactions": [], "count": 0 }))
+            }
+            None => found(&block()),
+        }
+    }
 }
 
-/// The answer to every other question: block 0.
-async fn block() -> HttpResponse {
+fn found(answer: &Value) -> (StatusCode, Vec<u8>) {
+    (StatusCode::OK, answer.to_string().into_bytes())
+}
+
+/// The answer to every other question: block 0 of the chain of the benchmarks, since the runtime
+/// posts only to a node of the chain that it reads.
+fn block() -> Value {
     let hash = genesis_hash(&DevnetConfig::default().chain_id).to_string();
     let block = json!({
         "height": 0, "hash": hash, "parent_hash": "0x00", "proposer": "genesis",
@@ -87,5 +66,5 @@ async fn block() -> HttpResponse {
     });
     let mut answer = block.clone();
     answer["blocks"] = json!([block]);
-    HttpResponse::Ok().json(answer)
+    answer
 }

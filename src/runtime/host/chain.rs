@@ -31,7 +31,7 @@ const SUBMIT_PATIENCE: Duration = Duration::from_secs(2);
 const TELL_EVERY: u32 = 40;
 
 /// The clients of the configured nodes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Nodes {
     /// The node to which transactions are posted.
     pub(crate) submit: NodeClient,
@@ -49,17 +49,34 @@ pub(crate) fn nodes(chain: &ChainConfig) -> Result<Nodes, HostError> {
             reason: error.to_string(),
         })
     };
-    let name = match &chain.db {
-        Some(path) => path.display().to_string(),
-        None => masked(&chain.rpc),
-    };
     let submit = client(&chain.submit)?;
     // One client for one node, so that its limits cover all requests.
     let read = match chain.rpc == chain.submit {
         true => submit.clone(),
         false => client(&chain.rpc)?,
     };
-    Ok(Nodes { submit, read, name })
+    Ok(Nodes {
+        submit,
+        read,
+        name: name(chain, || masked(&chain.rpc)),
+    })
+}
+
+impl Nodes {
+    /// One node in place of the configured ones.
+    pub(super) fn only(node: NodeClient, chain: &ChainConfig) -> Self {
+        Self {
+            name: name(chain, || node.url().to_owned()),
+            submit: node.clone(),
+            read: node,
+        }
+    }
+}
+
+/// The name of the source: the database, if it is read.
+fn name(chain: &ChainConfig, node: impl FnOnce() -> String) -> String {
+    let path = chain.db.as_ref().map(|path| path.display().to_string());
+    path.unwrap_or_else(node)
 }
 
 /// The source of the configured chain.

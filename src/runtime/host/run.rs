@@ -18,8 +18,9 @@ use agentry_store::check::Seen;
 use agentry_store::{Condition, Store, StoreError, read};
 use tokio::sync::watch;
 
+use super::chain::{self, Nodes};
 use super::prepare::{self, Candidate, ENDOWMENT, Passwords, Wallets};
-use super::{HostError, HostOptions, InHand, Started, chain};
+use super::{HostError, HostOptions, InHand, Started};
 use crate::config::{Config, DevnetTable, NodeUrl};
 use crate::ops::send::SendLinks;
 use crate::ops::{OperationLinks, Operations};
@@ -200,7 +201,10 @@ async fn host(
         None => None,
     };
 
-    let nodes = chain::nodes(&config.chain)?;
+    let nodes = match options.node {
+        Some(node) => Nodes::only(node, &config.chain),
+        None => chain::nodes(&config.chain)?,
+    };
     let mut source = chain::source(&config.chain, &nodes)?;
     let known: HashSet<Address> = store
         .read(read::agents)
@@ -362,6 +366,7 @@ async fn host(
             wake: router.clone().recipient(),
             look: submitter.clone().recipient(),
             chain: config.chain.clone(),
+            nodes: nodes.clone(),
             devnet: devnet.as_ref().map(Arc::downgrade),
         },
     );

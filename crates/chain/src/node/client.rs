@@ -12,6 +12,7 @@ use reqwest::{Client, Method, Response, StatusCode, Url, redirect, retry};
 use tokio::time::Instant;
 
 use crate::list::{Item, ListCutter, ListError};
+use crate::node::local::{self, LocalNode};
 use crate::node::tls::{self, Trouble};
 use crate::node::{Budget, NodeError, one_line};
 use crate::raw;
@@ -82,8 +83,15 @@ impl Default for NodeOptions {
 /// is sent once, to the configured node.
 #[derive(Clone)]
 pub struct NodeClient {
-    client: Client,
+    link: Link,
     node: Arc<Node>,
+}
+
+/// How a node is reached.
+#[derive(Clone)]
+enum Link {
+    Http(Client),
+    Local(Arc<dyn LocalNode>),
 }
 
 struct Node {
@@ -163,15 +171,26 @@ impl NodeClient {
             .map_err(|error| NodeError::Client {
                 reason: reason(error),
             })?;
-        Ok(Self {
-            client,
+        Ok(Self::over(Link::Http(client), (base, shown), options))
+    }
+
+    /// A client for a node in this process, which is asked without HTTP. `name` stands for its URL
+    /// in logs and errors.
+    #[must_use]
+    pub fn local(name: &str, node: Arc<dyn LocalNode>, options: NodeOptions) -> Self {
+        Self::over(Link::Local(node), (String::new(), name.to_owned()), options)
+    }
+
+    fn over(link: Link, (base, shown): (String, String), options: NodeOptions) -> Self {
+        Self {
+            link,
             node: Arc::new(Node {
                 base,
                 shown,
                 budget: Mutex::new(Budget::new(options.share, Instant::now())),
                 options,
             }),
-        })
+        }
     }
 
     /// The node's URL, without credentials and without a slash at the end.
@@ -288,10 +307,12 @@ impl NodeClient {
         body: Option<&str>,
         timeout: Duration,
     ) -> Result<Response, NodeError> {
-        let call = call_name(&method, path);
-        let mut request = self
-            .client
-            .request(method, format!("{}{path}", self.node.base))
+        let client = match &self.link {
+            Link::Http(client) => client,
+            Link::Local(node) => return Ok(local::response(node.as_ref(), path, body)),
+        };
+        let mut request = client
+            .request(method.clone(), format!("{}{path}", self.node.base))
             .timeout(timeout);
         if let Some(body) = body {
             request = request
@@ -301,7 +322,7 @@ impl NodeClient {
         request
             .send()
             .await
-            .map_err(|error| self.failure(&call, error))
+            .map_err(|error| self.failure(&call_name(&method, path), error))
     }
 
     async fn answer(&self, call: &str, mut response: Response, limit: usize) -> Answer {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `client` | [`NodeClient`] itself: one HTTP exchange, bounded in size and time |
 //! | `budget` | how much of the node's time is used, and how much is left for deferrable requests |
+//! | `local` | a node within this process, asked without HTTP |
 //! | `calls` | the reading calls |
 //! | `mempool` | the mempool, and the proof that it was read whole |
 //! | `submit` | posting a transaction, and what is known if the POST fails |
@@ -18,6 +19,7 @@ mod budget;
 mod calls;
 mod client;
 mod error;
+mod local;
 mod mempool;
 mod pace;
 mod poll;
@@ -31,6 +33,7 @@ pub(crate) use block::{LISTED_UNREADABLE, MOST_KEPT_OF_A_BLOCK, RawBlock, Wanted
 pub(crate) use budget::Budget;
 pub use client::{NodeClient, NodeOptions};
 pub use error::{NodeError, SubmitError};
+pub use local::LocalNode;
 pub(crate) use pace::Pace;
 pub use poll::HeadPoll;
 pub(crate) use text::one_line;
