@@ -11,6 +11,7 @@
 //! | [`config`] | agents.toml |
 //! | [`wallet`] | keystore files and vaults |
 //! | [`cli`] | the command line |
+//! | [`schedule`] | when schedules of behaviours are due |
 //! | [`replay`] | running behaviours on the chain's history |
 //! | [`demo`] | the whole conversation, replayed on two nodes |
 //!
@@ -29,6 +30,7 @@ pub mod demo;
 pub mod ops;
 pub mod replay;
 pub mod runtime;
+pub mod schedule;
 pub mod wallet;
 
 pub use agentry_behaviours::builtins;

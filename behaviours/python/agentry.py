@@ -51,8 +51,10 @@ __all__ = [
     "Report",
     "Sent",
     "Settlement",
+    "Start",
     "Task",
     "TaskFailed",
+    "Tick",
     "Timer",
     "Transient",
     "UnknownName",
@@ -121,6 +123,8 @@ class Header:
     thread: Optional[str] = None
     expires_ms: Optional[int] = None
     acknowledge: Optional[str] = None
+    hops: int = 0
+    trace: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -184,6 +188,22 @@ class Timer:
     name: str
     data: Any
     due_ms: int
+
+
+@dataclass(frozen=True)
+class Start:
+    """A start of the agent. `first`: the program was not told of one before."""
+
+    first: bool
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A time of a schedule. It stands for `missed` earlier ones, at which nothing could be run."""
+
+    name: str
+    at_ms: int
+    missed: int = 0
 
 
 @dataclass(frozen=True)
@@ -414,6 +434,12 @@ class Behaviour:
     def on_timer(self, timer: Timer, context: Context) -> Optional[Effects]:
         """Handles the expiry of a timer."""
 
+    def on_start(self, start: Start, context: Context) -> Optional[Effects]:
+        """Handles a start of the agent (`starts = "once"` or `"always"`)."""
+
+    def on_tick(self, tick: Tick, context: Context) -> Optional[Effects]:
+        """Handles a time of a schedule (`schedules = [...]`)."""
+
     def on_delivery_update(self, sent: Sent, update: DeliveryUpdate, context: Context) -> Optional[Effects]:
         """Handles a delivery update for a message that was sent with a label."""
 
@@ -521,6 +547,10 @@ def _handle(behaviour: Behaviour, event: Json, context: Context) -> Optional[Eff
         return behaviour.on_message(Message._read(event["message"]), context)
     if kind == "timer":
         return behaviour.on_timer(_known(Timer, event), context)
+    if kind == "start":
+        return behaviour.on_start(_known(Start, event), context)
+    if kind == "tick":
+        return behaviour.on_tick(_known(Tick, event), context)
     if kind == "delivery_update":
         return behaviour.on_delivery_update(_known(Sent, event["sent"]), _known(DeliveryUpdate, event), context)
     if kind == "settled":

@@ -28,8 +28,8 @@ use std::collections::BTreeMap;
 use agentry_sdk::protocol::Payload;
 use agentry_sdk::{
     Authenticity, Behaviour, BehaviourError, ConfigureError, Context, DeliveryUpdate, Desk,
-    Effects, Message, SentMessage, Settlement, Setup, Task, TaskError, TaskLimits, TaskOutput,
-    TaskReport, Timer,
+    Effects, Message, SentMessage, Settlement, Setup, Start, Starts, Task, TaskError, TaskLimits,
+    TaskOutput, TaskReport, Tick, Timer,
 };
 use tokio::time::Instant;
 
@@ -64,6 +64,7 @@ pub struct Process {
     filter: Filter,
     answers: bool,
     watches: bool,
+    starts: Starts,
     demands: Authenticity,
     demands_seal: bool,
     capabilities: Vec<String>,
@@ -150,6 +151,7 @@ impl Behaviour for Process {
             filter,
             answers: settings.answers,
             watches: settings.watches,
+            starts: settings.starts,
             demands: settings.demands.into(),
             demands_seal: settings.demands_seal,
             capabilities: settings.capabilities,
@@ -180,6 +182,14 @@ impl Behaviour for Process {
         self.capabilities.clone()
     }
 
+    fn starts(&self) -> Starts {
+        self.starts
+    }
+
+    fn takes_schedules(&self) -> bool {
+        true
+    }
+
     fn accepts(&self, message: &Message) -> bool {
         if message.answers.is_some() || message.is_answer() {
             return self.answers && message.answers.is_some();
@@ -204,6 +214,14 @@ impl Behaviour for Process {
 
     async fn on_timer(&self, timer: &Timer, context: &Context) -> Result<Effects, BehaviourError> {
         self.show(show::timer(timer), context).await
+    }
+
+    async fn on_start(&self, start: Start, context: &Context) -> Result<Effects, BehaviourError> {
+        self.show(show::start(start), context).await
+    }
+
+    async fn on_tick(&self, tick: &Tick, context: &Context) -> Result<Effects, BehaviourError> {
+        self.show(show::tick(tick), context).await
     }
 
     async fn on_delivery_update(

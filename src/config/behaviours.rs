@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use super::document::{Entry, Given, Raw};
 use super::error::{Origin, did_you_mean};
 use super::model::{BehaviourInstance, Written};
-use super::names;
 use super::values::Reader;
+use super::{names, schedules};
 
 /// Parts of a key's name that mark its value as a secret.
 const SECRET: [&str; 6] = [
@@ -103,14 +103,20 @@ fn instance(
         name.as_deref().unwrap_or(&kind)
     );
     let settings = settings(&place, entries, reader)?;
-    let written = Written::new(settings.clone());
+    let given = find("schedules").map(|entry| &entry.value);
+    let mut written = settings.clone();
+    if let Some(Ok(schedules)) = given.map(|given| to_json(&given.raw)) {
+        written.insert("schedules".to_owned(), schedules);
+    }
     let behaviour = build(&place, &kind, origin, entries, settings, registry, reader)?;
+    let schedules = schedules::read((&place, origin), &*behaviour, given, reader);
     Some(BehaviourInstance {
         name: name?,
         kind,
+        schedules,
         known_senders: behaviour.known_senders(),
         behaviour,
-        written,
+        written: Written::new(written),
     })
 }
 
@@ -136,7 +142,7 @@ fn settings(place: &str, entries: &[Entry], reader: &mut Reader) -> Option<Map<S
 }
 
 fn is_ours(key: &str) -> bool {
-    matches!(key, "kind" | "name")
+    matches!(key, "kind" | "name" | "schedules")
 }
 
 /// Builds the behaviour. Each error is reported at the key that causes it; the build is then
@@ -237,7 +243,10 @@ fn show(instance: &BehaviourInstance, entries: &[Entry]) -> Value {
     let mut shown = Map::new();
     shown.insert("name".into(), json!(instance.name));
     shown.insert("kind".into(), json!(instance.kind));
-    for entry in entries.iter().filter(|entry| !is_ours(&entry.key)) {
+    for entry in entries
+        .iter()
+        .filter(|entry| !matches!(entry.key.as_str(), "kind" | "name"))
+    {
         let mut value = to_json(&entry.value.raw).unwrap_or_default();
         mask(&entry.key, &mut value);
         shown.insert(entry.key.clone(), value);

@@ -30,6 +30,7 @@ mod names;
 pub mod node_url;
 mod owners;
 pub mod rate;
+mod schedules;
 mod stack;
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,7 @@ use super::keys::{Described, Holds, Key, Table, describe};
 use super::node_url::NodeUrl;
 use super::rate::Rate;
 use super::values::{Kind, Ranged};
+use crate::schedule::Scheduled;
 use crate::wallet::WalletStore;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -185,6 +186,9 @@ describe! {
         /// for the next day. Each sender may cause a part of it: a tenth, or a half if it is known.
         /// 0 is nothing
         daily_budget: Amount = "100000",
+        /// it does not act on a message that follows from this many others, one after the other, so
+        /// that agents which answer each other stop; 1 to 1,000,000
+        max_hops: u32 [1..=1_000_000] = "16",
     }
 }
 
@@ -309,6 +313,8 @@ pub struct BehaviourInstance {
     pub behaviour: Arc<dyn AnyBehaviour>,
     /// The senders named in its settings: addresses and names.
     pub known_senders: Vec<String>,
+    /// Its schedules: its own, and those of its settings. Names are unique.
+    pub schedules: Vec<Scheduled>,
     /// The keys it was built from.
     pub written: Written,
 }

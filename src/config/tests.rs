@@ -370,6 +370,55 @@ max_wiat = "1h"
     }
 }
 
+#[test]
+fn wrong_schedules_are_reported_at_their_locations() {
+    let found = issues(
+        r#"[chain]
+id = "x"
+[wallets]
+vault = "v"
+[[agent]]
+name = "a"
+behaviours = [
+{ kind = "pong", schedules = [{ every = "1m" }] },
+{ kind = "process", name = "b", program = "sh", schedules = { every = "1m" }, directory = "/" },
+{ kind = "process", name = "c", program = "sh", schedules = [
+{ every = "0s" },
+{ every = "1m", cron = "@daily" },
+{ every = "1m", zone = "UTC" },
+{ cron = "61 * * * *" },
+{ cron = "@daily", zone = "Europe/Berln" },
+{ cron = "@daily", missed = "later" },
+{ cron = "@daily", evry = "1m" },
+"1m",
+{ name = "x", every = "1m" },
+{ name = "x", every = "2m" },
+], directory = "/" },
+]
+"#,
+    );
+    let wanted = [
+        "8:30 behaviour \"pong\" of agent \"a\": a behaviour of this kind takes no `schedules`",
+        "9:61 `schedules` of behaviour \"b\" of agent \"a\" must be a list of tables",
+        "11:1 behaviour \"c\" of agent \"a\", schedule \"0s\": a schedule's period must be 1s to",
+        "12:1 a schedule of behaviour \"c\" of agent \"a\" must have one of `every` and `cron`",
+        "13:1 a schedule of behaviour \"c\" of agent \"a\" has a `zone`, which only `cron` takes",
+        "14:1 behaviour \"c\" of agent \"a\", schedule \"61 * * * *\": cron expression `61 * * * *`, character 1",
+        "15:1 behaviour \"c\" of agent \"a\", schedule \"@daily\": time zone `Europe/Berln` is unknown",
+        "16:1 `missed` of a schedule of behaviour \"c\" of agent \"a\" must be \"skip\", \"once\" or \"all\"",
+        "17:20 unknown key `evry` in a schedule of behaviour \"c\" of agent \"a\"; did you mean `every`?",
+        "18:1 a schedule of behaviour \"c\" of agent \"a\" must be a table",
+        "20:1 behaviour \"c\" of agent \"a\" has two schedules named \"x\"",
+    ];
+    for (found, wanted) in found.iter().zip(wanted) {
+        assert!(
+            found.starts_with(wanted),
+            "found:  {found}\nwanted: {wanted}"
+        );
+    }
+    assert_eq!(found.len(), wanted.len(), "{found:#?}");
+}
+
 /// A valid public key and its address.
 fn somebody(seed: u8) -> (PublicKey, Address) {
     let key = Seed::from_bytes([seed; 32]).public_key();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use agentry_core::{Commit, OutboxId, State};
 use agentry_protocol::{
-    AckRequest, Address, Amount, ChainId, EncryptionKey, Json, MessageId, Payload, Thread,
+    AckRequest, Address, Amount, ChainId, EncryptionKey, Json, MessageId, Payload, Thread, Trail,
     TransactionHash,
 };
 use agentry_sdk::{Acknowledge, Outgoing, Sealing};
@@ -186,6 +186,7 @@ pub(super) async fn send(
             origin: &format!("control/{}", request.key),
             to: &request.to,
             answers: None,
+            trail: Trail::NONE,
             recipient_key,
             chain_id: &links.chain_id,
             now,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use agentry_core::Commit;
 use agentry_core::commit::{Handled, Outcome};
 use agentry_core::rows::{EventKind, EventRef};
-use agentry_protocol::{Number, Seed};
+use agentry_protocol::{Number, Seed, Trail};
 use agentry_sdk::durable::{Sending, least_pause};
 use agentry_sdk::{BehaviourError, Effects, Event, Message, State};
 use agentry_store::StoreError;
@@ -27,6 +27,8 @@ pub(super) struct Subject<'a> {
     /// The kind of the event; `None` for a message.
     pub(super) kind: Option<EventKind>,
     pub(super) attempts: u32,
+    /// What the messages of a run carry on.
+    pub(super) trail: Trail,
     /// The message that it is, or is about.
     pub(super) message: Option<&'a Message>,
     /// The behaviours that are told if the message becomes a dead letter.
@@ -72,6 +74,7 @@ impl Engine {
         let mut outcome = Outcome {
             behaviour: Some(name.clone()),
             handled,
+            trail: subject.trail,
             ..Outcome::nothing(subject.event, subject.attempts, self.now())
         };
         let acted = ran.and_then(|effects| self.act(subject, name, effects, &mut outcome));
@@ -156,6 +159,7 @@ impl Engine {
             reason,
             public: error.public().to_owned(),
             retry_at: again.then_some(at),
+            again_at: None,
             watchers: subject.watchers.to_vec(),
             at,
         })?;
@@ -221,6 +225,7 @@ impl Engine {
                 origin: "replay",
                 to: &to,
                 answers,
+                trail: subject.trail,
                 recipient_key: self.directory.enc_key_of(&to, now),
                 chain_id: &self.chain_id,
                 now,

@@ -10,7 +10,7 @@ use agentry_core::state::row;
 use agentry_core::state::sent::Question;
 use agentry_core::{Commit, OutboxId};
 use agentry_protocol::{Authenticity, KnownCommand};
-use agentry_sdk::{Answered, Event, Message, Standing};
+use agentry_sdk::{Answered, Event, Message, Standing, durable};
 use agentry_store::read;
 use serde_json::Value;
 
@@ -154,6 +154,7 @@ impl Engine {
             event: EventRef::Inbox(row.id),
             kind: None,
             attempts: row.attempts,
+            trail: durable::trail(None, Some(&message)),
             message: Some(&message),
             watchers: &[],
             place: ReportPlace::Open(report),
@@ -166,6 +167,7 @@ impl Engine {
         let Shown {
             accepting,
             watchers,
+            ..
         } = shown;
         if accepting.is_empty() {
             let note = unacted.unwrap_or_default();
@@ -304,7 +306,7 @@ impl Engine {
                 let waiting = row.inbox.and_then(|id| self.waiting.get(&id));
                 waiting.map(|waiting| ReportPlace::Open(waiting.report))
             }
-            EventKind::Task | EventKind::Renewal => None,
+            EventKind::Task | EventKind::Renewal | EventKind::Start | EventKind::Tick => None,
         };
         let instances = &hosted.config.behaviours;
         let instance = instances.iter().find(|one| one.name == row.behaviour);
@@ -319,6 +321,7 @@ impl Engine {
             event: EventRef::Event(row.id),
             kind: Some(row.kind),
             attempts: row.attempts,
+            trail: durable::trail(Some(row), message.as_deref()),
             message: message.as_deref(),
             watchers: &[],
             place,

@@ -5,6 +5,7 @@ use agentry_protocol::message::{self, ComposeError as WriteError};
 use agentry_protocol::sealing::{self, Binding, SealError};
 use agentry_protocol::{
     Address, Amount, ChainId, EncryptionKey, Header, KnownCommand, MessageId, PublicKey, Timestamp,
+    Trail,
 };
 use agentry_sdk::{BehaviourError, Message, Outgoing, Sealing};
 
@@ -44,6 +45,8 @@ pub struct Circumstances<'a> {
     pub to: &'a Address,
     /// The message that it answers.
     pub answers: Option<&'a Message>,
+    /// What it follows from.
+    pub trail: Trail,
     /// The recipient's encryption key, if it is known.
     pub recipient_key: Option<EncryptionKey>,
     /// The chain's id.
@@ -138,7 +141,8 @@ pub fn compose(
         Sealing::IfPossible => recipient_key.is_some(),
         Sealing::Always => true,
     };
-    let header = outgoing.header(answers, sealed, circumstances.plain, now);
+    let Circumstances { trail, plain, .. } = circumstances;
+    let header = outgoing.header(answers, trail, sealed, plain, now);
     let header = match header {
         Some(header) => Some(Header {
             id: Some(MessageId::generate(now)?),
@@ -171,6 +175,8 @@ pub fn compose(
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use agentry_sdk::durable;
 
     use agentry_protocol::{
         AckRequest, Authenticity, BlockHeight, DecryptionKey, Envelope, Json, MessageDigest,
@@ -229,6 +235,7 @@ mod tests {
                     origin: "inbox/1/b/0",
                     to: &self.to,
                     answers,
+                    trail: durable::trail(None, answers),
                     recipient_key: key.then(|| self.key.encryption_key()),
                     chain_id: &self.chain,
                     now: Timestamp::new(1_795_000_000_000),
@@ -281,6 +288,7 @@ mod tests {
         let header = envelope.header().unwrap();
         assert_eq!(header.re, Some(question.transaction));
         assert_eq!(header.thread.as_ref().unwrap().as_str(), "t1");
+        assert_eq!(header.trail, Trail::NONE.next());
         assert_eq!(header.key, Some(environment.author.public_key()));
         assert_eq!(header.id, draft.message_id);
         assert!(header.id.is_some());

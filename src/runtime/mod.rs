@@ -59,6 +59,7 @@ pub mod kill;
 mod lag;
 pub mod limits;
 pub mod metrics;
+pub mod plans;
 pub mod rates;
 pub(crate) mod reading;
 pub mod registry;

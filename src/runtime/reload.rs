@@ -38,6 +38,7 @@ use super::Shared;
 use super::host::chain::{self, Nodes};
 use super::host::prepare::{self, Candidate, ENDOWMENT, Passwords, Survey};
 use super::host::{HostError, run};
+use super::plans::{self, Occasion};
 use super::registry::{AgentRegistry, Hosted};
 use super::router::WakeAgents;
 use super::signer::Keyring;
@@ -378,8 +379,14 @@ impl Inner {
             candidates.push(candidate);
         }
         candidates.extend(added);
-        // This is the only step that can fail, and it is atomic.
-        let renewed = run::enrol(&links.shared.store, candidates, first_height)
+        // Only these two steps can fail. What the second leaves undone, the next start or reload does.
+        let store = &links.shared.store;
+        let renewed = run::enrol(store, candidates, first_height)
+            .await
+            .map_err(Refused::because)?;
+        let agents = renewed.iter().map(|(hosted, _)| hosted);
+        let now = links.shared.clock.now();
+        plans::commit(store, agents, Occasion::Reload, now)
             .await
             .map_err(Refused::because)?;
         let mut waiting: Vec<AgentId> = Vec::with_capacity(renewed.len());

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use agentry_sdk::durable;
 use agentry_sdk::{BehaviourError, Context, Effects, Environment, Event, Message, State};
 use tracing::Instrument;
 
@@ -66,12 +67,17 @@ pub struct Shown<'a> {
     pub accepting: Vec<&'a BehaviourInstance>,
     /// The names of the behaviours that watch the message's outcome.
     pub watchers: Vec<String>,
+    /// Why no behaviour may act on it, if so: none is among `accepting` then.
+    pub stopped: Option<String>,
 }
 
 impl Shown<'_> {
     /// Why nothing acts on the message, if so. A watcher that accepts a message does not act on it.
     /// `done` are the behaviours that have handled it.
     pub fn unacted(&self, done: &[String]) -> Option<String> {
+        if self.stopped.is_some() {
+            return self.stopped.clone();
+        }
         let acts = |name: &String| !self.watchers.contains(name);
         let acted = done.iter().any(acts) || self.accepting.iter().any(|one| acts(&one.name));
         (!acted).then(|| "no behaviour takes it".to_owned())
@@ -90,7 +96,8 @@ impl<'a> Runner<'a> {
     }
 
     /// Asks every behaviour whose demands a message meets whether it accepts it, and whether it
-    /// watches it. The behaviours in `done` are not asked whether they accept it.
+    /// watches it. The behaviours in `done` are not asked whether they accept it. None accepts a
+    /// message that follows from too many others.
     ///
     /// # Errors
     /// The first behaviour that panicked or did not return.
@@ -100,9 +107,14 @@ impl<'a> Runner<'a> {
         done: &[String],
     ) -> Result<Shown<'a>, Failed<'a>> {
         let instances = &self.hosted.config.behaviours;
+        let stopped = durable::stops(message.trail(), self.hosted.config.common.max_hops);
         let Some(first) = instances.first() else {
-            return Ok(Shown::default());
+            return Ok(Shown {
+                stopped,
+                ..Shown::default()
+            });
         };
+        let may_act = stopped.is_none();
         let (hosted, message, done) = (Arc::clone(self.hosted), Arc::clone(message), done.to_vec());
         let ask = async move {
             let (mut accepting, mut watching) = (Vec::new(), Vec::new());
@@ -114,7 +126,8 @@ impl<'a> Runner<'a> {
                     continue;
                 }
                 let asked = catch_unwind(AssertUnwindSafe(|| {
-                    let accepts = !done.contains(&instance.name) && behaviour.accepts(&message);
+                    let is_new = may_act && !done.contains(&instance.name);
+                    let accepts = is_new && behaviour.accepts(&message);
                     (accepts, behaviour.watches(&message))
                 }));
                 let (accepts, watches) = asked
@@ -135,6 +148,7 @@ impl<'a> Runner<'a> {
                 watchers: found(watching)
                     .map(|instance| instance.name.clone())
                     .collect(),
+                stopped,
             }),
             Ok(Err((index, error))) => Err((instances.get(index).unwrap_or(first), error)),
             Err(error) => Err((first, error)),

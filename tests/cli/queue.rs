@@ -112,6 +112,7 @@ fn two_agents() -> World {
             reason: "the printer is on fire".to_owned(),
             public: "acting on it failed".to_owned(),
             retry_at: None,
+            again_at: None,
             watchers: Vec::new(),
             at: now(),
         });

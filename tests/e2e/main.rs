@@ -10,6 +10,7 @@
 //! | [`slow`] | a slow node has most of its time for others |
 //! | [`stop`] | what SIGTERM finishes, and what it leaves for the next start |
 //! | [`store`] | a store that cannot be written, or that is damaged while a runtime uses it |
+//! | [`ticks`] | `kill -9` at named points: every tick of a schedule runs once |
 //! | [`support`] | a chain with wallets, the binary, the pings, and the checks |
 //!
 //! | variable | meaning |
@@ -35,3 +36,4 @@ mod slow;
 mod stop;
 mod store;
 mod support;
+mod ticks;

@@ -28,6 +28,8 @@ pub(crate) fn registry() -> Registry {
         .with::<Hoarder>()
         .with::<Confidant>()
         .with::<Chatterbox>()
+        .with::<super::plans::Ticker>()
+        .with::<super::plans::Relay>()
 }
 
 /// Counts the messages in its state, and answers with the number.

@@ -10,6 +10,7 @@ mod directory;
 mod fair;
 mod isolation;
 mod kinds;
+mod plans;
 mod reload;
 mod restore;
 mod runner;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use agentry_sdk::{Authenticity, ConfigureError, TaskLimits};
+use agentry_sdk::{Authenticity, ConfigureError, Starts, TaskLimits};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -53,6 +53,10 @@ pub struct ProcessSettings {
     /// being shown them does not count as acting on them. Default: no.
     #[serde(default)]
     pub watches: bool,
+    /// Which starts of the agent it is told of: `never`, `once` (when the agent is first hosted with
+    /// it) or `always` (at each start of the runtime). Default `never`.
+    #[serde(default)]
+    pub starts: Starts,
     /// The senders whose messages it is shown. Default `verified`.
     #[serde(default)]
     pub demands: Demands,

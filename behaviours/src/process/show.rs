@@ -43,6 +43,8 @@ pub(super) fn message(message: &sdk::Message) -> wire::Message {
                 AckRequest::Received => wire::AckWord::Received,
                 AckRequest::Done => wire::AckWord::Done,
             }),
+            hops: Some(header.trail.hops).filter(|hops| *hops > 0),
+            trace: header.trail.trace.map(|trace| trace.to_string()),
         }),
         answers: message.answers.as_ref().map(|answered| wire::Answered {
             transaction: answered.transaction.to_string(),
@@ -102,6 +104,22 @@ pub(super) fn timer(timer: &sdk::Timer) -> wire::Event {
         name: timer.name.clone(),
         data: timer.data.clone(),
         due_ms: timer.due_at.get(),
+    }
+}
+
+/// A start.
+pub(super) const fn start(start: sdk::Start) -> wire::Event {
+    wire::Event::Start {
+        first: start.is_first,
+    }
+}
+
+/// A time of a schedule.
+pub(super) fn tick(tick: &sdk::Tick) -> wire::Event {
+    wire::Event::Tick {
+        name: tick.name.clone(),
+        at_ms: tick.at.get(),
+        missed: tick.missed,
     }
 }
 
@@ -171,6 +189,8 @@ pub(super) fn name_of(event: &wire::Event) -> String {
     match event {
         wire::Event::Message { message } => format!("message {}", message.transaction),
         wire::Event::Timer { name, .. } => format!("timer {name:?}"),
+        wire::Event::Start { .. } => "start".to_owned(),
+        wire::Event::Tick { name, .. } => format!("tick of {name:?}"),
         wire::Event::DeliveryUpdate { sent, .. } => format!("delivery update for {:?}", sent.label),
         wire::Event::Settled { message, .. } => format!("settled {}", message.transaction),
         wire::Event::Task { task, .. } => format!("task {:?}", task.key),

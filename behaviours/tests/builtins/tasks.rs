@@ -12,7 +12,7 @@ use agentry_sdk::protocol::command::{
 use agentry_sdk::protocol::message::compose;
 use agentry_sdk::protocol::{
     Address, BlockHeight, ContentHash, Header, Json, KnownCommand, MessageId, Payload, PublicKey,
-    Seed, SigningKey, Timestamp, TransactionHash,
+    Seed, SigningKey, Timestamp, Trail, TransactionHash,
 };
 use agentry_sdk::{
     AnyBehaviour, Authenticity, BuildError, Card, ConfigureError, Context, Desk, Effect, Effects,
@@ -551,6 +551,12 @@ async fn any_result_fits_in_a_message() {
             thread: Some("t".repeat(128).parse().unwrap()),
             exp: Some(Timestamp::MAX),
             ack: None,
+            trail: Trail {
+                hops: u32::MAX,
+                trace: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+                    .parse()
+                    .ok(),
+            },
             key: Some(key(1)),
         };
         compose(&outgoing.payload, Some(&header)).unwrap();

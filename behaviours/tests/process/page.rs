@@ -137,7 +137,7 @@ fn every_key_is_on_the_page() {
             "{key} is not on the page"
         );
     }
-    assert_eq!(seen, 19, "{error}");
+    assert_eq!(seen, 20, "{error}");
 }
 
 #[test]

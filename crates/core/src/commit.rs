@@ -2,7 +2,7 @@
 
 use agentry_protocol::{
     Address, Amount, BlockHash, BlockHeight, ChainId, Envelope, MessageDigest, Nonce, Payload,
-    PublicKey, SignedTransaction, StoredTransaction, Timestamp, TransactionHash,
+    PublicKey, SignedTransaction, StoredTransaction, Timestamp, Trail, TransactionHash,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -51,6 +51,8 @@ pub enum Commit {
         public: String,
         /// When to try again; never if `None`.
         retry_at: Option<Timestamp>,
+        /// The next time of the schedule, if the event is a tick that is not retried.
+        again_at: Option<Timestamp>,
         /// The behaviours that watch the message.
         watchers: Vec<String>,
         /// When it failed.
@@ -187,6 +189,13 @@ pub enum Commit {
         /// The agent.
         agent: AgentId,
     },
+    /// Behaviours are to do something by themselves.
+    Plan {
+        /// What, of any agents.
+        plans: Vec<Plan>,
+        /// The time of the change.
+        at: Timestamp,
+    },
     /// A transaction from a hosted wallet is requested.
     Send {
         /// The wallet that sends it.
@@ -320,6 +329,7 @@ impl Commit {
             | Self::TaskBegin { at, .. }
             | Self::TaskProgress { at, .. }
             | Self::TaskEnd { at, .. }
+            | Self::Plan { at, .. }
             | Self::Send { at, .. }
             | Self::Prepare { at, .. }
             | Self::Post { at, .. } => Some(*at),
@@ -357,6 +367,38 @@ pub struct HostedAgent {
     pub name: String,
     /// The first block that it reads, if the store does not know it yet; lower blocks are ignored.
     pub start_height: BlockHeight,
+}
+
+/// What a behaviour is to do by itself, without a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The agent.
+    pub agent: AgentId,
+    /// The behaviour, by its name in the agent.
+    pub behaviour: String,
+    /// When.
+    pub when: Planned,
+}
+
+/// When a behaviour is to do something by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Planned {
+    /// When its agent is first hosted.
+    Start {
+        /// Whether this start of the runtime counts, too, although the agent was hosted before.
+        again: bool,
+    },
+    /// At the times of a schedule.
+    Tick {
+        /// The schedule's name; not empty.
+        name: String,
+        /// What its times are. If the schedule of this name was the same before, its next time
+        /// stays; else it is replaced.
+        schedule: String,
+        /// Its first time.
+        due_at: Timestamp,
+    },
 }
 
 /// The result of one read of the chain, in the chain's order.
@@ -638,8 +680,11 @@ pub struct Outcome {
     /// Set if no other behaviour is to see the message: its watchers are told. An event other than
     /// a message has one behaviour, so it is handled at once.
     pub handled: Option<Handled>,
-    /// The time at which the event is due again: a renewal.
+    /// The time at which the event is due again: a renewal, or the next time of a schedule.
     pub again_at: Option<Timestamp>,
+    /// What the messages that follow from it carry on.
+    #[serde(default, skip_serializing_if = "Trail::is_none")]
+    pub trail: Trail,
     /// The time of the change.
     pub at: Timestamp,
 }
@@ -661,6 +706,7 @@ impl Outcome {
             rejected: None,
             handled: None,
             again_at: None,
+            trail: Trail::NONE,
             at,
         }
     }

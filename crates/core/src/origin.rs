@@ -12,6 +12,8 @@
 //! | news of a task | the task, and the news |
 //! | a delivery update | the sent message's origin, and the update |
 //! | a renewal | the agent's address, the card, and when it is announced first |
+//! | a start | the agent's address, the behaviour, and when it was planned |
+//! | a tick | the agent's address, the behaviour, the schedule's name, and the time |
 //!
 //! News that can come twice is told apart by its time: the progress of a task, and that a message was
 //! not sent, which an operator may let be tried again. Neither is on the chain.
@@ -59,6 +61,16 @@ impl Origin {
     /// A card's renewal, registered to be announced first at `due_at`.
     pub fn of_renewal(agent: &Address, card: &Value, due_at: Timestamp) -> Self {
         Self::hashed(&json!(["renewal", agent, card, due_at]))
+    }
+
+    /// A start of an agent, planned at this time.
+    pub fn of_start(agent: &Address, behaviour: &str, at: Timestamp) -> Self {
+        Self::hashed(&json!(["start", agent, behaviour, at]))
+    }
+
+    /// A time of a behaviour's schedule.
+    pub fn of_tick(agent: &Address, behaviour: &str, name: &str, due_at: Timestamp) -> Self {
+        Self::hashed(&json!(["tick", agent, behaviour, name, due_at]))
     }
 
     /// An update on the delivery of a message that was sent with this origin.
@@ -143,6 +155,8 @@ mod tests {
     enum Of {
         Message(u8),
         Renewal(u8, String, u64),
+        Start(u8, String, u64),
+        Tick(u8, String, String, u64),
         Delivery(String, u64),
         Timer(Box<Self>, String, String),
         Task(Box<Self>, String, String),
@@ -157,6 +171,12 @@ mod tests {
             Of::Message(byte) => Origin::of_message(MessageDigest::from_bytes([*byte; 32])),
             Of::Renewal(of, card, due_at) => {
                 Origin::of_renewal(&address(of), &json!(card), Timestamp::new(*due_at))
+            }
+            Of::Start(of, behaviour, at) => {
+                Origin::of_start(&address(of), behaviour, Timestamp::new(*at))
+            }
+            Of::Tick(of, behaviour, name, at) => {
+                Origin::of_tick(&address(of), behaviour, name, Timestamp::new(*at))
             }
             Of::Delivery(sent, height) => {
                 let height = BlockHeight(*height);
@@ -177,6 +197,9 @@ mod tests {
         let first = prop_oneof![
             (0..4_u8).prop_map(Of::Message),
             (0..2_u8, word(), 0..2_u64).prop_map(|(of, card, at)| Of::Renewal(of, card, at)),
+            (0..2_u8, word(), 0..2_u64).prop_map(|(of, one, at)| Of::Start(of, one, at)),
+            (0..2_u8, word(), word(), 0..2_u64)
+                .prop_map(|(of, one, two, at)| Of::Tick(of, one, two, at)),
             (word(), 0..2_u64).prop_map(|(sent, height)| Of::Delivery(sent, height)),
         ];
         first.prop_recursive(2, 4, 1, move |of| {

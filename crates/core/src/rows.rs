@@ -55,7 +55,7 @@ row_id!(
 pub enum EventRef {
     /// A message.
     Inbox(InboxId),
-    /// A timer, a delivery update, the outcome of a watched message, or a task update.
+    /// An event other than a message: see [`EventKind`].
     Event(EventId),
 }
 
@@ -145,6 +145,10 @@ words!(
         Task = "task",
         /// The agent's card must be announced again. The runtime handles this one itself.
         Renewal = "renewal",
+        /// The agent is hosted for the first time, or again.
+        Start = "start",
+        /// A time of a behaviour's schedule.
+        Tick = "tick",
     }
 );
 
@@ -155,7 +159,7 @@ words!(
         Waiting = "waiting",
         /// A dead letter: it is no longer retried, for the reason in the same row.
         Dead = "dead",
-        /// The outcome of a message whose tasks are still open.
+        /// The outcome of a message whose tasks are still open, or a start that was handled.
         Held = "held",
     }
 );

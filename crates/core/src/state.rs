@@ -11,6 +11,7 @@
 //! | [`usage`] | how much of an agent's resources each sender may use |
 //! | `observe`, `sightings`, `claims`, `cards` | what was seen on the chain |
 //! | `outcome`, `events`, `tasks` | what behaviours did |
+//! | [`plans`] | what behaviours do by themselves |
 //! | `outgoing`, `spending`, `receipts` | what is sent |
 //! | [`due`], [`lanes`] | what is to be done next, tasks included |
 //! | [`drafts`], [`sent`] | what is to be sent next; what was sent |
@@ -26,6 +27,7 @@ mod observe;
 mod operate;
 mod outcome;
 mod outgoing;
+pub mod plans;
 mod receipts;
 pub mod row;
 pub mod sent;
@@ -362,11 +364,13 @@ impl State {
                 reason,
                 public,
                 retry_at,
+                again_at,
                 watchers,
                 at,
             } => {
                 let why = (reason.as_str(), public.as_str());
-                self.fail(*event, *attempts, why, *retry_at, watchers, *at, changes);
+                let times = (*retry_at, *again_at);
+                self.fail(*event, *attempts, why, times, watchers, *at, changes);
             }
             Commit::Expire {
                 message,
@@ -446,6 +450,12 @@ impl State {
                 changes.due.push(*agent);
             }
             Commit::Unregister { agent } => self.unregister(*agent),
+            Commit::Plan { plans, at } => {
+                for plan in plans {
+                    self.plan(plan, *at)?;
+                    changes.due.push(plan.agent);
+                }
+            }
             Commit::Send {
                 agent,
                 draft,

@@ -11,8 +11,10 @@ use crate::key::{KeyError, PublicKey};
 use crate::timestamp::Timestamp;
 
 mod id;
+mod trail;
 
 pub use id::{MAX_ID_AGE_MS, MAX_ID_AHEAD_MS, MessageId, MessageIdError};
+pub use trail::{Trace, TraceError, Trail};
 
 /// The version of the header that is written, and the only one that is read.
 pub const HEADER_VERSION: u64 = 1;
@@ -79,6 +81,8 @@ pub struct Header {
     pub exp: Option<Timestamp>,
     /// The acknowledgment that the sender asks for.
     pub ack: Option<AckRequest>,
+    /// What the message follows from: the fields `hops` and `trace`.
+    pub trail: Trail,
     /// The sender's public key. Whether it belongs to `from` is not checked here.
     pub key: Option<PublicKey>,
 }
@@ -154,6 +158,10 @@ impl Header {
             thread: parsed(msg, "thread", HeaderError::Thread)?,
             exp: time(msg, "exp")?,
             ack: ack(msg)?,
+            trail: Trail {
+                hops: hops(msg)?,
+                trace: Trail::read_trace(present(msg, "trace")),
+            },
             key: parsed(msg, "key", HeaderError::Key)?,
         }))
     }
@@ -162,6 +170,7 @@ impl Header {
     /// that.
     pub fn to_json(&self) -> Json {
         let text = |field: &'static str, value: Option<String>| Some((field, Json::string(value?)));
+        let [hops, trace] = self.trail.fields();
         let entries = [
             Some(("v", Json::integer(HEADER_VERSION.into()))),
             text("id", self.id.map(|id| id.to_string())),
@@ -169,6 +178,8 @@ impl Header {
             text("thread", self.thread.as_ref().map(ToString::to_string)),
             self.exp.map(|time| ("exp", time.to_json())),
             text("ack", self.ack.map(|ack| ack.to_string())),
+            hops,
+            trace,
             text("key", self.key.map(|key| key.to_string())),
         ];
         Json::object(entries.into_iter().flatten())
@@ -209,6 +220,18 @@ fn time(msg: JsonRef<'_>, field: &'static str) -> Result<Option<Timestamp>, Head
     let expected = Timestamp::EXPECTED;
     let time = Timestamp::read(value).ok_or(HeaderError::Type { field, expected })?;
     Ok(Some(time))
+}
+
+/// A number beyond 32 bits counts as the highest with 32.
+fn hops(msg: JsonRef<'_>) -> Result<u32, HeaderError> {
+    let Some(value) = present(msg, "hops") else {
+        return Ok(0);
+    };
+    let count = value.as_u64().ok_or(HeaderError::Type {
+        field: "hops",
+        expected: "an integer from 0 to 2⁶⁴ − 1",
+    })?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 fn ack(msg: JsonRef<'_>) -> Result<Option<AckRequest>, HeaderError> {

@@ -90,7 +90,7 @@ pub use bounded::AgentName;
 pub use command::{CommandError, KnownCommand};
 pub use dialect::Dialect;
 pub use hash::{BlockHash, ContentHash, HashError, MessageDigest, TransactionHash};
-pub use header::{AckRequest, Header, HeaderError, MessageId, Thread};
+pub use header::{AckRequest, Header, HeaderError, MessageId, Thread, Trace, Trail};
 pub use json::{Json, JsonError, JsonRef, Kind, Limits, Number};
 pub use key::{KeyError, PublicKey, Seed, Signature, SignatureError, SigningKey};
 pub use keystore::{Keystore, KeystoreError, KeystoreForm};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::authenticity::Authenticity;
 use crate::hash::{MessageDigest, TransactionHash};
-use crate::header::{AckRequest, HEADER_KEY, Header, HeaderError, MessageId};
+use crate::header::{AckRequest, HEADER_KEY, Header, HeaderError, MessageId, Trail};
 use crate::json::{Json, JsonRef};
 use crate::payload::{Command, Payload};
 
@@ -69,6 +69,11 @@ impl Envelope {
         }
     }
 
+    /// What the message follows from.
+    pub fn trail(&self) -> Trail {
+        self.header().map(|header| header.trail).unwrap_or_default()
+    }
+
     /// The header of an answer to this message, which came in `transaction`. None for a text that
     /// answers a text without a header, so that plain clients get plain text back; every other
     /// answer has one, with `re` and the same thread. The caller adds the id, the key and the rest.
@@ -80,6 +85,7 @@ impl Envelope {
         Some(Header {
             re: Some(transaction),
             thread: self.header().and_then(|header| header.thread.clone()),
+            trail: self.trail().next(),
             ..Header::default()
         })
     }

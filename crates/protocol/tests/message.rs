@@ -7,9 +7,11 @@ use agentry_protocol::message::{ComposeError, MAX_PAYLOAD_BYTES};
 use agentry_protocol::payload::Command;
 use agentry_protocol::{
     AckRequest, Authenticity, Envelope, Header, HeaderError, Identity, Json, KnownCommand,
-    MessageDigest, MessageId, Payload, Seed, Timestamp, TransactionHash, compose,
+    MessageDigest, MessageId, Payload, Seed, Timestamp, Trace, Trail, TransactionHash, compose,
 };
 use proptest::prelude::*;
+
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 const ID: &str = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f";
 
@@ -30,7 +32,7 @@ fn a_header_is_read_whole() {
     let key = Seed::from_bytes([1; 32]).public_key();
     let text = format!(
         r#"{{"v":1,"id":"{ID}","re":"{}","thread":"a thread","exp":1795000000000,
-            "ack":"done","key":"{key}","later":{{"than":"us"}}}}"#,
+            "ack":"done","hops":2,"trace":"{TRACE}","key":"{key}","later":{{"than":"us"}}}}"#,
         hash()
     );
     let expected = Header {
@@ -39,12 +41,23 @@ fn a_header_is_read_whole() {
         thread: Some("a thread".parse().unwrap()),
         exp: Some(Timestamp::new(1_795_000_000_000)),
         ack: Some(AckRequest::Done),
+        trail: Trail {
+            hops: 2,
+            trace: Some(TRACE.parse().unwrap()),
+        },
         key: Some(key),
     };
     assert_eq!(header(&text), Ok(Some(expected)));
     assert_eq!(header(r#"{"v":1}"#), Ok(Some(Header::default())));
-    let nulls = r#"{"v":1,"id":null,"re":null,"thread":null,"exp":null,"ack":null,"key":null}"#;
+    let nulls = r#"{"v":1,"id":null,"re":null,"thread":null,"exp":null,"ack":null,"hops":null,
+        "trace":null,"key":null}"#;
     assert_eq!(header(nulls), Ok(Some(Header::default())));
+    let most = header(r#"{"v":1,"hops":18446744073709551615}"#);
+    assert_eq!(most.unwrap().unwrap().trail.hops, u32::MAX);
+    for foreign in ["7", "\"01-ff\"", "{}"] {
+        let text = format!(r#"{{"v":1,"trace":{foreign}}}"#);
+        assert_eq!(header(&text), Ok(Some(Header::default())), "{foreign}");
+    }
 }
 
 #[test]
@@ -118,6 +131,10 @@ fn a_broken_header_names_its_field() {
         ("exp", "1e400"),
         ("ack", "\"DONE\""),
         ("ack", "true"),
+        ("hops", "-1"),
+        ("hops", "1.5"),
+        ("hops", "\"1\""),
+        ("hops", "18446744073709551616"),
         ("key", "\"00\""),
         (
             "key",
@@ -197,6 +214,7 @@ fn a_plain_text_gets_a_plain_text_and_everything_else_a_header() {
     );
     let only_re = Some(Header {
         re: Some(hash()),
+        trail: Trail::NONE.next(),
         ..Header::default()
     });
     assert_eq!(read(r#""ping""#).answer_header(hash(), &command), only_re);
@@ -215,6 +233,7 @@ fn a_plain_text_gets_a_plain_text_and_everything_else_a_header() {
     let expected = Header {
         re: Some(hash()),
         thread: Some("t".parse().unwrap()),
+        trail: Trail::NONE.next(),
         ..Header::default()
     };
     assert_eq!(threaded.answer_header(hash(), &text), Some(expected));
@@ -285,14 +304,24 @@ fn any_header() -> impl Strategy<Value = Header> {
             Just(AckRequest::Received),
             Just(AckRequest::Done)
         ]),
+        (
+            any::<u32>(),
+            prop::option::of(any::<([u8; 16], [u8; 8], u8)>()),
+        ),
         prop::option::of(any::<[u8; 32]>()),
     )
-        .prop_map(|(id, re, thread, exp, ack, key)| Header {
+        .prop_map(|(id, re, thread, exp, ack, (hops, trace), key)| Header {
             id: id.map(|(time, random)| MessageId::new(Timestamp::new(time), random)),
             re: re.map(TransactionHash::from_bytes),
             thread: thread.map(|thread| thread.parse().unwrap()),
             exp,
             ack,
+            trail: Trail {
+                hops,
+                trace: trace
+                    .filter(|(id, parent, _)| *id != [0; 16] && *parent != [0; 8])
+                    .map(|(id, parent, flags)| Trace { id, parent, flags }),
+            },
             key: key.map(|seed| Seed::from_bytes(seed).public_key()),
         })
 }

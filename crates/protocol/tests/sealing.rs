@@ -192,6 +192,12 @@ fn the_longest_message_is_sealed_and_sent_and_a_longer_one_is_not() {
         thread: Some("t".repeat(128).parse().unwrap()),
         exp: Some(Timestamp::new(u64::MAX)),
         ack: Some(agentry_protocol::AckRequest::Received),
+        trail: agentry_protocol::Trail {
+            hops: u32::MAX,
+            trace: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+                .parse()
+                .ok(),
+        },
         key: Some(seed(1).public_key()),
     };
     let payload = KnownCommand::Sealed(sealed).to_payload();

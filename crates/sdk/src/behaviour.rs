@@ -5,10 +5,10 @@ use std::future::Future;
 
 use serde::de::DeserializeOwned;
 
-use crate::event::{DeliveryUpdate, SentMessage, Settlement, TaskReport, Timer};
+use crate::event::{DeliveryUpdate, SentMessage, Settlement, Start, TaskReport, Tick, Timer};
 use crate::registry::Setup;
 use crate::task::{Desk, Task, TaskError, TaskLimits, TaskOutput};
-use crate::{Authenticity, Context, Effects, Message};
+use crate::{Authenticity, Context, Effects, Message, Schedule};
 
 /// What a hosted wallet does with the messages and other events that reach it.
 ///
@@ -71,6 +71,24 @@ pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
         Vec::new()
     }
 
+    /// Which starts of its agent it is told of with [`on_start`](Self::on_start). Called once, when the
+    /// settings are read.
+    fn starts(&self) -> Starts {
+        Starts::Never
+    }
+
+    /// The schedules whose times it is told of with [`on_tick`](Self::on_tick). `schedules` in
+    /// agents.toml adds more, if it [takes them](Self::takes_schedules). Called once, when the settings
+    /// are read.
+    fn schedules(&self) -> Vec<Schedule> {
+        Vec::new()
+    }
+
+    /// Whether its entry in agents.toml may have `schedules`.
+    fn takes_schedules(&self) -> bool {
+        false
+    }
+
     /// Whether it handles this message. Must be quick, and must depend on the message only.
     fn accepts(&self, message: &Message) -> bool;
 
@@ -95,6 +113,32 @@ pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
         context: &Context,
     ) -> impl Future<Output = Result<Effects, BehaviourError>> + Send {
         let _ = (timer, context);
+        async { Ok(Effects::none()) }
+    }
+
+    /// Handles a start of its agent, if it [wants to know](Self::starts).
+    ///
+    /// # Errors
+    /// As for [`on_timer`](Self::on_timer).
+    fn on_start(
+        &self,
+        start: Start,
+        context: &Context,
+    ) -> impl Future<Output = Result<Effects, BehaviourError>> + Send {
+        let _ = (start, context);
+        async { Ok(Effects::none()) }
+    }
+
+    /// Handles a time of one of its [schedules](Self::schedules).
+    ///
+    /// # Errors
+    /// As for [`on_timer`](Self::on_timer). The schedule goes on meanwhile.
+    fn on_tick(
+        &self,
+        tick: &Tick,
+        context: &Context,
+    ) -> impl Future<Output = Result<Effects, BehaviourError>> + Send {
+        let _ = (tick, context);
         async { Ok(Effects::none()) }
     }
 
@@ -179,6 +223,19 @@ pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
         let _ = (report, context);
         async { Ok(Effects::none()) }
     }
+}
+
+/// Which starts of its agent a behaviour is told of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Starts {
+    /// None.
+    #[default]
+    Never,
+    /// The first: when the runtime hosts the agent with this behaviour for the first time.
+    Once,
+    /// Every start of the runtime. A reload of the configuration is none.
+    Always,
 }
 
 /// Why a run failed.

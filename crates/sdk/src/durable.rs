@@ -8,16 +8,17 @@ use agentry_core::commit::{Outcome, TimerSetting};
 use agentry_core::delivery::DeliveryData;
 use agentry_core::rows::{EventKind, ReceiptRequest};
 use agentry_core::state::due::DueEvent;
+use agentry_core::state::plans::TickData;
 use agentry_core::state::row;
 use agentry_protocol::timestamp::millis;
-use agentry_protocol::{Address, Header, Payload, Timestamp};
+use agentry_protocol::{Address, Header, Payload, Timestamp, Trail};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::task::TASK_FAILED;
 use crate::{
-    Addressed, Effect, Effects, Event, Message, Outgoing, Settlement, Task, TaskNews, TaskOutput,
-    TaskReport, Timer,
+    Addressed, Effect, Effects, Event, Message, Outgoing, Settlement, Start, Task, TaskNews,
+    TaskOutput, TaskReport, Tick, Timer,
 };
 
 /// The least time until a timer fires, or a task begins, that was set or started by a timer or by
@@ -29,10 +30,34 @@ const LEAST_PAUSE: Duration = Duration::from_secs(1);
 pub const fn least_pause(kind: Option<EventKind>) -> Duration {
     match kind {
         Some(EventKind::Timer | EventKind::Task) => LEAST_PAUSE,
-        Some(EventKind::Delivery | EventKind::Settled | EventKind::Renewal) | None => {
-            Duration::ZERO
-        }
+        Some(
+            EventKind::Delivery
+            | EventKind::Settled
+            | EventKind::Renewal
+            | EventKind::Start
+            | EventKind::Tick,
+        )
+        | None => Duration::ZERO,
     }
+}
+
+/// What the messages of a run carry on, for an event other than a message and for the message that an
+/// event is about.
+pub fn trail(event: Option<&row::Event>, message: Option<&Message>) -> Trail {
+    match (event, message) {
+        (Some(event), _) if event.kind != EventKind::Settled => event.trail,
+        (_, message) => message
+            .map(|message| message.trail().next())
+            .unwrap_or_default(),
+    }
+}
+
+/// Why an agent does not act on a message that follows from too many others, if so.
+pub fn stops(trail: Trail, max_hops: u32) -> Option<String> {
+    let hops = trail.hops;
+    (hops >= max_hops).then(|| {
+        format!("it follows from {hops} messages, one after the other: max_hops is {max_hops}")
+    })
 }
 
 /// A message that a run sends.
@@ -84,7 +109,8 @@ impl Effects {
 
 impl Event {
     /// An event other than a message, as its behaviour in `agent` sees it; `None` if what it is about
-    /// was pruned, and for a renewal. `message` is the message that it is about.
+    /// was pruned, and for a renewal. `message` is the message that it is about. A tick stands for
+    /// none that was missed.
     pub fn of(due: &DueEvent, message: Option<&Arc<Message>>, agent: &str) -> Option<Self> {
         let row = &due.row;
         Some(match row.kind {
@@ -108,6 +134,14 @@ impl Event {
                     news: TaskNews::of(task, row.data.get("news")?)?,
                 })
             }
+            EventKind::Start => Self::Start(Start {
+                is_first: row.data.get("first")?.as_bool()?,
+            }),
+            EventKind::Tick => Self::Tick(Tick {
+                name: row.name.clone(),
+                at: TickData::read(&row.data)?.at,
+                missed: 0,
+            }),
             EventKind::Renewal => return None,
         })
     }
@@ -119,11 +153,12 @@ impl Outgoing {
         self.expires_in.map(|after| now.plus(after))
     }
 
-    /// Its header, without an id and a key; `None` for a text that asks for nothing and answers a
+    /// Its header, without an id and a key; `trail` is that of the run ([`trail`]). `None` for a text that asks for nothing and answers a
     /// text without a header, or answers nothing and is `plain`: every client can read it.
     pub fn header(
         &self,
         question: Option<&Message>,
+        trail: Trail,
         sealed: bool,
         plain: bool,
         now: Timestamp,
@@ -145,6 +180,7 @@ impl Outgoing {
             thread: self.thread.clone().or_else(thread),
             exp: self.expires_at(now),
             ack: self.acknowledge.map(|acknowledge| acknowledge.request),
+            trail,
             ..Header::default()
         })
     }

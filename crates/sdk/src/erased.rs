@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use crate::event::Event;
 use crate::task::{Desk, Executor, Task, TaskError, TaskLimits, TaskOutput};
-use crate::{Authenticity, Behaviour, BehaviourError, Context, Effects, Message};
+use crate::{Authenticity, Behaviour, BehaviourError, Context, Effects, Message, Schedule, Starts};
 
 /// One run of a behaviour.
 pub type Run<'a> = Pin<Box<dyn Future<Output = Result<Effects, BehaviourError>> + Send + 'a>>;
@@ -34,6 +34,12 @@ pub trait AnyBehaviour: fmt::Debug + Send + Sync {
     fn accepts(&self, message: &Message) -> bool;
     /// [`Behaviour::watches`].
     fn watches(&self, message: &Message) -> bool;
+    /// [`Behaviour::starts`].
+    fn starts(&self) -> Starts;
+    /// [`Behaviour::schedules`].
+    fn schedules(&self) -> Vec<Schedule>;
+    /// [`Behaviour::takes_schedules`].
+    fn takes_schedules(&self) -> bool;
     /// Calls the handler for an event.
     fn on_event<'a>(&'a self, event: &'a Event, context: &'a Context) -> Run<'a>;
     /// [`Behaviour::execute`].
@@ -75,6 +81,18 @@ impl<B: Behaviour> AnyBehaviour for B {
         Behaviour::watches(self, message)
     }
 
+    fn starts(&self) -> Starts {
+        Behaviour::starts(self)
+    }
+
+    fn schedules(&self) -> Vec<Schedule> {
+        Behaviour::schedules(self)
+    }
+
+    fn takes_schedules(&self) -> bool {
+        Behaviour::takes_schedules(self)
+    }
+
     fn on_event<'a>(&'a self, event: &'a Event, context: &'a Context) -> Run<'a> {
         match event {
             Event::Message(message) => Box::pin(self.on_message(message, context)),
@@ -86,6 +104,8 @@ impl<B: Behaviour> AnyBehaviour for B {
                 Box::pin(self.on_settled(message, settlement, context))
             }
             Event::Task(report) => Box::pin(self.on_task(report, context)),
+            Event::Start(start) => Box::pin(self.on_start(*start, context)),
+            Event::Tick(tick) => Box::pin(self.on_tick(tick, context)),
         }
     }
 

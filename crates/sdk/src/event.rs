@@ -24,6 +24,32 @@ pub enum Event {
     Settled(Arc<Message>, Settlement),
     /// An update of one of the behaviour's tasks.
     Task(TaskReport),
+    /// The agent was started.
+    Start(Start),
+    /// A time of one of the behaviour's schedules.
+    Tick(Tick),
+}
+
+/// A start of the agent: see [`Behaviour::starts`](crate::Behaviour::starts).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// Whether the behaviour has not been told of a start before.
+    #[serde(rename = "first")]
+    pub is_first: bool,
+}
+
+/// A time of a [schedule](crate::Schedule).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tick {
+    /// The schedule's name.
+    pub name: String,
+    /// The time that it is for. The run is never earlier; it is later if the runtime was down or busy,
+    /// and if the run is retried.
+    #[serde(rename = "at_ms")]
+    pub at: Timestamp,
+    /// How many earlier times of the schedule it stands for, which were
+    /// [missed](crate::Missed::Once).
+    pub missed: u64,
 }
 
 /// A timer that expired.

@@ -13,6 +13,7 @@
 //! | [`effects`] | the effects that a handler returns |
 //! | [`outgoing`] | messages that a behaviour sends |
 //! | [`task`] | long-running work; executors |
+//! | [`schedule`] | schedules: when a behaviour is run although nothing happened |
 //! | [`context`] | the agent, the time and the durable state of a run |
 //! | [`directory`] | the cards of other agents; queries |
 //! | [`registry`] | the kinds of behaviour and executor that a binary contains |
@@ -84,19 +85,23 @@ pub mod event;
 pub mod message;
 pub mod outgoing;
 pub mod registry;
+pub mod schedule;
 pub mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use behaviour::{Behaviour, BehaviourError, ConfigureError};
+pub use behaviour::{Behaviour, BehaviourError, ConfigureError, Starts};
 pub use context::{Context, State};
 pub use directory::{Card, Environment, NameError, Query};
 pub use effects::{Effect, Effects, EffectsError};
 pub use erased::{AnyBehaviour, AnyExecutor};
-pub use event::{DeliveryUpdate, Event, SentMessage, Settlement, TaskNews, TaskReport, Timer};
+pub use event::{
+    DeliveryUpdate, Event, SentMessage, Settlement, Start, TaskNews, TaskReport, Tick, Timer,
+};
 pub use message::{Answered, Authenticity, Message};
 pub use outgoing::{Acknowledge, Addressed, Outgoing, Sealing};
 pub use registry::{BuildError, Registry, Setup};
+pub use schedule::{Missed, Schedule, When};
 pub use standing::Standing;
 pub use task::{Desk, Executor, Task, TaskError, TaskLimits, TaskOutput, TaskStart};
 

@@ -4,7 +4,7 @@ pub use agentry_protocol::Authenticity;
 use agentry_protocol::message::Envelope;
 use agentry_protocol::{
     AckRequest, Address, BlockHeight, CommandError, Header, Json, KnownCommand, MessageDigest,
-    Number, Payload, TransactionHash,
+    Number, Payload, Trail, TransactionHash,
 };
 
 use crate::Standing;
@@ -104,6 +104,14 @@ impl Message {
     /// The command is known, but its parameters are invalid.
     pub fn command(&self) -> Result<Option<KnownCommand>, CommandError> {
         self.payload.command()
+    }
+
+    /// What it follows from: how many messages, and which trace.
+    pub fn trail(&self) -> Trail {
+        self.header
+            .as_ref()
+            .map(|header| header.trail)
+            .unwrap_or_default()
     }
 
     /// Whether it says that it answers another message. A behaviour that answers such messages can

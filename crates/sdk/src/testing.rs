@@ -102,7 +102,7 @@ pub use disturb::Disturbances;
 pub use environment::TestEnvironment;
 pub use party::Party;
 pub use random::Random;
-pub use runs::ATTEMPTS;
+pub use runs::{ATTEMPTS, MAX_HOPS};
 pub use sent::{Dropped, Run, Sent, TransactionPlace};
 pub use simulation::Simulation;
 pub use tasks::{TaskPlan, TaskState};

@@ -105,15 +105,15 @@ CREATE TABLE state (
     PRIMARY KEY (agent, behaviour, key)
 ) STRICT, WITHOUT ROWID;
 
--- Events other than messages. A row is deleted when it is handled.
+-- Events other than messages. A row is deleted when it is handled; a start is held then.
 CREATE TABLE event (
     id        INTEGER PRIMARY KEY, -- never assigned twice
     agent     INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
     behaviour TEXT    NOT NULL,                  -- empty: the runtime's own
     kind      TEXT    NOT NULL
         CHECK (kind = 'timer' OR kind = 'delivery' OR kind = 'settled' OR kind = 'task'
-            OR kind = 'renewal'),
-    name      TEXT    NOT NULL,                  -- of the timer; the label; the task's key
+            OR kind = 'renewal' OR kind = 'start' OR kind = 'tick'),
+    name      TEXT    NOT NULL,                  -- of the timer or schedule; the label; the task's key
     data      TEXT    NOT NULL,                  -- JSON
     -- The message that it is about
     inbox     INTEGER REFERENCES inbox (id) ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED,
@@ -128,11 +128,15 @@ CREATE TABLE event (
     sender    TEXT    NOT NULL DEFAULT '',
     anchor    INTEGER,                           -- the block of the message that set the timer
     origin    TEXT    NOT NULL,                  -- what brought it about, by content
+    hops      INTEGER NOT NULL DEFAULT 0 CHECK (hops >= 0), -- of the messages that follow from it
+    trace     TEXT,                              -- the same
     CHECK (standing = 'own' OR standing = 'known' OR standing = 'listed'
         OR standing = 'stranger' OR standing = 'unverified'),
     CHECK ((sender = '') = (standing IN ('own', 'unverified')))
 ) STRICT;
 CREATE UNIQUE INDEX event_timer   ON event (agent, behaviour, name) WHERE kind = 'timer';
+CREATE INDEX        event_plan    ON event (agent, behaviour, name)
+    WHERE (kind = 'start' OR kind = 'tick');
 CREATE UNIQUE INDEX event_renewal ON event (agent) WHERE kind = 'renewal';
 CREATE INDEX        event_task    ON event (agent, behaviour, name) WHERE kind = 'task';
 CREATE INDEX        event_due     ON event (agent, due_at, id) WHERE state = 'waiting';
@@ -249,6 +253,8 @@ CREATE TABLE task (
     standing    TEXT    NOT NULL DEFAULT 'own',
     sender      TEXT    NOT NULL DEFAULT '',
     origin      TEXT    NOT NULL,            -- what started it, by content
+    hops        INTEGER NOT NULL DEFAULT 0 CHECK (hops >= 0), -- of the messages that follow from it
+    trace       TEXT,                        -- the same
     UNIQUE (agent, behaviour, key),
     CHECK ((ended_at IS NULL) = (state IN ('submitted', 'working'))),
     CHECK (standing = 'own' OR standing = 'known' OR standing = 'listed'

@@ -8,7 +8,7 @@ use agentry_core::OutboxId;
 use agentry_core::nonce::NoncePolicy;
 use agentry_protocol::{
     Address, BlockHeight, DecryptionKey, EncryptionKey, MessageId, Nonce, PublicKey, SigningKey,
-    Timestamp, TransactionHash,
+    Timestamp, Trail, TransactionHash,
 };
 use agentry_store::{StoreError, open_if_exists, read};
 
@@ -188,6 +188,7 @@ async fn directly(
             origin: "",
             to,
             answers: None,
+            trail: Trail::NONE,
             recipient_key: request.recipient_key.or(known.encryption),
             chain_id: &config.chain.id,
             now,

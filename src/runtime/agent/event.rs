@@ -1,5 +1,5 @@
-//! Timers, delivery updates, settlements, news of tasks, renewals, and messages that were not
-//! acknowledged in time.
+//! Timers, delivery updates, settlements, news of tasks, starts, ticks, renewals, and messages that
+//! were not acknowledged in time.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use agentry_core::rows::{EventKind, EventRef, Overdue};
 use agentry_core::state::due::DueEvent;
 use agentry_core::state::row;
 use agentry_core::{Commit, CommitResult, origin};
-use agentry_protocol::KnownCommand;
+use agentry_protocol::{KnownCommand, Trail};
 use agentry_sdk::{BehaviourError, Event};
 use agentry_store::{StoreError, read};
 
@@ -53,14 +53,42 @@ impl Work {
             }
             None => None,
         };
-        let Some(event) = Event::of(event, message.as_ref(), &hosted.config.name) else {
+        let Some(mut event) = Event::of(event, message.as_ref(), &hosted.config.name) else {
             tracing::warn!("deleting an event whose subject was pruned since");
             return self.delete(due).await;
         };
+        let mut run = Run::new(hosted, Subject::Event(Arc::clone(due)), &instance.name);
+        if let Event::Tick(tick) = &mut event {
+            let scheduled = instance
+                .schedules
+                .iter()
+                .find(|one| one.name() == tick.name);
+            let Some(scheduled) = scheduled else {
+                tracing::warn!(
+                    agent.name = hosted.config.name,
+                    behaviour.name = due.behaviour,
+                    schedule.name = tick.name,
+                    "deleting a tick of a schedule that is not configured any more"
+                );
+                return self.delete(due).await;
+            };
+            let turn = scheduled.turn(tick.at, due.attempts, self.shared.clock.now());
+            run.again_at = turn.next;
+            let Some(at) = turn.run else {
+                tracing::info!(
+                    agent.name = hosted.config.name,
+                    behaviour.name = due.behaviour,
+                    schedule.name = tick.name,
+                    "skipping missed times of a schedule"
+                );
+                self.store_behind(run.clone(), run.nothing(self.shared.clock.now()), span);
+                return Ok(());
+            };
+            (tick.at, tick.missed) = (at.at, at.missed);
+        }
         let shared = self.shared.clone();
         let state = self.state(&instance.name);
         let runner = Runner::new(&shared, hosted);
-        let run = Run::new(hosted, Subject::Event(Arc::clone(due)), &instance.name);
         let settled = match runner.run(instance, event, due.attempts, state).await {
             Ok(effects) => {
                 self.settle(&run, instance, message.as_deref(), effects, None, span)
@@ -110,6 +138,7 @@ impl Work {
                 origin: &origin,
                 to: &hosted.address,
                 answers: None,
+                trail: Trail::NONE,
                 recipient_key: None,
                 chain_id: &self.links.chain_id,
                 now: local,

@@ -88,6 +88,7 @@ impl Work {
         let Shown {
             accepting,
             watchers,
+            ..
         } = shown;
         let mut left = accepting.into_iter().peekable();
         if left.peek().is_none() {
@@ -345,10 +346,9 @@ impl Work {
             watchers: run.watchers.clone(),
             unacted: reason,
         };
-        let (event, attempts) = (run.subject.event(), run.subject.attempts());
         let outcome = Outcome {
             handled: Some(handled),
-            ..Outcome::nothing(event, attempts, self.shared.clock.now())
+            ..run.nothing(self.shared.clock.now())
         };
         self.store_behind(run, outcome, span);
     }

@@ -6,7 +6,7 @@ use agentry_core::commit::{Handled, Outcome};
 use agentry_core::rows::{Draft, DueMessage, EventKind, EventRef};
 use agentry_core::state::row;
 use agentry_core::{Cause, Commit, Origin};
-use agentry_protocol::{Address, Timestamp};
+use agentry_protocol::{Address, Timestamp, Trail};
 use agentry_sdk::durable::{self, Sending};
 use agentry_sdk::{BehaviourError, Effects, Message, Outgoing};
 use agentry_store::StoreError;
@@ -40,11 +40,11 @@ impl Subject {
         }
     }
 
-    /// The kind of the event; `None` for a message.
-    fn kind(&self) -> Option<EventKind> {
+    /// The event; `None` for a message.
+    fn row(&self) -> Option<&row::Event> {
         match self {
             Self::Message(_) => None,
-            Self::Event(event) => Some(event.kind),
+            Self::Event(event) => Some(event),
         }
     }
 
@@ -75,13 +75,19 @@ impl Work {
         let now = self.shared.clock.now();
         let (event, origin) = (subject.event(), subject.origin());
         let cause = self.cause(hosted, subject, message, now);
+        let trail = durable::trail(subject.row(), message);
         let mut outcome = Outcome {
             behaviour: Some(instance.name.clone()),
             cause: cause.clone(),
             handled,
+            again_at: run.again_at,
+            trail,
             ..Outcome::nothing(event, subject.attempts(), now)
         };
-        let sends = effects.record(&mut outcome, durable::least_pause(subject.kind()));
+        let sends = effects.record(
+            &mut outcome,
+            durable::least_pause(subject.row().map(|event| event.kind)),
+        );
         for Sending {
             index,
             to,
@@ -98,7 +104,7 @@ impl Work {
                 }
             };
             let origin = origin.draft(&instance.name, index);
-            let draft = self.draft(hosted, instance, &origin, &to, &outgoing, answers);
+            let draft = self.draft(run, instance, &origin, &to, &outgoing, (answers, trail));
             let mut draft = draft.await?;
             // The sender's share pays for everything that follows from its message, answer or not.
             draft.cause = cause.clone();
@@ -132,7 +138,7 @@ impl Work {
                 EventKind::Timer | EventKind::Delivery | EventKind::Task => {
                     self.standings().again(hosted, &event.cause, now)
                 }
-                EventKind::Renewal => Cause::Own,
+                EventKind::Renewal | EventKind::Start | EventKind::Tick => Cause::Own,
             },
         }
     }
@@ -140,13 +146,14 @@ impl Work {
     /// A draft of a message that a behaviour sends.
     async fn draft(
         &mut self,
-        hosted: &Hosted,
+        run: &Run,
         instance: &BehaviourInstance,
         origin: &str,
         to: &Address,
         outgoing: &Outgoing,
-        answers: Option<&Message>,
+        (answers, trail): (Option<&Message>, Trail),
     ) -> Result<Draft, BehaviourError> {
+        let hosted = &run.hosted;
         let public_key = match hosted.public_key {
             Some(key) => key,
             None => {
@@ -163,6 +170,7 @@ impl Work {
                 origin,
                 to,
                 answers,
+                trail,
                 recipient_key: self.shared.directory.enc_key_of(to, now),
                 chain_id: &self.links.chain_id,
                 now,
@@ -194,6 +202,7 @@ impl Work {
             subject,
             behaviour,
             watchers,
+            again_at,
         } = run;
         let now = self.shared.clock.now();
         let (event, attempts) = (subject.event(), subject.attempts());
@@ -234,6 +243,7 @@ impl Work {
                 reason,
                 public: error.public().to_owned(),
                 retry_at,
+                again_at: *again_at,
                 watchers: watchers.clone(),
                 at: now,
             })

@@ -11,6 +11,7 @@ use actix_rt::task::JoinHandle;
 use agentry_core::commit::Outcome;
 use agentry_core::rows::EventRef;
 use agentry_core::{Changes, Commit};
+use agentry_protocol::Timestamp;
 use agentry_sdk::BehaviourError;
 use agentry_store::StoreError;
 use tracing::Instrument;
@@ -78,6 +79,8 @@ pub(super) struct Run {
     pub(super) behaviour: String,
     /// The behaviours that watch the message.
     pub(super) watchers: Vec<String>,
+    /// The next time of the schedule, if it is for a tick.
+    pub(super) again_at: Option<Timestamp>,
 }
 
 impl Run {
@@ -88,6 +91,18 @@ impl Run {
             subject,
             behaviour: behaviour.to_owned(),
             watchers: Vec::new(),
+            again_at: None,
+        }
+    }
+}
+
+impl Run {
+    /// Its outcome if it has no effects.
+    pub(super) fn nothing(&self, at: Timestamp) -> Outcome {
+        let (event, attempts) = (self.subject.event(), self.subject.attempts());
+        Outcome {
+            again_at: self.again_at,
+            ..Outcome::nothing(event, attempts, at)
         }
     }
 }

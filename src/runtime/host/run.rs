@@ -33,6 +33,7 @@ use crate::runtime::directory::{Directory, backfill};
 use crate::runtime::environment::RuntimeEnvironment;
 use crate::runtime::http::StatusServer;
 use crate::runtime::metrics::Metrics;
+use crate::runtime::plans::{self, Occasion};
 use crate::runtime::rates::Rates;
 use crate::runtime::registry::{AgentRegistry, Hosted};
 use crate::runtime::reload::{ReloadLinks, Reloader};
@@ -256,6 +257,9 @@ async fn host(
     let in_hand = InHand::default();
     let clock = options.clock.clone();
     set_clock(&clock, &store, source.as_mut()).await?;
+    let hosted = registry.all();
+    let agents = hosted.iter().map(Arc::as_ref);
+    plans::commit(&store, agents, Occasion::Start, clock.now()).await?;
     let directory = Directory::load(&store, config.contacts.clone()).await?;
     metrics.directory(directory.len());
     let environment = Arc::new(RuntimeEnvironment::new(

@@ -122,6 +122,7 @@ fn cut(text: &str, max: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use agentry_protocol::Trail;
     use agentry_protocol::command::DETAIL_MAX;
     use agentry_sdk::task::TASK_FAILED;
 
@@ -157,6 +158,7 @@ mod tests {
             started_at: None,
             ended_at: None,
             cause: Cause::Own,
+            trail: Trail::NONE,
         }
     }
 

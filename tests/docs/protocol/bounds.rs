@@ -170,6 +170,8 @@ pub(super) fn of(holds: &str) -> Vec<(Value, bool)> {
             (json!(-0.1), false),
             ("0.5".into(), false),
         ],
+        // One that is not valid counts as missing.
+        "trace context" => vec![("01-00".into(), true), (7.into(), true)],
         "object" => vec![(json!([]), false), ("x".into(), false)],
         "UUIDv7" => vec![
             (WORD.into(), true),

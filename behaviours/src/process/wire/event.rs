@@ -75,6 +75,21 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },
+    /// The agent was started. Only with `starts`.
+    Start {
+        /// Whether the program has not been told of a start of this agent before.
+        first: bool,
+    },
+    /// A time of a schedule. Only with `schedules`.
+    Tick {
+        /// The schedule's name.
+        name: String,
+        /// The time that it is for, in milliseconds since the epoch. The event is never earlier, but
+        /// may be later.
+        at_ms: u64,
+        /// How many earlier times of the schedule it stands for, which were missed.
+        missed: u64,
+    },
 }
 
 /// The context of an event: the agent, the time, the attempt and the state.
@@ -164,6 +179,14 @@ pub struct Header {
     /// The acknowledgment that it asks for: `received` or `done`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledge: Option<super::AckWord>,
+    /// How many messages it follows from; left out if it follows from none. What the program sends
+    /// carries on the count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hops: Option<u32>,
+    /// The trace that it is part of, as W3C Trace Context writes `traceparent`. What the program
+    /// sends carries it on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
 }
 
 /// A message of the agent that its recipient answered.

@@ -111,7 +111,7 @@ impl State {
         };
         let event = self.events.get(&id)?;
         match (event.kind, &event.inbox) {
-            (EventKind::Renewal, _) => None,
+            (EventKind::Renewal | EventKind::Start | EventKind::Tick, _) => None,
             (EventKind::Timer, _) => Some(Anchor::Timer {
                 made_at: event.made_at,
                 // A failed or postponed run has moved the time.

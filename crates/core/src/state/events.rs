@@ -1,10 +1,10 @@
 //! The events other than messages: timers, delivery updates, outcomes of watched messages, task
-//! updates and card renewals.
+//! updates and card renewals. Starts and ticks are planned in [`plans`](super::plans).
 
 use std::ops::Bound;
 use std::sync::Arc;
 
-use agentry_protocol::{BlockHeight, Timestamp};
+use agentry_protocol::{BlockHeight, Timestamp, Trail};
 use serde_json::{Value, json};
 
 use super::row::{Event, Message, event, outbox};
@@ -31,6 +31,8 @@ pub(super) struct New<'a> {
     pub(super) cause: &'a Cause,
     /// The block of the message that set the timer.
     pub(super) anchor: Option<BlockHeight>,
+    /// What the messages that follow from it carry on.
+    pub(super) trail: Trail,
 }
 
 impl State {
@@ -67,6 +69,7 @@ impl State {
             made_at: at,
             cause: new.cause.clone(),
             anchor: new.anchor,
+            trail: new.trail,
         });
     }
 
@@ -76,7 +79,7 @@ impl State {
         &mut self,
         (agent, behaviour): (AgentId, &str),
         (name, setting): (&str, Option<&TimerSetting>),
-        (origin, cause, anchor): (&Origin, &Cause, Option<BlockHeight>),
+        (origin, cause, anchor, trail): (&Origin, &Cause, Option<BlockHeight>, Trail),
         at: Timestamp,
     ) {
         // A new row has a new id: an outcome of the old timer does not count for the new one.
@@ -96,6 +99,7 @@ impl State {
                 due_at: setting.due_at,
                 cause,
                 anchor,
+                trail,
             };
             self.add_event(new, at);
         }
@@ -128,9 +132,10 @@ impl State {
                 data: &data,
                 inbox: Some(inbox),
                 due_at: at,
-                // The message itself names its sender.
+                // The message itself names its sender, and what it follows from.
                 cause: &Cause::Own,
                 anchor: None,
+                trail: Trail::NONE,
             };
             self.add_event(new, at);
         }
@@ -233,6 +238,7 @@ impl State {
             due_at,
             cause: &Cause::Own,
             anchor: None,
+            trail: Trail::NONE,
         };
         self.add_event(new, due_at);
         Ok(())

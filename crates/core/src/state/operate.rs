@@ -245,16 +245,27 @@ impl State {
             });
         }
         for id in self.target_events(target) {
-            let dropped = self.events.get(&id).is_some_and(|row| {
-                // `agent withdraw` is what ends a renewal.
-                row.kind != EventKind::Renewal
-                    && (row.state == EventState::Dead
-                        || (named && row.state == EventState::Waiting))
-            });
-            if dropped {
-                self.events.remove(&id);
-                changes.rows += 1;
+            let Some(row) = self.events.get(&id) else {
+                continue;
+            };
+            let is_waiting = named && row.state == EventState::Waiting;
+            match row.kind {
+                // `agent withdraw` is what ends a renewal, and agents.toml what ends a schedule.
+                EventKind::Renewal => continue,
+                EventKind::Tick if is_waiting => continue,
+                _ if row.state != EventState::Dead && !is_waiting => continue,
+                EventKind::Start => {
+                    self.events.change(&id, |row| row.state = EventState::Held);
+                }
+                EventKind::Timer
+                | EventKind::Delivery
+                | EventKind::Settled
+                | EventKind::Task
+                | EventKind::Tick => {
+                    self.events.remove(&id);
+                }
             }
+            changes.rows += 1;
         }
         for id in self.target_transactions(target) {
             let Some(row) = self.outbox.get(&id) else {

@@ -8,7 +8,7 @@ use super::row::Memory;
 use super::{Refusal, State};
 use crate::Settlement;
 use crate::commit::{Changes, CommitResult, Handled, Outcome};
-use crate::rows::{AgentId, EventId, EventRef, EventState, InboxId, InboxState};
+use crate::rows::{AgentId, EventId, EventKind, EventRef, EventState, InboxId, InboxState};
 
 /// How many messages beyond the rate-limit timeout are moved to the dead-letter queue in one
 /// commit.
@@ -37,14 +37,15 @@ impl State {
                     return Ok(());
                 }
             }
-            (EventRef::Event(id), _) => self.event_done(id, outcome.again_at),
+            (EventRef::Event(id), _) => self.event_done(id, outcome.again_at, outcome.at),
             (EventRef::Inbox(_), None) => {}
         }
         if let Some(behaviour) = &outcome.behaviour {
             self.remember(agent, behaviour, &outcome.state);
             for (name, setting) in &outcome.timers {
                 let timer = (name.as_str(), setting.as_ref());
-                let from = (&origin, &outcome.cause, anchor.and_then(Anchor::block));
+                let block = anchor.and_then(Anchor::block);
+                let from = (&origin, &outcome.cause, block, outcome.trail);
                 self.set_timer((agent, behaviour), timer, from, outcome.at);
             }
             if !outcome.timers.is_empty() {
@@ -53,7 +54,7 @@ impl State {
             for task in &outcome.tasks {
                 let times = (outcome.at, outcome.tasks_from);
                 let owner = (agent, behaviour.as_str());
-                let from = (&origin, inbox, &outcome.cause);
+                let from = (&origin, inbox, &outcome.cause, outcome.trail);
                 self.submit_task(owner, task, from, times, changes);
             }
             for key in &outcome.cancels {
@@ -95,13 +96,21 @@ impl State {
     }
 
     /// Deletes an event that was handled, or makes it due again at `again_at`.
-    fn event_done(&mut self, id: EventId, again_at: Option<Timestamp>) {
-        match again_at {
-            None => {
+    fn event_done(&mut self, id: EventId, again_at: Option<Timestamp>, at: Timestamp) {
+        let kind = self.events.get(&id).map(|row| row.kind);
+        match (kind, again_at) {
+            (Some(EventKind::Start), _) => {
+                self.events.change(&id, |row| row.state = EventState::Held);
+            }
+            (Some(EventKind::Tick), _) => {
+                self.plan_next(id, again_at, at);
+                self.events.remove(&id);
+            }
+            (_, None) => {
                 self.events.remove(&id);
             }
             // Counted as an attempt, so that no outcome of this run counts for the next one.
-            Some(due_at) => {
+            (_, Some(due_at)) => {
                 self.events.change(&id, |row| {
                     row.due_at = due_at;
                     row.attempts += 1;
@@ -158,7 +167,7 @@ impl State {
         event: EventRef,
         attempts: u32,
         (reason, public): (&str, &str),
-        retry_at: Option<Timestamp>,
+        (retry_at, again_at): (Option<Timestamp>, Option<Timestamp>),
         watchers: &[String],
         at: Timestamp,
         changes: &mut Changes,
@@ -171,6 +180,9 @@ impl State {
         let due_at = retry_at.unwrap_or(Timestamp::EPOCH);
         match event {
             EventRef::Event(id) => {
+                if retry_at.is_none() {
+                    self.plan_next(id, again_at, at);
+                }
                 self.events.change(&id, |row| {
                     row.attempts += 1;
                     row.reason = reason;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agentry_protocol::{BlockHeight, Timestamp};
+use agentry_protocol::{BlockHeight, Envelope, Timestamp};
 
 use super::events::New;
 use super::row::Tracking;
@@ -72,6 +72,7 @@ impl State {
             due_at: at.plus_ms(update.pause_ms(row.mined)),
             cause,
             anchor: None,
+            trail: Envelope::read(&sent.payload).trail(),
         };
         self.add_event(new, at);
         changes.due.push(row.agent);

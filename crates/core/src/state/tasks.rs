@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agentry_protocol::Timestamp;
+use agentry_protocol::{Timestamp, Trail};
 use serde_json::{Value, json};
 
 use super::events::New;
@@ -22,7 +22,7 @@ impl State {
         &mut self,
         (agent, behaviour): (AgentId, &str),
         start: &TaskStart,
-        (origin, inbox, cause): (&Origin, Option<InboxId>, &Cause),
+        (origin, inbox, cause, trail): (&Origin, Option<InboxId>, &Cause, Trail),
         (at, from): (Timestamp, Timestamp),
         changes: &mut Changes,
     ) {
@@ -57,6 +57,7 @@ impl State {
             started_at: None,
             ended_at: None,
             cause: cause.clone(),
+            trail,
         });
         changes.tasks = true;
         // The chain shows that it has ended: the work is not done again.
@@ -158,6 +159,7 @@ impl State {
             due_at: at.max(begins_at),
             cause: &task.cause,
             anchor: None,
+            trail: task.trail,
         };
         self.add_event(new, at);
         changes.due.push(task.agent);

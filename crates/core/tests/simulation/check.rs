@@ -61,7 +61,8 @@ impl World {
             broken!("nobody knows what became of transaction {}", row.outbox);
         }
         self.check_messages(&sent)?;
-        self.check_plain()
+        self.check_plain()?;
+        self.host.check_plans()
     }
 
     /// A restored store takes a text without a header that it finds on the chain for the answer to the

@@ -172,6 +172,7 @@ impl Host {
         };
         let agents = (0..HOSTED).map(hosted).collect();
         self.commit(Commit::Host { agents }, clocks)?;
+        self.plan(clocks)?;
         let last = self.state.agents().iter();
         let last = last.filter_map(|row| Some((row.id, row.last_nonce?)));
         self.nonces = chain.nonces.manager(last);

@@ -49,6 +49,7 @@ fn the_outcome_of_an_older_attempt_is_stale() {
         reason: "it broke".to_owned(),
         public: "failed".to_owned(),
         retry_at: Some(Timestamp::new(5_000)),
+        again_at: None,
         watchers: Vec::new(),
         at: Timestamp::new(2_000),
     };

@@ -7,6 +7,7 @@ mod due;
 mod events;
 mod operate;
 mod origins;
+mod plans;
 mod sends;
 mod tasks;
 

@@ -18,6 +18,7 @@ fn a_retry_is_a_new_attempt() {
         reason: "it broke".to_owned(),
         public: "failed".to_owned(),
         retry_at: None,
+        again_at: None,
         watchers: Vec::new(),
         at: Timestamp::new(2_000),
     });

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use agentry_core::commit::{Handled, HostedAgent, Observation, Outcome, Step, TimerSetting};
+use agentry_core::commit::{
+    Handled, HostedAgent, Observation, Outcome, Plan, Planned, Step, TimerSetting,
+};
 use agentry_core::rows::{EventKind, EventRef, ReceiptRequest};
 use agentry_core::{AgentId, Commit, InboxId, State, TaskId, origin};
 use agentry_protocol::{BlockHeight, Timestamp};
@@ -86,6 +88,24 @@ fn origins(is_shifted: bool) -> BTreeSet<String> {
         agent,
         card: json!({ "name": "agent" }),
         due_at: Timestamp::new(1_000),
+    });
+    let plans = [
+        Planned::Start { again: false },
+        Planned::Tick {
+            name: "poll".to_owned(),
+            schedule: "1m".to_owned(),
+            due_at: Timestamp::new(60_000),
+        },
+    ];
+    stage.apply(Commit::Plan {
+        plans: plans
+            .map(|when| Plan {
+                agent,
+                behaviour: "one".to_owned(),
+                when,
+            })
+            .to_vec(),
+        at: Timestamp::new(1_000),
     });
     stage.apply(Commit::Observe(Observation {
         steps: vec![Step::Sighting {

@@ -5,10 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use agentry_core::AgentId;
+use agentry_core::commit::{Plan, Planned};
+use agentry_protocol::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{ATTEMPTS, Party};
-use crate::{AnyBehaviour, Behaviour, BuildError, Registry};
+use super::{ATTEMPTS, MAX_HOPS, Party};
+use crate::{AnyBehaviour, Behaviour, BuildError, Registry, Schedule, Starts, When};
 
 type Recipe = Arc<dyn Fn() -> Result<Arc<dyn AnyBehaviour>, BuildError> + Send + Sync>;
 
@@ -21,6 +23,7 @@ type Recipe = Arc<dyn Fn() -> Result<Arc<dyn AnyBehaviour>, BuildError> + Send +
 pub struct Agent {
     pub(super) name: String,
     pub(super) attempts: u32,
+    pub(super) max_hops: u32,
     recipes: Vec<(String, Recipe)>,
 }
 
@@ -30,6 +33,7 @@ impl Agent {
         Self {
             name: name.into(),
             attempts: ATTEMPTS,
+            max_hops: MAX_HOPS,
             recipes: Vec::new(),
         }
     }
@@ -80,6 +84,14 @@ impl Agent {
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts.max(1);
+        self
+    }
+
+    /// Sets how many messages a message may follow from before the agent does not act on it; at least
+    /// 1.
+    #[must_use]
+    pub fn max_hops(mut self, max_hops: u32) -> Self {
+        self.max_hops = max_hops.max(1);
         self
     }
 
@@ -142,10 +154,44 @@ impl Hosted {
         self.instances = self.agent.build();
     }
 
+    /// What its behaviours do by themselves from `now` on.
+    pub(super) fn plans(&self, now: Timestamp) -> Vec<Plan> {
+        let plan = |one: &Instance, when| Plan {
+            agent: self.id,
+            behaviour: one.name.clone(),
+            when,
+        };
+        let mut plans = Vec::new();
+        for one in &self.instances {
+            if one.behaviour.starts() != Starts::Never {
+                let again = one.behaviour.starts() == Starts::Always;
+                plans.push(plan(one, Planned::Start { again }));
+            }
+            for schedule in one.behaviour.schedules() {
+                let tick = Planned::Tick {
+                    due_at: next_tick(&schedule, now),
+                    schedule: schedule.name.clone(),
+                    name: schedule.name,
+                };
+                plans.push(plan(one, tick));
+            }
+        }
+        plans
+    }
+
     /// The behaviour with this name.
     pub(super) fn instance(&self, behaviour: &str) -> Option<&Instance> {
         self.instances
             .iter()
             .find(|instance| instance.name == behaviour)
+    }
+}
+
+/// The time of a schedule after this one. Cron expressions are not read here: their ticks come when a
+/// test [lets them](super::Simulation::tick).
+pub(super) fn next_tick(schedule: &Schedule, after: Timestamp) -> Timestamp {
+    match schedule.when {
+        When::Every(period) => after.plus(period),
+        When::Cron { .. } => Timestamp::MAX,
     }
 }

@@ -201,6 +201,8 @@ impl Contract {
             self.settings.clone(),
             &self.folder,
         );
+        // Otherwise answers without end would end.
+        let agent = agent.max_hops(u32::MAX);
         match &self.beside {
             Some(beside) => beside(agent),
             None => agent,

@@ -59,9 +59,20 @@ impl Simulation {
         }
     }
 
-    /// Restarts the process: every behaviour is made again from its settings, and tasks that were
-    /// running start again.
+    /// Restarts the process: every behaviour is made again from its settings, tasks that were
+    /// running start again, and behaviours that [want to know](crate::Behaviour::starts) are told.
     pub fn restart(&mut self) {
+        self.restart_behaviours();
+        let plans = self.hosts.iter().flat_map(|host| host.plans(self.now));
+        let plans = Commit::Plan {
+            plans: plans.collect(),
+            at: self.now,
+        };
+        self.must(&plans);
+    }
+
+    /// Restarts the process, without telling any behaviour.
+    fn restart_behaviours(&mut self) {
         for hosted in &mut self.hosts {
             hosted.restart();
         }
@@ -157,13 +168,13 @@ impl Simulation {
         } else if !by_chance {
             return false;
         }
-        self.restart();
+        self.restart_behaviours();
         true
     }
 
     pub(super) fn may_die_after_commit(&mut self) {
         if self.random.chance(self.disturbances.crash_after_commit) {
-            self.restart();
+            self.restart_behaviours();
         }
     }
 

@@ -8,11 +8,13 @@ use agentry_core::state::due::{DueEvent, Turn};
 use agentry_core::state::row;
 use agentry_core::{Commit, OutboxId};
 use agentry_protocol::command::Ack;
-use agentry_protocol::{BlockHeight, KnownCommand};
+use agentry_protocol::{BlockHeight, KnownCommand, Timestamp};
 
 use super::Simulation;
+use super::agent::next_tick;
 use super::runs::{Ran, Work};
 use super::simulation::Subject;
+use crate::durable::{stops, trail};
 use crate::{AnyBehaviour, Event, Message, Settlement, Task};
 
 /// Whether a message meets a behaviour's demands for authenticity and sealing.
@@ -51,6 +53,7 @@ impl Simulation {
         let (Some(message), Some(hosted)) = (self.message(row), self.hosts.get(host)) else {
             return;
         };
+        let max_hops = hosted.agent.max_hops;
         let shown = hosted
             .instances
             .iter()
@@ -93,7 +96,11 @@ impl Simulation {
         }
         let acts = |name: &String| !watchers.contains(name);
         let acted = row.done.iter().any(acts) || accepting.iter().any(acts);
-        let unacted = (!acted).then(|| "no behaviour takes it".to_owned());
+        let stopped = stops(message.trail(), max_hops);
+        if stopped.is_some() {
+            accepting.clear();
+        }
+        let unacted = stopped.or((!acted).then(|| "no behaviour takes it".to_owned()));
         if accepting.is_empty() {
             self.unacted(row, watchers, unacted);
             return;
@@ -111,6 +118,8 @@ impl Simulation {
                 reference: EventRef::Inbox(row.id),
                 kind: None,
                 attempts: row.attempts,
+                trail: trail(None, Some(&message)),
+                again_at: None,
                 event: Event::Message(Arc::clone(&message)),
                 message: Some(Arc::clone(&message)),
                 cause: row.cause(),
@@ -180,6 +189,8 @@ impl Simulation {
             reference: EventRef::Event(row.id),
             kind: Some(row.kind),
             attempts: row.attempts,
+            trail: trail(Some(row), message.as_deref()),
+            again_at: self.again_at(host, &row.behaviour, &event),
             event,
             message,
             cause,
@@ -188,6 +199,21 @@ impl Simulation {
         if let Ran::Failed(error) = self.run(&work).await {
             self.fail(work, (None, &error), Vec::new());
         }
+    }
+
+    /// The next time of the schedule that a tick is of.
+    fn again_at(&self, host: usize, behaviour: &str, event: &Event) -> Option<Timestamp> {
+        let Event::Tick(tick) = event else {
+            return None;
+        };
+        let schedules = self
+            .hosts
+            .get(host)?
+            .instance(behaviour)?
+            .behaviour
+            .schedules();
+        let schedule = schedules.iter().find(|one| one.name == tick.name)?;
+        Some(next_tick(schedule, tick.at))
     }
 
     /// The outcome of a message; none while it is not settled.

@@ -7,7 +7,7 @@ use agentry_core::rows::{Draft, OutboxState, Prepared};
 use agentry_core::state::row::{Outgoing as Row, outbox};
 use agentry_core::{Cause, Commit, OutboxId, origin};
 use agentry_protocol::message::compose;
-use agentry_protocol::{Address, Amount, Json, Nonce, TransactionHash};
+use agentry_protocol::{Address, Amount, Json, Nonce, Trail, TransactionHash};
 
 use super::Simulation;
 use super::builder::{Written, made_id};
@@ -31,6 +31,8 @@ pub(super) struct Author<'a> {
     /// The effect that sends it: unique, and the same in every run of the same history.
     pub(super) origin: String,
     pub(super) cause: Cause,
+    /// What the message follows from.
+    pub(super) trail: Trail,
 }
 
 impl Simulation {
@@ -54,7 +56,7 @@ impl Simulation {
             &outgoing,
             question.is_some_and(|message| message.sealed),
         )?;
-        let mut header = outgoing.header(question, sealed, false, now);
+        let mut header = outgoing.header(question, author.trail, sealed, false, now);
         if let Some(header) = &mut header {
             header.id = Some(made_id(now, &author.origin));
             header.key = Some(hosted.party.public_key);

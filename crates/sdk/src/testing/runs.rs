@@ -7,6 +7,8 @@ use agentry_core::rows::{EventKind, EventRef};
 use agentry_core::state::Refusal;
 use agentry_core::{Cause, Commit, SendResult};
 
+use agentry_protocol::{Timestamp, Trail};
+
 use super::Simulation;
 use super::outbox::Author;
 use super::sent::Run;
@@ -16,6 +18,9 @@ use crate::{BehaviourError, Context, Effects, Event, Message};
 
 /// The number of runs of a behaviour after which an event is a dead letter: the runtime's default.
 pub const ATTEMPTS: u32 = 5;
+/// How many messages a message may follow from before an agent does not act on it: the runtime's
+/// default.
+pub const MAX_HOPS: u32 = 16;
 /// The pause after the first failed attempt. Each further pause is twice as long.
 const MIN_BACKOFF_MS: u64 = 500;
 /// The longest pause.
@@ -39,6 +44,10 @@ pub(super) struct Work<'a> {
     /// Its kind; `None` for a message.
     pub(super) kind: Option<EventKind>,
     pub(super) attempts: u32,
+    /// What the messages of the run carry on.
+    pub(super) trail: Trail,
+    /// The next time of the schedule, if it is for a tick.
+    pub(super) again_at: Option<Timestamp>,
     pub(super) event: Event,
     /// The message that it is, or is about.
     pub(super) message: Option<Arc<Message>>,
@@ -130,6 +139,8 @@ impl Simulation {
             behaviour: Some(work.behaviour.to_owned()),
             cause: work.cause.clone(),
             handled: work.handled.clone(),
+            again_at: work.again_at,
+            trail: work.trail,
             ..Outcome::nothing(work.reference, work.attempts, now)
         };
         let Some(origin) = self.store.origin(work.reference) else {
@@ -147,6 +158,7 @@ impl Simulation {
                 behaviour: work.behaviour,
                 origin: origin.draft(work.behaviour, index),
                 cause: work.cause.clone(),
+                trail: work.trail,
             };
             let (to, question) = match (to, &work.message) {
                 (Some(to), _) => (to, None),
@@ -204,6 +216,7 @@ impl Simulation {
             reason: reason.clone(),
             public: error.public().to_owned(),
             retry_at: again.then(|| at.plus_ms(backoff_ms(attempt))),
+            again_at: work.again_at,
             watchers,
             at,
         });

@@ -99,9 +99,12 @@ impl Run {
     pub fn message(&self) -> Option<&Message> {
         match &self.event {
             Event::Message(message) => Some(message),
-            Event::Timer(_) | Event::DeliveryUpdate(..) | Event::Settled(..) | Event::Task(_) => {
-                None
-            }
+            Event::Timer(_)
+            | Event::DeliveryUpdate(..)
+            | Event::Settled(..)
+            | Event::Task(_)
+            | Event::Start(_)
+            | Event::Tick(_) => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use agentry_core::commit::HostedAgent;
+use agentry_core::commit::{HostedAgent, Plan, Planned};
 use agentry_core::rows::{EventKind, EventState};
 use agentry_core::state::{Failure, Refusal};
 use agentry_core::{AgentId, Changes, Commit, InboxId, OutboxId, TaskId};
@@ -124,8 +124,44 @@ impl Simulation {
         };
         self.environment.set_status(party.name.clone(), status);
         self.acquaint(&party);
+        let plans = hosted.plans(self.now);
+        self.must(&Commit::Plan {
+            plans,
+            at: self.now,
+        });
         self.hosts.push(hosted);
         party
+    }
+
+    /// Makes a behaviour's schedule due now, whatever its next time is, and settles the simulation.
+    ///
+    /// # Panics
+    /// If there is no such behaviour or schedule, and as [`settle`](Self::settle).
+    pub async fn tick(&mut self, agent: &Party, behaviour: &str, name: &str) {
+        let id = self.behaviour_of(agent, behaviour);
+        let instance = self.host_of(agent).instance(behaviour);
+        let schedules = instance.map(|one| one.behaviour.schedules());
+        assert!(
+            schedules.is_some_and(|known| known.iter().any(|one| one.name == name)),
+            "{behaviour} of {} has no schedule {name:?}",
+            agent.name
+        );
+        let tick = Planned::Tick {
+            name: name.to_owned(),
+            // Another one than before, so that its next time is replaced.
+            schedule: format!("{name} at {}", self.now),
+            due_at: self.now,
+        };
+        let plan = Plan {
+            agent: id,
+            behaviour: behaviour.to_owned(),
+            when: tick,
+        };
+        self.must(&Commit::Plan {
+            plans: vec![plan],
+            at: self.now,
+        });
+        self.settle().await;
     }
 
     /// Adds a peer whose key is known: its messages are verified, and messages to it can be sealed.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use agentry_core::Cause;
-use agentry_protocol::{Json, MessageId, Nonce, PublicKey, Timestamp};
+use agentry_protocol::{Json, MessageId, Nonce, PublicKey, Timestamp, Trail};
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 
@@ -223,6 +223,14 @@ impl<'a> Columns<'a> {
     /// The error that the column that was read last does not fit the others.
     pub(super) fn wrong(&self, what: &str) -> rusqlite::Error {
         column::undecodable(self.row, self.next.saturating_sub(1), what.to_owned())
+    }
+
+    /// Two columns: the hops and the trace.
+    pub(super) fn trail(&mut self) -> Result<Trail> {
+        Ok(Trail {
+            hops: self.count()?,
+            trace: self.optional_text(str::parse)?,
+        })
     }
 
     /// Two columns: the standing and the sender.

@@ -315,7 +315,7 @@ fn fixture(format: u32, name: &str) -> PathBuf {
 fn logs_of_every_format_lead_to_the_same_rows() {
     if std::env::var_os("UPDATE").is_some() {
         let mut log = Memory::default();
-        let mut history = commits::history(1_000);
+        let mut history = commits::history(2_000);
         let mut seen = BTreeSet::new();
         let is_last = |commit| {
             seen.insert(commits::kind(commit));

@@ -94,6 +94,7 @@ fn commit(event: &Event) -> Commit {
             reason: "no".to_owned(),
             public: "acting on it failed".to_owned(),
             retry_at: again.then_some(Timestamp::new(5)),
+            again_at: None,
             watchers: Vec::new(),
             at: Timestamp::new(3),
         },

@@ -34,6 +34,7 @@ async fn dead_letters() -> (tempfile::TempDir, Store, Vec<AgentId>) {
             reason: "no".to_owned(),
             public: "acting on it failed".to_owned(),
             retry_at: None,
+            again_at: None,
             watchers: Vec::new(),
             at: NOW,
         };
@@ -181,6 +182,7 @@ async fn a_dead_letter_is_verified_again() {
             reason: "no".to_owned(),
             public: "acting on it failed".to_owned(),
             retry_at: None,
+            again_at: None,
             watchers: Vec::new(),
             at: NOW,
         };

@@ -122,6 +122,7 @@ async fn an_outcome_of_an_older_attempt_is_ignored() {
         reason: "timed out".to_owned(),
         public: "acting on it failed".to_owned(),
         retry_at: Some(NOW),
+        again_at: None,
         watchers: Vec::new(),
         at: Timestamp::new(1),
     };
@@ -328,6 +329,7 @@ async fn first_attempts_keep_the_chains_order_and_retries_let_others_pass() {
         reason: "later".to_owned(),
         public: "acting on it failed".to_owned(),
         retry_at: Some(NOW.plus_ms(5)),
+        again_at: None,
         watchers: Vec::new(),
         at: NOW,
     };
@@ -352,6 +354,7 @@ async fn a_dead_letter_can_be_retried_and_dropped() {
         reason: "no".to_owned(),
         public: "acting on it failed".to_owned(),
         retry_at: None,
+        again_at: None,
         watchers: Vec::new(),
         at: Timestamp::new(1),
     };
@@ -436,6 +439,7 @@ async fn failing(store: &Store, agent: AgentId, senders: std::ops::Range<u8>, ag
             reason: "later".to_owned(),
             public: "later".to_owned(),
             retry_at: Some(again),
+            again_at: None,
             watchers: Vec::new(),
             at: NOW,
         };
@@ -486,6 +490,7 @@ async fn many_senders_with_nothing_due_are_examined_in_several_pulls() {
             reason: "later".to_owned(),
             public: "later".to_owned(),
             retry_at: Some(NOW.plus_ms(1_000 - u64::try_from(row).unwrap())),
+            again_at: None,
             watchers: Vec::new(),
             at: NOW,
         };

@@ -393,6 +393,7 @@ async fn a_reported_failure_waits_for_no_task() {
         reason: "no".to_owned(),
         public: "acting on it failed".to_owned(),
         retry_at: None,
+        again_at: None,
         watchers: vec!["ack".to_owned()],
         at: Timestamp::new(2_500),
     };

@@ -174,6 +174,7 @@ impl Stage {
                         per_sender_rate: None,
                         max_wait: Duration::from_secs(1),
                         daily_budget: Amount(*budget),
+                        max_hops: 16,
                     }),
                     behaviours: Arc::new([]),
                 }),

@@ -1,6 +1,6 @@
 //! The events other than messages.
 
-use agentry_protocol::{BlockHeight, Timestamp};
+use agentry_protocol::{BlockHeight, Timestamp, Trail};
 use serde_json::Value;
 
 use crate::cause::Cause;
@@ -9,8 +9,8 @@ use crate::rows::{AgentId, EventId, EventKind, EventState, InboxId};
 use crate::state::table::Row;
 use crate::state::usage::{Kind, Used};
 
-/// A timer, a delivery update, the outcome of a watched message, a task update, or a renewal. It
-/// is deleted when it is handled.
+/// An event other than a message. It is deleted when it is handled, except a renewal, which is due
+/// again, and a start, which is remembered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// Its id, which is never assigned twice.
@@ -23,7 +23,7 @@ pub struct Event {
     pub behaviour: String,
     /// Its kind.
     pub kind: EventKind,
-    /// The timer's name, the message's label, or the task's key.
+    /// The timer's or schedule's name, the message's label, or the task's key.
     pub name: String,
     /// Data that depends on the kind.
     pub data: Value,
@@ -43,6 +43,8 @@ pub struct Event {
     pub cause: Cause,
     /// The block of the message that set the timer.
     pub anchor: Option<BlockHeight>,
+    /// What the messages that follow from it carry on.
+    pub trail: Trail,
 }
 
 /// How an event is found.
@@ -52,6 +54,8 @@ pub enum Index {
     Waiting(AgentId, Timestamp, EventId),
     /// A timer, by its name.
     Timer(AgentId, String, String),
+    /// A start (without a name) or a tick, by the name of its schedule.
+    Plan(AgentId, String, String, EventId),
     /// An agent's renewal of its card.
     Renewal(AgentId),
     /// A task update, by the task's key.
@@ -80,6 +84,10 @@ impl Row for Event {
         match self.kind {
             EventKind::Timer => {
                 entries.push(Index::Timer(agent, behaviour.clone(), name.clone()));
+            }
+            EventKind::Start | EventKind::Tick => {
+                let (behaviour, name) = (behaviour.clone(), name.clone());
+                entries.push(Index::Plan(agent, behaviour, name, self.id));
             }
             EventKind::Renewal => entries.push(Index::Renewal(agent)),
             EventKind::Task => {

@@ -1,6 +1,6 @@
 //! The tasks of behaviours.
 
-use agentry_protocol::{Address, Timestamp};
+use agentry_protocol::{Address, Timestamp, Trail};
 use serde_json::Value;
 
 use crate::cause::Cause;
@@ -60,6 +60,8 @@ pub struct Task {
     pub ended_at: Option<Timestamp>,
     /// Who caused it.
     pub cause: Cause,
+    /// What the messages that follow from it carry on.
+    pub trail: Trail,
 }
 
 impl Task {

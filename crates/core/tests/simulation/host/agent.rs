@@ -1,11 +1,12 @@
 //! Agents: what they do for messages, for other events, and for tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use agentry_core::commit::{Handled, Outcome, TaskEnd, TimerSetting};
+use agentry_core::commit::{Handled, Outcome, Plan, Planned, TaskEnd, TimerSetting};
 use agentry_core::rows::{
     Draft, EventKind, EventRef, EventState, InboxState, ReceiptRequest, ReceiptState, TaskState,
 };
+use agentry_core::state::plans::TickData;
 use agentry_core::state::row::{Event, Message, Outgoing};
 use agentry_core::{
     AgentId, Authenticity, Cause, Commit, CommitResult, OutboxId, TaskId, TaskOutput, TaskStart,
@@ -21,6 +22,10 @@ use crate::peers::{self, FEE, HOSTED, Kind};
 
 /// How often an event is attempted.
 const ATTEMPTS: u32 = 3;
+
+/// How many ticks the schedule of each agent has, and how far they are apart, in milliseconds.
+const TICKS: usize = 4;
+const TICK_EVERY: u64 = 2_001;
 
 /// The behaviours: one acts, one sees some messages after it, and one watches.
 const ACTS: &str = "acts";
@@ -170,6 +175,7 @@ impl Host {
                     reason: "it fails".to_owned(),
                     public: "it fails".to_owned(),
                     retry_at,
+                    again_at: None,
                     watchers: vec![WATCHES.to_owned()],
                     at,
                 },
@@ -388,6 +394,29 @@ impl Host {
                 };
                 format!("{} {update} {at}", event.name)
             }
+            EventKind::Start => "start".to_owned(),
+            EventKind::Tick => {
+                let tick = TickData::read(&event.data).unwrap().at;
+                outcome.again_at =
+                    (self.ticks(event.agent).len() < TICKS - 1).then_some(tick.plus_ms(TICK_EVERY));
+                // Some fail at first, and some until an operator has them tried again.
+                let is_hopeless = tick.get().is_multiple_of(5);
+                if event.attempts == 0 && (is_hopeless || tick.get().is_multiple_of(3)) {
+                    let failure = Commit::Failure {
+                        event: what,
+                        attempts: 0,
+                        reason: "it fails".to_owned(),
+                        public: "it fails".to_owned(),
+                        retry_at: (!is_hopeless).then_some(at.plus_ms(500)),
+                        again_at: outcome.again_at,
+                        watchers: Vec::new(),
+                        at,
+                    };
+                    self.commit(failure, clocks)?;
+                    return Ok(());
+                }
+                format!("tick {tick}")
+            }
             EventKind::Renewal => broken!("nobody registered a card"),
         };
         if self.remembers(event.agent, &key) {
@@ -396,6 +425,60 @@ impl Host {
         outcome.behaviour = Some(ACTS.to_owned());
         outcome.state = vec![(key, Some(Value::Bool(true)))];
         self.settle(outcome, event.agent, how, clocks)
+    }
+
+    /// Each agent does something at its first start, and some times after that.
+    pub(super) fn plan(&mut self, clocks: Clocks) -> Checked {
+        let at = self.now(clocks);
+        let plans = (0..HOSTED).flat_map(|number| {
+            let tick = Planned::Tick {
+                name: "poll".to_owned(),
+                schedule: "every so often".to_owned(),
+                due_at: at.plus_ms(TICK_EVERY),
+            };
+            [Planned::Start { again: false }, tick].map(|when| Plan {
+                agent: agent(number),
+                behaviour: ACTS.to_owned(),
+                when,
+            })
+        });
+        // What has had its last tick is not begun again.
+        let plans = plans.filter(|plan| {
+            matches!(plan.when, Planned::Start { .. }) || self.ticks(plan.agent).is_empty()
+        });
+        let plans = plans.collect();
+        self.commit(Commit::Plan { plans, at }, clocks)?;
+        Ok(())
+    }
+
+    /// The ticks that an agent has handled, and those among the dead letters.
+    fn ticks(&self, of: AgentId) -> BTreeSet<Timestamp> {
+        let memory = self.state.memory().iter().filter(|row| row.agent == of);
+        let handled = memory.filter_map(|row| row.key.strip_prefix("tick ")?.parse().ok());
+        let events = self.state.events().iter();
+        let dead = events.filter(|row| {
+            row.agent == of && row.kind == EventKind::Tick && row.state == EventState::Dead
+        });
+        let dead = dead.filter_map(|row| Some(TickData::read(&row.data)?.at));
+        handled.map(Timestamp::new).chain(dead).collect()
+    }
+
+    /// Whether each agent has started once, and had each of its ticks once.
+    pub(crate) fn check_plans(&self) -> Checked {
+        for number in 0..HOSTED {
+            let of = agent(number);
+            if !self.remembers(of, "start") {
+                broken!("agent {number} does not know that it was started");
+            }
+            let ticks: Vec<_> = self.ticks(of).into_iter().collect();
+            let is_even = ticks
+                .windows(2)
+                .all(|pair| pair[0].plus_ms(TICK_EVERY) == pair[1]);
+            if ticks.len() != TICKS || !is_even {
+                broken!("agent {number} has the ticks {ticks:?}");
+            }
+        }
+        Ok(())
     }
 
     fn handle_overdue(&mut self, first: OutboxId, clocks: Clocks) -> Checked {

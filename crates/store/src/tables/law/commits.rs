@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use agentry_core::commit::{
-    Arrival, Backfill, CardSeen, Handled, HostedAgent, Observation, Outcome, OwnTransaction,
-    PostResult, QueueKind, QueueTarget, Reverified, Selection, Step as Seen, TaskEnd, TimerSetting,
+    Arrival, Backfill, CardSeen, Handled, HostedAgent, Observation, Outcome, OwnTransaction, Plan,
+    Planned, PostResult, QueueKind, QueueTarget, Reverified, Selection, Step as Seen, TaskEnd,
+    TimerSetting,
 };
 use agentry_core::rows::{
     AgentId, Draft, EventId, EventRef, InboxId, OutboxId, Prepared, ReceiptRequest, ReceiptState,
@@ -17,7 +18,7 @@ use agentry_protocol::command::{Ack, AckStatus, JobComplete, JobId, JobResult};
 use agentry_protocol::{
     Address, Amount, BlockHash, BlockHeight, Envelope, Header, Json, KnownCommand, Limits,
     MessageId, Nonce, Number, Payload, Seed, SignedTransaction, SigningKey, StoredTransaction,
-    Timestamp, Transaction, TransactionHash, message,
+    Timestamp, Trace, Trail, Transaction, TransactionHash, message,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -39,7 +40,7 @@ pub(super) struct Step {
 
 pub(super) fn step() -> impl Strategy<Value = Step> {
     // Most commits of a real history are observations, outcomes and posts.
-    let what = prop_oneof![4 => Just(0_u8), 4 => Just(1), 1 => Just(2), 5 => 3_u8..33];
+    let what = prop_oneof![4 => Just(0_u8), 4 => Just(1), 1 => Just(2), 5 => 3_u8..34];
     (what, any::<[u8; 10]>(), any::<u8>()).prop_map(|(what, numbers, at)| Step {
         what,
         numbers,
@@ -175,6 +176,7 @@ impl Dice<'_> {
             id: self.maybe(Self::message_id),
             re: self.maybe(Self::hash),
             exp: None,
+            trail: self.trail(),
             ..Header::default()
         };
         let payload = match self.number(5) {
@@ -448,7 +450,34 @@ impl Dice<'_> {
                 unacted: (self.number(4) == 0).then(|| "unacted".to_owned()),
             }),
             again_at: (self.number(5) == 0).then(|| self.at.plus_ms(1_000)),
+            trail: self.trail(),
             at: self.at,
+        }
+    }
+
+    fn trail(&mut self) -> Trail {
+        Trail {
+            hops: u32::from(self.number(3)),
+            trace: self.maybe(|dice| Trace {
+                id: [1 + dice.number(3); 16],
+                parent: [7; 8],
+                flags: 1,
+            }),
+        }
+    }
+
+    fn plan(&mut self) -> Plan {
+        Plan {
+            agent: self.agent(),
+            behaviour: self.behaviour(),
+            when: match self.number(3) {
+                0 => Planned::Start { again: self.yes() },
+                _ => Planned::Tick {
+                    name: self.word(),
+                    schedule: self.pick(&["every minute", "every hour"]).to_owned(),
+                    due_at: self.at.plus_ms(1_000),
+                },
+            },
         }
     }
 
@@ -616,6 +645,7 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
                 reason: dice.word(),
                 public: dice.word(),
                 retry_at: dice.maybe(|dice| dice.at.plus_ms(1_000)),
+                again_at: dice.maybe(|dice| dice.at.plus_ms(2_000)),
                 watchers: dice.watchers(),
                 at,
             }
@@ -789,6 +819,10 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
                 .collect(),
             at,
         },
+        33 => Commit::Plan {
+            plans: (0..=dice.number(2)).map(|_| dice.plan()).collect(),
+            at,
+        },
         _ if dice.yes() => Commit::Drop {
             target: dice.target(),
             at,
@@ -802,7 +836,7 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
 }
 
 /// How many kinds of commits there are.
-pub(super) const KINDS: usize = 34;
+pub(super) const KINDS: usize = 35;
 
 /// The kind of a commit.
 pub(super) fn kind(commit: &Commit) -> String {

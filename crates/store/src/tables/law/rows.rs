@@ -173,7 +173,8 @@ fn event(row: &row::Event) -> Value {
         "due_at": row.due_at, "attempts": row.attempts, "reason": row.reason,
         "made_at": row.made_at, "standing": row.cause.words().0,
         "sender": row.cause.words().1, "anchor": row.anchor.map(|height| height.0),
-        "origin": row.origin.as_str(),
+        "origin": row.origin.as_str(), "hops": row.trail.hops,
+        "trace": optional(row.trail.trace.as_ref()),
     })
 }
 
@@ -222,6 +223,7 @@ fn task(row: &row::Task) -> Value {
         "error": row.error, "made_at": row.made_at, "started_at": row.started_at,
         "ended_at": row.ended_at, "standing": row.cause.words().0,
         "sender": row.cause.words().1, "origin": row.origin.as_str(),
+        "hops": row.trail.hops, "trace": optional(row.trail.trace.as_ref()),
     })
 }
 

@@ -30,6 +30,8 @@ impl Stored for Event {
         "sender",
         "anchor",
         "origin",
+        "hops",
+        "trace",
     ];
 
     fn read_key(columns: &mut Columns<'_>) -> Result<EventId> {
@@ -53,6 +55,7 @@ impl Stored for Event {
             cause: columns.cause()?,
             anchor: columns.optional_whole()?.map(BlockHeight),
             origin: Origin::stored(columns.string()?),
+            trail: columns.trail()?,
         })
     }
 
@@ -75,6 +78,8 @@ impl Stored for Event {
             sender.into(),
             Cell::some(self.anchor, |height| Cell::whole(height.0)),
             self.origin.as_str().into(),
+            self.trail.hops.into(),
+            Cell::some(self.trail.trace.as_ref(), Cell::text),
         ]
     }
 
@@ -92,6 +97,16 @@ impl Stored for Event {
                     agent.0.into(),
                     behaviour.as_str().into(),
                     name.as_str().into(),
+                ],
+            ),
+            Index::Plan(agent, behaviour, name, id) => (
+                "(kind = 'start' OR kind = 'tick')",
+                &["agent", "behaviour", "name", "id"],
+                vec![
+                    agent.0.into(),
+                    behaviour.as_str().into(),
+                    name.as_str().into(),
+                    id.0.into(),
                 ],
             ),
             Index::Renewal(agent) => ("kind = 'renewal'", &["agent"], vec![agent.0.into()]),

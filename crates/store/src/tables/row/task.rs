@@ -39,6 +39,8 @@ impl Stored for Task {
         "standing",
         "sender",
         "origin",
+        "hops",
+        "trace",
     ];
 
     fn read_key(columns: &mut Columns<'_>) -> Result<TaskId> {
@@ -71,6 +73,7 @@ impl Stored for Task {
             ended_at: columns.optional_time()?,
             cause: columns.cause()?,
             origin: Origin::stored(columns.string()?),
+            trail: columns.trail()?,
         })
     }
 
@@ -102,6 +105,8 @@ impl Stored for Task {
             standing.into(),
             sender.into(),
             self.origin.as_str().into(),
+            self.trail.hops.into(),
+            Cell::some(self.trail.trace.as_ref(), Cell::text),
         ]
     }
 
