@@ -47,6 +47,7 @@ __all__ = [
     "Message",
     "Output",
     "Permanent",
+    "Question",
     "Reject",
     "Report",
     "Sent",
@@ -78,6 +79,10 @@ class _Failure(Exception):
     def __init__(self, message: str = "", *, public: Optional[str] = None) -> None:
         super().__init__(message)
         self.public = public
+
+
+class _Asked(BaseException):
+    """An execution ends because it asks something. Not an `Exception`, so that nothing catches it."""
 
 
 class Transient(_Failure):
@@ -253,13 +258,27 @@ class Task:
     input: Any
     agent: str
     attempt: int
+    #: The same for all attempts at this task, and different for every other task.
+    idempotency_key: str
     deadline_ms: Optional[int] = None
     submitter: Optional[str] = None
+    #: The answers to its questions so far; `Desk.ask` returns them.
+    answers: Sequence[Any] = ()
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question of a task to its submitter."""
+
+    number: int
+    text: str
+    until_ms: int
+    schema: Optional[Any] = None
 
 
 @dataclass(frozen=True)
 class Report:
-    """An update of a task: `progress`, `completed`, `failed` or `canceled`."""
+    """An update of a task: `progress`, `completed`, `failed`, `canceled` or `input_required`."""
 
     task: Task
     news: str
@@ -269,6 +288,7 @@ class Report:
     duration_ms: Optional[int] = None
     code: Optional[str] = None
     message: Optional[str] = None
+    question: Optional[Question] = None
 
 
 @dataclass(frozen=True)
@@ -384,6 +404,10 @@ class Effects:
         """Cancels a task that has not ended."""
         return self._with({"do": "cancel_task", "key": key})
 
+    def answer_task(self, key: str, number: int, answer: Any) -> Effects:
+        """Answers the question of this number of a task, which goes on with the answer."""
+        return self._with({"do": "answer_task", "key": key, "number": number, "answer": answer})
+
     def reject(self, reason: str) -> Effects:
         """Rejects the message: it will not be acted on. The sender may be told the reason."""
         return self._with({"do": "reject", "reason": reason})
@@ -400,15 +424,36 @@ class Effects:
 class Desk:
     """The environment of a running task."""
 
-    def __init__(self, wire: _Wire, id: int) -> None:
+    def __init__(self, wire: _Wire, id: int, answers: Sequence[Any] = ()) -> None:
         self._wire = wire
         self._id = id
+        self._answers = deque(answers)
         self._canceled = threading.Event()
+
+    def ask(self, question: str, *, schema: Optional[Json] = None, within: float = 86400) -> Any:
+        """Asks the submitter of the task, and returns the answer.
+
+        If there is no answer yet, this ends the execution. When the answer has come, perhaps days
+        later, the task is executed again from the start, and the same question returns at once. So
+        `execute` asks the same questions in the same order each time, and does nothing before them
+        that must not happen again. `within` is in seconds.
+        """
+        if self._answers:
+            return self._answers.popleft()
+        line = _without_none(
+            type="ask", id=self._id, question=question, schema=schema, within_ms=int(within * 1000)
+        )
+        self._wire.write(line)
+        raise _Asked()
 
     def progress(self, progress: float, note: Optional[str] = None) -> None:
         """Reports the progress, from 0 to 1, with a description."""
         line = _without_none(type="progress", id=self._id, progress=progress, note=note)
         self._wire.write(line)
+
+    def used(self, input: int, output: int) -> None:
+        """Reports tokens that a model has read and written, besides those reported before."""
+        self._wire.write({"type": "tokens", "id": self._id, "input": input, "output": output})
 
     @property
     def canceled(self) -> bool:
@@ -497,7 +542,8 @@ def _serve(behaviour: Behaviour, wire: _Wire) -> None:
         if kind == "event":
             wire.write(_answer(behaviour, wire, line))
         elif kind == "execute":
-            desk = desks[line["id"]] = Desk(wire, line["id"])
+            answers = line["task"].get("answers", ())
+            desk = desks[line["id"]] = Desk(wire, line["id"], answers)
             work = threading.Thread(
                 target=_work, args=(behaviour, wire, line, desk, desks), daemon=True
             )
@@ -558,9 +604,11 @@ def _handle(behaviour: Behaviour, event: Json, context: Context) -> Optional[Eff
         return behaviour.on_settled(message, _known(Settlement, event), context)
     if kind == "task":
         output = event.get("output")
+        question = event.get("question")
         parts = {
             "task": _known(Task, event["task"]),
             "output": None if output is None else _known(Output, output),
+            "question": None if question is None else _known(Question, question),
         }
         return behaviour.on_task(_known(Report, {**event, **parts}), context)
     return None
@@ -579,6 +627,9 @@ def _work(
         answer.update(_without_none(type="output", **parts))
         # Values that are not valid JSON are found here, where the task is still known.
         json.dumps(answer, allow_nan=False)
+    except _Asked:
+        # Ignored, but due: a program that answers nothing counts as hung.
+        answer = {"id": line["id"], "type": "error", "message": "it asked"}
     except Exception as error:
         code = error.code if isinstance(error, TaskFailed) else "failed"
         answer = {"id": line["id"], "type": "error", "code": code, **_failure(error)}

@@ -38,6 +38,9 @@
 //! | `too-large` | the prompt and parameters are too large for a task |
 //! | `busy` | `max_jobs` jobs, or the sender's share of them, wait or run already |
 //!
+//! A job whose executor [asks](agentry_sdk::Desk::ask) something waits: its submitter gets
+//! JOB_INPUT_REQUIRED, and answers with JOB_INPUT, whose `re` names the job's transaction.
+//!
 //! `CANCEL_JOB` is accepted from the submitter of the job only. If the job has not ended, the
 //! answer is `JOB_FAILED` with the code `canceled`. One agent can have only one behaviour of this
 //! kind: two would refuse each other's types.
@@ -68,6 +71,8 @@ use settings::Types;
 const EXECUTE: &str = "EXECUTE_AI_JOB";
 /// The command that cancels a job.
 const CANCEL: &str = "CANCEL_JOB";
+/// The command that answers a question of a job.
+const INPUT: &str = "JOB_INPUT";
 /// The prefix of the state entry of a job; the hash of its transaction follows.
 const JOB: &str = "job/";
 
@@ -166,17 +171,41 @@ impl Tasks {
 }
 
 fn cancel_job(message: &Message, context: &Context) -> Effects {
+    match own_job(message, context) {
+        Ok(job) => Effects::none().cancel_task(job.to_string()),
+        Err(reason) => Effects::none().reject(reason),
+    }
+}
+
+/// An answer to a question that the job does not ask now has no effect.
+fn answer_job(message: &Message, context: &Context) -> Effects {
+    let input = match message.command() {
+        Ok(Some(KnownCommand::JobInput(input))) => input,
+        Ok(_) => return Effects::none().reject("the message is not an answer"),
+        Err(error) => return Effects::none().reject(error.to_string()),
+    };
+    let answer = input.answer.as_json().root().decode::<Value>();
+    match (own_job(message, context), answer) {
+        (Err(reason), _) => Effects::none().reject(reason),
+        (_, Err(error)) => Effects::none().reject(format!("answer: {error}")),
+        (Ok(job), Ok(answer)) => {
+            Effects::none().answer_task(job.to_string(), input.number.get(), answer)
+        }
+    }
+}
+
+/// The open job of its sender that a message names.
+fn own_job(message: &Message, context: &Context) -> Result<TransactionHash, &'static str> {
     let named = message.header.as_ref().and_then(|header| header.re);
     let job = named.and_then(|hash| Some((hash, context.state.get(&format!("{JOB}{hash}"))?)));
     if let Some((hash, job)) = job
         && let Some(from) = job.get("from").and_then(Value::as_str)
         && same_owner(from, message)
     {
-        return Effects::none().cancel_task(hash.to_string());
+        return Ok(hash);
     }
     // The same text in all cases, so that it does not reveal the jobs of other senders.
-    Effects::none()
-        .reject("the header's \"re\" is not the transaction of a job of yours that waits or runs")
+    Err("the header's \"re\" is not the transaction of a job of yours that waits or runs")
 }
 
 /// The id by which answers refer to the job.
@@ -224,7 +253,7 @@ impl Behaviour for Tasks {
     }
 
     fn commands(&self) -> Vec<String> {
-        vec![EXECUTE.to_owned(), CANCEL.to_owned()]
+        [EXECUTE, CANCEL, INPUT].map(str::to_owned).to_vec()
     }
 
     fn capabilities(&self) -> Vec<String> {
@@ -236,7 +265,7 @@ impl Behaviour for Tasks {
     }
 
     fn accepts(&self, message: &Message) -> bool {
-        matches!(message.cmd(), Some(EXECUTE | CANCEL))
+        matches!(message.cmd(), Some(EXECUTE | CANCEL | INPUT))
     }
 
     async fn on_message(
@@ -246,6 +275,7 @@ impl Behaviour for Tasks {
     ) -> Result<Effects, BehaviourError> {
         Ok(match message.cmd() {
             Some(CANCEL) => cancel_job(message, context),
+            Some(INPUT) => answer_job(message, context),
             _ => self.execute_job(message, context),
         })
     }
@@ -272,6 +302,10 @@ impl Behaviour for Tasks {
         found.map_or_else(TaskLimits::default, |found| found.limits)
     }
 
+    fn task_tokens(&self, task: &Task) -> Option<u64> {
+        self.types.get(&task.kind)?.executor.tokens(task)
+    }
+
     async fn on_task(
         &self,
         report: &TaskReport,
@@ -296,6 +330,19 @@ impl Behaviour for Tasks {
                     return Ok(Effects::none());
                 };
                 return Ok(Effects::none().reply_with(answer));
+            }
+            TaskNews::InputRequired {
+                number,
+                question,
+                schema,
+                until,
+            } => {
+                let schema = schema.as_ref();
+                let asked = self
+                    .answers
+                    .input_required(id, *number, (question, schema), *until);
+                let asked = asked.map_err(BehaviourError::permanent)?;
+                return Ok(Effects::none().reply_with(asked));
             }
             TaskNews::Completed {
                 output,

@@ -407,7 +407,10 @@ impl From<TaskError> for Failure {
     fn from(error: TaskError) -> Self {
         match error {
             TaskError::Unknown { .. } => Self::no_input(error.to_string()),
-            TaskError::Ended { .. } | TaskError::NotSigned(_) => Self::data(error.to_string()),
+            TaskError::Ended { .. }
+            | TaskError::NotSigned(_)
+            | TaskError::NotAsking { .. }
+            | TaskError::Answer(_) => Self::data(error.to_string()),
             TaskError::NotOffered { .. } => {
                 Self::data(format!("{error}. --anyway sends it regardless"))
             }

@@ -3,9 +3,10 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `submit`, `list`, `show`, `wait`, `cancel` | one subcommand each |
+//! | `submit`, `list`, `show`, `wait`, `answer`, `cancel` | one subcommand each |
 //! | `executing` | printing of tasks that this runtime executes |
 
+mod answer;
 mod cancel;
 mod executing;
 mod list;
@@ -19,6 +20,7 @@ use super::{Context, Failure, runtime};
 use crate::config::Config;
 use agentry_store::{Reader, open_for_reading};
 
+pub use answer::AnswerArgs;
 pub use cancel::CancelArgs;
 pub use list::ListArgs;
 pub use show::ShowArgs;
@@ -36,6 +38,8 @@ pub enum TaskCommand {
     Show(ShowArgs),
     /// Waits until a job has ended, and prints its result
     Wait(WaitArgs),
+    /// Answers the question that a job asks
+    Answer(AnswerArgs),
     /// Cancels a job
     Cancel(CancelArgs),
 }
@@ -57,6 +61,7 @@ pub(super) fn run(command: TaskCommand, context: &Context) -> Result<(), Failure
             TaskCommand::List(args) => list::run(&args, &config, context).await,
             TaskCommand::Show(args) => show::run(&args, &config, context).await,
             TaskCommand::Wait(args) => wait::run(&args, &config, context).await,
+            TaskCommand::Answer(args) => answer::run(&args, &config, context).await,
             TaskCommand::Cancel(args) => cancel::run(&args, &config, context).await,
         }
     })

@@ -189,6 +189,9 @@ describe! {
         /// it does not act on a message that follows from this many others, one after the other, so
         /// that agents which answer each other stop; 1 to 1,000,000
         max_hops: u32 [1..=1_000_000] = "16",
+        /// how many tokens of models its tasks may use in a UTC day; a task that would exceed it
+        /// waits for the next day, or fails if its deadline is before that. Default: any number
+        daily_tokens: Option<u64>,
     }
 }
 

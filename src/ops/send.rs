@@ -163,6 +163,11 @@ impl Operations {
     }
 }
 
+/// The origin of what a request with this key sends.
+pub(super) fn origin(key: &str) -> String {
+    format!("control/{key}")
+}
+
 /// Sends a message from this wallet.
 pub(super) async fn send(
     shared: &Shared,
@@ -183,7 +188,7 @@ pub(super) async fn send(
         &request.outgoing(),
         Author::hosted(hosted, public_key, None),
         Circumstances {
-            origin: &format!("control/{}", request.key),
+            origin: &origin(&request.key),
             to: &request.to,
             answers: None,
             trail: Trail::NONE,

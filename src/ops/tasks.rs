@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use agentry_core::commit::TaskEnd;
 use agentry_core::rows::TaskId;
 use agentry_core::{Commit, CommitResult, OutboxId};
-use agentry_protocol::command::ExecuteAiJob;
-use agentry_protocol::{AckRequest, Address, KnownCommand};
+use agentry_protocol::command::{Answer, CommandFault, ExecuteAiJob, InputNumber, JobInput};
+use agentry_protocol::{AckRequest, Address, Json, KnownCommand};
 use agentry_store::list::task::ExecutingItem;
 use agentry_store::{Reader, StoreError, read};
 
@@ -64,6 +64,17 @@ pub enum TaskError {
         "{0} is not signed yet, so its recipient does not know of it; `agentry queue drop {0}` cancels it"
     )]
     NotSigned(String),
+    /// It waits for no answer.
+    #[error("{id} waits for no answer: it is {state}")]
+    NotAsking {
+        /// Its id.
+        id: String,
+        /// Its state.
+        state: String,
+    },
+    /// The answer cannot be sent.
+    #[error("the answer: {0}")]
+    Answer(CommandFault),
     /// The recipient does not offer such a job.
     #[error("{who} {missing}; nothing was sent")]
     NotOffered {
@@ -197,6 +208,39 @@ pub async fn cancel(db: &Reader, id: &str, config: &Config) -> Result<Canceled, 
     Ok(Canceled::Requested { job, sent })
 }
 
+/// Answers the question that a requested job asks. A question has one answer: if one was sent before,
+/// nothing is sent, and that one is returned.
+///
+/// # Errors
+/// There is no such job; it asks nothing; the answer is too large; no runtime is running.
+pub async fn answer(
+    db: &Reader,
+    id: &str,
+    answer: Json,
+    config: &Config,
+) -> Result<(Job, Sent), TaskError> {
+    let job = job::find(db, id, &mut opener(config)).await?;
+    let job = job.ok_or_else(|| TaskError::unknown(id, config))?;
+    let asked = job.input.as_ref().filter(|_| job.state.is_open());
+    let number = asked.and_then(|asked| InputNumber::new(asked.number));
+    let (Some(number), Some(transaction)) = (number, job.hash()) else {
+        let state = job.state.as_str().to_owned();
+        return Err(TaskError::NotAsking { id: job.id, state });
+    };
+    let answer = Answer::new(answer).map_err(TaskError::Answer)?;
+    let to = who::address(&job.to)?;
+    let input = KnownCommand::JobInput(JobInput { number, answer });
+    let request = SendRequest {
+        re: Some(transaction),
+        seal: job.asked.sealed,
+        ..SendRequest::new(to, input.body(), job::answer_key(&job.id, number.get()))
+    };
+    let sent = Client::new(&config.store.path)
+        .send(&job.from, request)
+        .await?;
+    Ok((job, sent))
+}
+
 /// Waits until a requested job is sent: it is signed, or has ended. Returns it as it was seen last;
 /// `None` if there is no such job.
 ///
@@ -294,6 +338,7 @@ impl Operations {
                     task,
                     attempts: row.attempts,
                     end: TaskEnd::Canceled,
+                    used: None,
                     duration_ms: 0,
                     at: shared.clock.now(),
                 })

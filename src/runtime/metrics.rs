@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use agentry_protocol::{Amount, Timestamp};
-use agentry_sdk::Standing;
+use agentry_sdk::{Standing, Tokens};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -37,6 +37,11 @@ struct Ended {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Direction {
+    direction: &'static str,
+}
+
 /// The counters of one runtime, and the state that `/ready` reports.
 #[derive(Debug)]
 pub struct Metrics {
@@ -60,6 +65,7 @@ pub struct Metrics {
     failed: Counter,
     transactions_expired: Counter,
     tasks: Family<Ended, Counter>,
+    tokens: Family<Direction, Counter>,
     posts_failed: Counter,
     post_seconds: Histogram,
     reorganisations: Counter,
@@ -204,6 +210,12 @@ impl Metrics {
             "tasks that ended, by final state",
             tasks.clone(),
         );
+        let tokens = Family::default();
+        registry.register(
+            "task_tokens",
+            "tokens of models that tasks have used, by direction",
+            tokens.clone(),
+        );
         let runs = Family::default();
         registry.register(
             "behaviour_runs",
@@ -310,6 +322,7 @@ impl Metrics {
             failed,
             transactions_expired,
             tasks,
+            tokens,
             posts_failed,
             post_seconds,
             reorganisations,
@@ -499,6 +512,17 @@ impl Metrics {
     pub(crate) fn task_ended(&self, state: TaskState) {
         let state = state.as_str();
         self.tasks.get_or_create(&Ended { state }).inc();
+    }
+
+    /// An attempt at a task has used these tokens.
+    pub(crate) fn tokens_used(&self, used: Option<Tokens>) {
+        let Some(Tokens { input, output }) = used else {
+            return;
+        };
+        for (direction, count) in [("input", input), ("output", output)] {
+            let direction = Direction { direction };
+            self.tokens.get_or_create(&direction).inc_by(count);
+        }
     }
 
     /// The number of agents in the directory.

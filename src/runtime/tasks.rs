@@ -19,6 +19,10 @@
 //!   waits. A cancellation is in the store before [`Pool::cancel`] is called; the task's future is
 //!   dropped immediately.
 //!
+//! - *Tokens.* An attempt that uses a model begins only if `daily_tokens` of its agent has room for
+//!   what it uses at most, as far as that is known before: this much is reserved until it ends. Else
+//!   it waits for the next day (UTC).
+//!
 //! Tasks whose agent or behaviour was removed from agents.toml wait for its return, up to their
 //! deadline.
 //!
@@ -26,6 +30,7 @@
 //! |---|---|
 //! | `schedule` | choosing which task begins next |
 //! | `attempt` | one attempt: running it, and its limits |
+//! | `allowance` | whether a day's tokens suffice for an attempt |
 //! | `progress` | choosing which progress reports are stored, and which are delivered |
 //! | `verdict` | deciding how a task continues after an attempt |
 //!
@@ -34,10 +39,13 @@
 //! [`TaskLimits::attempts`]: agentry_sdk::TaskLimits::attempts
 //! [Lane]: agentry_core::state::row::task::Lane
 
+mod allowance;
 mod attempt;
 mod progress;
 mod schedule;
 mod verdict;
+
+pub(crate) use attempt::tokens_of;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

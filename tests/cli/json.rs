@@ -8,7 +8,7 @@ use clap::{Command, CommandFactory};
 use serde_json::Value;
 
 use crate::forms::{check, fits, forms, section};
-use crate::host::{Host, agent, pong};
+use crate::host::{Host, agent, eventually, pong};
 use crate::world::World;
 
 /// The words of every command that has no subcommands.
@@ -67,7 +67,8 @@ fn every_command_prints_the_documented_form() {
     let world = World::new();
     let cat = "{ kind = \"tasks\", allow = [\"asker\"], types = { cat = { executor = \"command\", \
                program = \"cat\" }, slow = { executor = \"command\", program = \"sleep\", args = \
-               [\"600\"] } } }, { kind = \"ack\" }, { kind = \"pong\" }";
+               [\"600\"] }, asks = { executor = \"command\", program = \"sh\", args = [\"-c\", \
+               '''grep -q answers || { echo 'ask {\"question\":\"?\"}' >&2; exec sleep 600; }'''] } } }, { kind = \"ack\" }, { kind = \"pong\" }";
     let tables = [
         agent("asker", "asker", &pong("ping", "pong")),
         agent("worker", "worker", cat),
@@ -108,6 +109,12 @@ fn every_command_prints_the_documented_form() {
     ask(&["task", "list"]);
     let slow = ask(&[&job[..], &["slow"]].concat());
     ask(&["task", "cancel", slow["id"].as_str().unwrap()]);
+    let asks = ask(&[&job[..], &["asks"]].concat());
+    let id = asks["id"].as_str().unwrap();
+    eventually("its question", || {
+        host.json(&["task", "show", id])["state"] == "input-required"
+    });
+    ask(&["task", "answer", id, "yes"]);
     ask(&["agent", "list"]);
     ask(&["agent", "show", "worker"]);
     let said = ask(&["agent", "messages", "--agent", "asker", "--sent"]);

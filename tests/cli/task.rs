@@ -1,5 +1,9 @@
 //! `task`: jobs from one hosted wallet to another, which runs programs for them.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::sync::mpsc;
+
 use serde_json::Value;
 
 use crate::host::{Host, agent, eventually, pong};
@@ -20,6 +24,15 @@ fn tables() -> [String; 3] {
         (
             "lines",
             shell("printf 'one\\n\\ttwo\\033[31m\\r\\nthree\\n'", ""),
+        ),
+        (
+            "asks",
+            shell(
+                "input=$(cat); case $input in *answers*) printf %s \"$input\";; \
+                 *) echo 'ask {\"question\":\"how many?\",\"schema\":{\"type\":\"integer\"}}' >&2; \
+                 exec sleep 600;; esac",
+                "",
+            ),
         ),
         ("long", shell("yes 0123456 | head -c 100000", "")),
         (
@@ -488,4 +501,214 @@ fn errors_are_named() {
     ];
     host.run(&stranger)
         .failed(66, "\"nobody\" is neither an address");
+}
+
+/// A server on loopback that answers each request, by its number, with this status and a completion,
+/// or not at all; and the idempotency keys of the requests.
+fn service(status: fn(usize) -> Option<&'static str>) -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (told, keys) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut unanswered = Vec::new();
+        for (served, stream) in listener.incoming().enumerate() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let (mut line, mut length, mut key) = (String::new(), 0, None);
+            while stream.read_line(&mut line).unwrap() > 2 {
+                let (name, value) = line.trim().split_once(": ").unwrap_or_default();
+                match name.to_ascii_lowercase().as_str() {
+                    "content-length" => length = value.parse().unwrap(),
+                    "idempotency-key" => key = Some(value.to_owned()),
+                    _ => {}
+                }
+                line.clear();
+            }
+            stream.read_exact(&mut vec![0; length]).unwrap();
+            let Ok(()) = told.send(key.expect("a request has a key")) else {
+                return;
+            };
+            let Some(status) = status(served) else {
+                unanswered.push(stream);
+                continue;
+            };
+            let body = r#"{"choices":[{"message":{"content":"yes"},"finish_reason":"stop"}],
+                           "usage":{"prompt_tokens":60,"completion_tokens":20}}"#;
+            write!(
+                stream.get_mut(),
+                "HTTP/1.1 {status}\r\nContent-Type: application/json\r\n\
+                 Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+            .unwrap();
+        }
+    });
+    (url, keys)
+}
+
+#[test]
+fn all_attempts_at_a_job_have_one_idempotency_key_also_after_a_restart() {
+    let world = World::new();
+    let (url, asked) = service(|served| match served {
+        0 => Some("500 Internal Server Error"),
+        1 => None,
+        _ => Some("200 OK"),
+    });
+    let seen = world.path("seen");
+    // It fails once, does not end the second time, and succeeds the third time.
+    let script = format!(
+        "echo $AGENTRY_IDEMPOTENCY_KEY >> {seen}; \
+         case $(wc -l < {seen}) in 1) exit 75;; 2) exec sleep 600;; esac",
+        seen = seen.display()
+    );
+    let worker = format!(
+        "{{ kind = \"tasks\", allow = [\"asker\"], types = {{ \
+         note = {{ executor = \"command\", program = \"sh\", args = [\"-c\", '''{script}'''] }}, \
+         chat = {{ executor = \"http\", url = \"{url}\", model = \"m\" }} }} }}"
+    );
+    let tables = [
+        agent("asker", "asker", &pong("ping", "pong")),
+        agent("worker", "worker", &worker),
+    ];
+    let written = || std::fs::read_to_string(&seen).unwrap_or_default();
+    let host = Host::start(&world, &tables);
+    let jobs = ["note", "chat"].map(|kind| {
+        let sent = host.json(&submit(kind, &["--prompt", "hello"]));
+        text(&sent, "id").to_owned()
+    });
+    eventually("the second run", || written().lines().count() == 2);
+    let mut of_service = vec![asked.recv().unwrap(), asked.recv().unwrap()];
+    host.stop();
+    let host = Host::begin(&world, "agents.toml");
+    for id in &jobs {
+        let job = host.json(&["task", "wait", id]);
+        assert_eq!(text(&job, "state"), "completed", "{job:#}");
+    }
+    of_service.push(asked.recv().unwrap());
+    let of_program: Vec<String> = written().lines().map(ToOwned::to_owned).collect();
+    for keys in [&of_service, &of_program] {
+        assert_eq!(keys.len(), 3);
+        assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+    }
+    // The header is a string of structured fields.
+    let digits = of_service[0].trim_matches('"');
+    assert_eq!(of_service[0], format!("\"{digits}\""));
+    for key in [digits, &of_program[0]] {
+        assert_eq!(key.len(), 40);
+        assert!(key.chars().all(|one| one.is_ascii_hexdigit()), "{key}");
+    }
+    assert_ne!(digits, of_program[0]);
+}
+
+/// An executor asks, and the answer comes after both runtimes were killed: the job completes once.
+#[test]
+fn a_job_asks_and_is_answered_after_a_kill() {
+    let world = World::new();
+    let mut host = Host::start(&world, &tables());
+    let sent = host.json(&submit("asks", &[]));
+    let id = text(&sent, "id");
+    let state = |host: &Host<'_>| text(&host.json(&["task", "show", id]), "state").to_owned();
+    eventually("it asks", || state(&host) == "input-required");
+    host.signal("-KILL");
+    host.wait();
+    host = Host::begin(&world, "agents.toml");
+    let job = host.json(&["task", "show", id]);
+    assert_eq!(text(&job["input"], "question"), "how many?");
+    assert_eq!(job["input"]["number"], 1);
+    assert_eq!(
+        job["input"]["schema"],
+        serde_json::json!({ "type": "integer" })
+    );
+    assert_eq!(job["input"]["answered"], false);
+    let shown = host.run(&["task", "show", id]);
+    assert!(shown.good().out.contains("1: how many?"), "{shown:#?}");
+    let listed = host.run(&["task", "list"]);
+    assert!(listed.good().out.contains("asks: how many?"), "{listed:#?}");
+    let waiting = host.json(&["task", "list", "--executing", "--state", "input-required"]);
+    assert_eq!(waiting["tasks"][0]["attempts"], 1);
+    let large = host.run(&["task", "answer", id, &format!("\"{}\"", "x".repeat(70_000))]);
+    ended(&large, 65, "the answer: ");
+
+    let answered = host.json(&["task", "answer", id, "3"]);
+    assert_eq!(answered["input"], 1);
+    host.signal("-KILL");
+    host.wait();
+    host = Host::begin(&world, "agents.toml");
+    let again = host.json(&["task", "answer", id, "4"]);
+    assert_eq!(
+        again["outbox"], answered["outbox"],
+        "a question has one answer"
+    );
+    let job = host.json(&["task", "wait", id]);
+    let result: Value = serde_json::from_str(text(&job["result"], "text")).unwrap();
+    assert_eq!(result["answers"], serde_json::json!([3]));
+    let late = host.run(&["task", "answer", id, "5"]);
+    ended(&late, 65, "waits for no answer: it is completed");
+    let unknown = host.run(&["task", "answer", "outbox/999", "5"]);
+    ended(&unknown, 66, "there is no job");
+    host.stop();
+}
+
+#[test]
+fn tokens_are_counted_and_limited() {
+    let world = World::new();
+    let (url, _asked) = service(|_| Some("200 OK"));
+    let tables = |daily: u64| {
+        let behaviour = format!(
+            "{{ kind = \"tasks\", allow = [\"asker\"], types = {{ chat = {{ executor = \"http\", \
+             url = \"{url}\", model = \"m\", max_tokens = 30 }} }} }}"
+        );
+        let worker = agent("worker", "worker", &behaviour);
+        [
+            agent("asker", "asker", &pong("ping", "pong")),
+            format!("{worker}daily_tokens = {daily}\n"),
+        ]
+    };
+    let host = Host::start(&world, &tables(100));
+    let ask = || {
+        let sent = host.json(&submit("chat", &["--prompt", "hello"]));
+        text(&sent, "id").to_owned()
+    };
+    let first = ask();
+    let job = host.json(&["task", "wait", &first]);
+    assert_eq!(text(&job, "state"), "completed", "{job:#}");
+    let done = host.json(&["task", "show", "task/1"]);
+    let tokens = (&done["input_tokens"], &done["output_tokens"]);
+    assert_eq!(tokens, (&60.into(), &20.into()));
+    let shown = host.run(&["task", "show", "task/1"]);
+    assert!(
+        shown.good().out.contains("60 read, 20 written"),
+        "{shown:#?}"
+    );
+
+    // It reserves 32: two for the prompt, and `max_tokens`.
+    let second = ask();
+    let mut waits = Value::Null;
+    eventually("the second job waits for tokens", || {
+        let list = host.json(&["task", "list", "--executing"]);
+        waits = list["tasks"][0]["waits_for"].clone();
+        waits.is_string()
+    });
+    let waits = waits.as_str().unwrap();
+    assert!(
+        waits.contains("`daily_tokens` is 100, of which 80") && waits.contains("about 32"),
+        "{waits}"
+    );
+    let shown = host.run(&["task", "show", "task/2"]);
+    assert!(shown.good().out.contains("next day (UTC)"), "{shown:#?}");
+    let stats = host.json(&["queue", "stats", "--agent", "worker"]);
+    let worker = &stats["agents"][0];
+    let tokens = (&worker["tokens"], &worker["daily_tokens"]);
+    assert_eq!(tokens, (&80.into(), &100.into()));
+    assert_eq!(worker["senders"][0]["tokens"], 80);
+    let listed = host.json(&["queue", "list", "--agent", "worker"]);
+    assert_eq!(listed["spending"]["tokens"], 80);
+    let listed = host.run(&["queue", "list", "--agent", "worker"]);
+    assert!(
+        listed.good().out.contains("80 of 100 tokens"),
+        "{listed:#?}"
+    );
+
+    host.reload(&tables(200)).good();
+    let job = host.json(&["task", "wait", &second]);
+    assert_eq!(text(&job, "state"), "completed", "{job:#}");
 }

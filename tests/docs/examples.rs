@@ -178,6 +178,7 @@ fn every_named_metric_exists() {
     // These are not exported before there is something to count.
     let later = [
         "agentry_tasks_ended",
+        "agentry_task_tokens",
         "agentry_behaviour_runs",
         "agentry_budget_spent_by",
     ];

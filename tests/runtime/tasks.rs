@@ -2,17 +2,38 @@
 
 use agentry::runtime::control::Client;
 use agentry_core::rows::TaskId;
+use agentry_protocol::{Header, Payload, compose};
 use agentry_store::list::task::{self, ExecutingFilter, ExecutingItem};
 use agentry_store::open_for_reading;
 
-use super::Stage;
 use super::worker::Bench;
+use super::{Stage, key};
 
 /// A runtime whose agent starts tasks, and the bench that controls them. `keys` are further keys of
 /// the behaviour.
 fn workshop(test: &str, keys: &str, tables: &str) -> (Stage, std::sync::Arc<Bench>) {
     let behaviour = format!(r#"{{ kind = "worker", bench = "{test}"{keys} }}"#);
     (Stage::set(&behaviour, tables, ""), Bench::named(test))
+}
+
+/// As [`workshop`], with fifty tokens a day. Waits until no day is about to end.
+async fn with_tokens(test: &str, keys: &str) -> (Stage, std::sync::Arc<Bench>) {
+    super::budget::await_a_day().await;
+    let behaviour = format!(r#"{{ kind = "worker", bench = "{test}"{keys} }}"#);
+    let stage = Stage::set(&behaviour, "", "daily_tokens = 50");
+    (stage, Bench::named(test))
+}
+
+/// Posts a text whose header verifies its sender: one sender's tasks do not wait for another's.
+async fn ask(stage: &Stage, from: u8, text: &str) {
+    let header = Header {
+        key: Some(key(from).public_key()),
+        ..Header::default()
+    };
+    let text = Payload::Text(text.to_owned());
+    stage
+        .send(from, compose(&text, Some(&header)).unwrap())
+        .await;
 }
 
 fn tasks(stage: &Stage) -> Vec<ExecutingItem> {
@@ -65,6 +86,114 @@ async fn a_transient_failure_leads_to_another_attempt() {
         .await;
     assert_eq!(bench.begun(), 3);
     assert_eq!(task(&stage, "a").unwrap().error_code, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tokens_of_all_attempts_are_counted() {
+    let (mut stage, bench) = workshop("tokens", ", attempts = 3", "");
+    stage.say(2, "a chat use/20").await;
+    stage.until("the second runs", |_| bench.begun() == 2).await;
+    let tokens = |stage: &Stage| {
+        let item = task(stage, "a").unwrap();
+        (item.input_tokens, item.output_tokens)
+    };
+    assert_eq!(tokens(&stage), (1, 20));
+    stage.stop();
+    bench.open();
+    stage.start();
+    stage
+        .until("the result", |stage| said(stage, "a completed: 21 before"))
+        .await;
+    // Of an attempt that ends with the process, nothing is known.
+    assert_eq!(tokens(&stage), (2, 40));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_wait_for_the_tokens_of_another_day_across_a_restart() {
+    let (mut stage, bench) = with_tokens("budget", "").await;
+    ask(&stage, 2, "a chat spend/30").await;
+    stage
+        .until("the first", |stage| said(stage, "a completed: spent"))
+        .await;
+    ask(&stage, 2, "b chat spend/30").await;
+    // Tasks of other types and of other senders pass.
+    ask(&stage, 2, "c quick say").await;
+    ask(&stage, 3, "d chat spend/20").await;
+    stage
+        .until("others pass", |stage| {
+            said(stage, "c completed: c said") && said(stage, "d completed: spent")
+        })
+        .await;
+    let waits = |stage: &Stage| {
+        let item = task(stage, "b").unwrap();
+        (item.state.as_str(), item.attempts) == ("submitted", 0)
+    };
+    assert!(waits(&stage));
+    // A task that waits costs nothing.
+    let asked = bench.asked();
+    stage.blocks(10).await;
+    assert!(bench.asked() <= asked + 3, "{}", bench.asked());
+    stage.stop();
+    stage.start();
+    ask(&stage, 4, "e quick say").await;
+    stage
+        .until("another is done", |stage| {
+            said(stage, "e completed: e said")
+        })
+        .await;
+    assert!(waits(&stage), "a restart is no new day");
+    assert_eq!(bench.begun(), 4);
+    stage.clock.shift(24 * 60 * 60 * 1000);
+    // The pool does not notice that a clock is set before it looks again.
+    ask(&stage, 5, "f quick say").await;
+    stage
+        .until("the next day", |stage| said(stage, "b completed: spent"))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn running_tasks_reserve_their_tokens() {
+    let (stage, bench) = with_tokens("reserve", ", concurrency = 2").await;
+    ask(&stage, 2, "a chat hold/30").await;
+    stage.until("the first runs", |_| bench.begun() == 1).await;
+    ask(&stage, 2, "b chat spend/30").await;
+    // It may be done today.
+    ask(&stage, 3, "c chat spend/30 by 50000").await;
+    stage
+        .until("the others wait", |stage| tasks(stage).len() == 3)
+        .await;
+    stage.blocks(3).await;
+    assert_eq!(bench.begun(), 1);
+    // The first uses 5 of the 30: there is room for one of the others, and not for both.
+    bench.open();
+    stage
+        .until("the third fails, or is done", |stage| {
+            said(stage, "a completed: held")
+                && (said(stage, "c failed: tokens") || said(stage, "c completed: spent"))
+        })
+        .await;
+    stage.blocks(3).await;
+    assert_eq!(bench.begun(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_cannot_have_its_tokens_fails() {
+    let (stage, bench) = with_tokens("refused", "").await;
+    ask(&stage, 2, "a chat spend/51").await;
+    stage
+        .until("it needs too many", |stage| said(stage, "a failed: tokens"))
+        .await;
+    let error = task(&stage, "a").unwrap().error.unwrap();
+    assert!(error.contains("51") && error.contains("50"), "{error}");
+    ask(&stage, 2, "b chat spend/40").await;
+    ask(&stage, 2, "c chat spend/40 by 50000").await;
+    stage
+        .until("its deadline is before the next day", |stage| {
+            said(stage, "c failed: tokens")
+        })
+        .await;
+    assert!(said(&stage, "b completed: spent"));
+    assert_eq!(bench.begun(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agentry_sdk::{
     Authenticity, Behaviour, BehaviourError, ConfigureError, Context, Desk, Effects, Message,
-    Setup, Task, TaskError, TaskLimits, TaskNews, TaskOutput, TaskReport, TaskStart,
+    Setup, Task, TaskError, TaskLimits, TaskNews, TaskOutput, TaskReport, TaskStart, Tokens,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 /// Where a test controls the tasks that it has started.
 #[derive(Debug)]
 pub(crate) struct Bench {
+    asked: AtomicUsize,
     begun: AtomicUsize,
     running: AtomicUsize,
     most: AtomicUsize,
@@ -31,6 +32,7 @@ impl Bench {
         let mut benches = BENCHES.lock().unwrap();
         let bench = benches.entry(name.to_owned()).or_insert_with(|| {
             Arc::new(Self {
+                asked: AtomicUsize::new(0),
                 begun: AtomicUsize::new(0),
                 running: AtomicUsize::new(0),
                 most: AtomicUsize::new(0),
@@ -39,6 +41,11 @@ impl Bench {
             })
         });
         Arc::clone(bench)
+    }
+
+    /// How often it was asked for the tokens of a task.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
     }
 
     /// The number of attempts that have begun.
@@ -112,7 +119,9 @@ const fn minute() -> u64 {
 /// deadline; `cancel KEY` cancels it.
 ///
 /// Actions: `say`, `fail`, `away/N` (fails N times), `panic`, `hang`, `gate` (until the bench
-/// opens), `huge`, `report` (reports that it is half done, and then acts as `gate`).
+/// opens), `huge`, `report` (reports that it is half done, and then acts as `gate`), `use/N` (has
+/// used N tokens, fails at the first attempt, and then acts as `gate`), `spend/N` (may use N tokens,
+/// and does), `hold/N` (may use N tokens, acts as `gate`, and has used 5).
 #[derive(Debug)]
 pub(crate) struct Worker {
     bench: Arc<Bench>,
@@ -171,6 +180,14 @@ impl Behaviour for Worker {
         self.limits
     }
 
+    fn task_tokens(&self, task: &Task) -> Option<u64> {
+        self.bench.asked.fetch_add(1, Ordering::SeqCst);
+        let (action, count) = task.input["action"].as_str()?.split_once('/')?;
+        ["spend", "hold"]
+            .contains(&action)
+            .then(|| count.parse().unwrap())
+    }
+
     async fn execute(&self, task: &Task, desk: &Desk) -> Result<TaskOutput, TaskError> {
         let mut attempt = self.bench.begin();
         let action = task.input["action"].as_str().unwrap();
@@ -192,6 +209,30 @@ impl Behaviour for Worker {
                 gate.wait_for(|open| *open).await.unwrap();
                 Ok(TaskOutput::text("through the gate"))
             }
+            ("use", count) => {
+                let output = count.parse().unwrap();
+                desk.used(Tokens { input: 1, output });
+                if task.attempt == 1 {
+                    attempt.returned = true;
+                    return Err(TaskError::transient("away", "nobody answers"));
+                }
+                let mut gate = self.bench.gate.subscribe();
+                gate.wait_for(|open| *open).await.unwrap();
+                let used = task.tokens.sum();
+                Ok(TaskOutput::text(format!("{used} before")))
+            }
+            ("spend", count) => {
+                let output = count.parse().unwrap();
+                desk.used(Tokens { input: 0, output });
+                Ok(TaskOutput::text("spent"))
+            }
+            ("hold", _) => {
+                let mut gate = self.bench.gate.subscribe();
+                gate.wait_for(|open| *open).await.unwrap();
+                let (input, output) = (2, 3);
+                desk.used(Tokens { input, output });
+                Ok(TaskOutput::text("held"))
+            }
             _ => Err(TaskError::permanent("what", action)),
         };
         attempt.returned = true;
@@ -208,6 +249,7 @@ impl Behaviour for Worker {
             TaskNews::Completed { output, .. } => format!("{key} completed: {}", output.text),
             TaskNews::Failed { code, .. } => format!("{key} failed: {code}"),
             TaskNews::Canceled => format!("{key} canceled"),
+            TaskNews::InputRequired { question, .. } => format!("{key} asks: {question}"),
         };
         // Its state counts how often it was told.
         Ok(Effects::none()

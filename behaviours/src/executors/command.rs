@@ -28,13 +28,17 @@
 //! | `submitter` | the address of the submitter, if it is known |
 //! | `attempt` | the number of the attempt, from 1 |
 //! | `deadline_ms` | the job's deadline, if it has one |
+//! | `answers` | the answers to its questions so far, if there are any |
 //!
 //! Its standard output is the result: UTF-8, at most `max_output`. A line `progress 0.5 half of it`
-//! on standard error reports progress. If the run fails, the last part of standard error goes to
+//! on standard error reports progress. A line `ask {"question": "…"}`, with a JSON Schema of the answer
+//! as `schema` and a time as `within` (a day if it is missing) if need be, asks the submitter: the run
+//! ends, and when the answer has come, the program runs again from the start with it. If the run fails, the last part of standard error goes to
 //! the log.
 //!
 //! **Environment.** The program gets `PATH`, `HOME` and `TMPDIR` (its working directory), `LANG`,
-//! and the variables that `env` and `pass_env` add. Each run has its own, empty working directory,
+//! the variables that `env` and `pass_env` add, and `AGENTRY_IDEMPOTENCY_KEY`: 40 hexadecimal digits,
+//! the same for all attempts at the task and for no other task. Each run has its own, empty working directory,
 //! which is removed with its content after the run.
 //!
 //! **End.** Exit code 0 is success, 75 (`EX_TEMPFAIL` of sysexits) requests another attempt, and
@@ -91,9 +95,12 @@ impl std::fmt::Debug for Command {
     }
 }
 
+/// The variable that tells a program which task it does.
+const IDEMPOTENCY_KEY: &str = "AGENTRY_IDEMPOTENCY_KEY";
+
 impl Command {
-    /// The program's environment, with this folder as its working directory.
-    fn environment(&self, work: &std::path::Path) -> BTreeMap<String, OsString> {
+    /// The program's environment for a task, with this folder as its working directory.
+    fn environment(&self, task: &Task, work: &std::path::Path) -> BTreeMap<String, OsString> {
         let own = [
             ("PATH", OsString::from(settings::PATH)),
             ("LANG", OsString::from("C.UTF-8")),
@@ -107,7 +114,13 @@ impl Command {
         });
         let given = self.env.iter();
         let given = given.map(|(name, value)| (name.clone(), value.into()));
-        own.into_iter().chain(passed).chain(given).collect()
+        let key = OsString::from(&task.idempotency_key);
+        let key = [(IDEMPOTENCY_KEY.to_owned(), key)];
+        own.into_iter()
+            .chain(passed)
+            .chain(given)
+            .chain(key)
+            .collect()
     }
 }
 
@@ -126,6 +139,9 @@ fn input(task: &Task) -> Vec<u8> {
     if let Some(deadline) = task.deadline {
         input.insert("deadline_ms".to_owned(), deadline.get().into());
     }
+    if !task.answers.is_empty() {
+        input.insert("answers".to_owned(), task.answers.clone().into());
+    }
     Value::Object(input).to_string().into_bytes()
 }
 
@@ -138,7 +154,7 @@ impl Executor for Command {
     }
 
     async fn execute(&self, task: &Task, desk: &Desk) -> Result<TaskOutput, TaskError> {
-        let text = run::run(self, task, input(task), desk).await?;
+        let text = run::run(self, task, desk).await?;
         Ok(TaskOutput {
             incomplete: None,
             text,

@@ -28,10 +28,19 @@
 //! `model` is used if it is the configured one or in `models`. A key of its `params` is passed on
 //! if it is in `params`; its `max_tokens` can only lower the operator's. Anything else is refused.
 //!
+//! Each request of a task has the same header `Idempotency-Key`
+//! (draft-ietf-httpapi-idempotency-key-header), so that a service that knows it does the work of a
+//! repeated request once.
+//!
 //! The request asks for a stream. Each piece reports progress: the part of `max_tokens` and the
 //! number of characters received. An answer in one object is accepted too. Redirects are not
 //! followed and the proxies of the environment are not used, so the key and the prompt go to the
 //! configured host only.
+//!
+//! **Tokens.** `usage` of the answer says how many tokens it cost; a stream is asked for it with
+//! `stream_options`, and asked again without it by a service that refuses that. Where a service does
+//! not say it, or says something impossible, the number is estimated: one token for three bytes of
+//! text. Answers that fail the job are counted too.
 //!
 //! | code | meaning | tried again? |
 //! |---|---|---|
@@ -42,7 +51,7 @@
 //! | `silent` | nothing was received for `idle_timeout` | yes |
 //! | `connection-lost` | the connection was lost during the answer | yes |
 //! | `rate-limited` | status 429 for longer than `idle_timeout` | yes |
-//! | `unavailable` | status 503 or 529 for longer than `idle_timeout` | yes |
+//! | `unavailable` | status 503, 529 or 409 for longer than `idle_timeout` | yes |
 //! | `quota-exhausted` | status 402, or an error that says that the credit or quota is used up | no |
 //! | `model-not-found` | an error that says that the model does not exist | no |
 //! | `service-error` | another status from 500, 408, or an error in the answer | yes |
@@ -58,11 +67,12 @@
 //!
 //! The protocol gives none of these codes a meaning of its own: the job was accepted before.
 //!
-//! If the service is busy or still loading its model (429, 503, 529), the request is sent again
-//! within the attempt. The pause is the one that the service asks for, at most `retry_after_max`;
+//! If the service is busy, still loading its model, or still at work on an earlier request with the
+//! same key (429, 503, 529; 409), the request is sent again within the attempt. The pause is the one that the service asks for, at most `retry_after_max`;
 //! if it asks for none, the pauses grow from half a second to half a minute. During a pause no job
 //! of this type sends a request. The attempt fails after `idle_timeout`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -106,6 +116,8 @@ pub struct Http {
     client: OnceLock<Client>,
     /// The end of the pause that the service asked for.
     not_before: Mutex<Option<Instant>>,
+    /// Whether the service refuses `stream_options`.
+    is_plain: AtomicBool,
 }
 
 impl Http {
@@ -141,8 +153,25 @@ impl Http {
     }
 
     async fn ask(&self, task: &Task, desk: &Desk) -> Result<Whole, Failure> {
+        if self.is_plain.load(Ordering::Relaxed) {
+            return self.ask_with(task, desk, false).await;
+        }
+        match self.ask_with(task, desk, true).await {
+            Err(failure) if failure.names_stream_options() => {
+                let answer = self.ask_with(task, desk, false).await;
+                // The text of a refusal may quote the job, so it alone proves nothing.
+                if answer.is_ok() {
+                    self.is_plain.store(true, Ordering::Relaxed);
+                }
+                answer
+            }
+            answer => answer,
+        }
+    }
+
+    async fn ask_with(&self, task: &Task, desk: &Desk, counts: bool) -> Result<Whole, Failure> {
         let service = &self.service;
-        let body = request::body(service, task)?;
+        let body = request::body(service, task, counts)?;
         let key = service.key.read().await?;
         let client = self.client()?;
         let longest = service.retry_after_max;
@@ -151,7 +180,7 @@ impl Http {
             if let Some(then) = self.not_before() {
                 tokio::time::sleep_until(then).await;
             }
-            exchange::ask(&client, service, &body, key.as_ref(), desk).await
+            exchange::ask(&client, service, (task, &body), key.as_ref(), desk).await
         };
         request
             .retry(PAUSES)
@@ -185,7 +214,12 @@ impl Executor for Http {
             service: settings.check(setup)?,
             client: OnceLock::new(),
             not_before: Mutex::new(None),
+            is_plain: AtomicBool::new(false),
         })
+    }
+
+    fn tokens(&self, task: &Task) -> Option<u64> {
+        Some(request::most_tokens(&self.service, task))
     }
 
     async fn execute(&self, task: &Task, desk: &Desk) -> Result<TaskOutput, TaskError> {

@@ -100,6 +100,11 @@ fn add(
             deadline: deadline_ms.map(Timestamp::new),
         }),
         Effect::CancelTask { key } => effects.cancel_task(key),
+        Effect::AnswerTask {
+            key,
+            number,
+            answer,
+        } => effects.answer_task(key, number, answer),
         Effect::Reject { reason } => effects.reject(reason),
     })
 }

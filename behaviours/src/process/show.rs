@@ -207,6 +207,8 @@ pub(super) fn task(task: &sdk::Task) -> wire::Task {
         agent: task.agent.clone(),
         submitter: task.submitter.as_ref().map(ToString::to_string),
         attempt: task.attempt,
+        idempotency_key: task.idempotency_key.clone(),
+        answers: task.answers.clone(),
     }
 }
 
@@ -220,6 +222,7 @@ pub(super) fn report(report: &sdk::TaskReport) -> wire::Event {
         duration_ms: None,
         code: None,
         message: None,
+        question: None,
     };
     match &report.news {
         sdk::TaskNews::Progress { progress, note } => {
@@ -244,6 +247,20 @@ pub(super) fn report(report: &sdk::TaskReport) -> wire::Event {
             event.code = Some(code.clone());
             event.message = Some(message.clone());
         }
+        sdk::TaskNews::InputRequired {
+            number,
+            question,
+            schema,
+            until,
+        } => {
+            event.news = wire::News::InputRequired;
+            event.question = Some(wire::Question {
+                number: *number,
+                text: question.clone(),
+                schema: schema.clone(),
+                until_ms: until.get(),
+            });
+        }
         sdk::TaskNews::Canceled => {}
     }
     wire::Event::Task {
@@ -255,6 +272,7 @@ pub(super) fn report(report: &sdk::TaskReport) -> wire::Event {
         duration_ms: event.duration_ms,
         code: event.code,
         message: event.message,
+        question: event.question,
     }
 }
 
@@ -267,6 +285,7 @@ struct NewsOf {
     duration_ms: Option<u64>,
     code: Option<String>,
     message: Option<String>,
+    question: Option<wire::Question>,
 }
 
 /// The context of a run.

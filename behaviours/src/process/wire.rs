@@ -21,8 +21,8 @@ pub mod event;
 
 pub use effect::{AckWord, Acknowledge, Effect, SealingWord};
 pub use event::{
-    Answered, Authenticity, DeliveryUpdate, Event, Header, Message, News, Output, RunContext, Sent,
-    Settlement, Task,
+    Answered, Authenticity, DeliveryUpdate, Event, Header, Message, News, Output, Question,
+    RunContext, Sent, Settlement, Task,
 };
 
 /// The version of the protocol that these types define.
@@ -154,6 +154,31 @@ pub enum FromProgram {
         /// A description of the progress.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
+    },
+    /// A question to the submitter of a task. It ends the attempt, and the program gets `cancel` for
+    /// it. When the answer has come, the task is executed again, with the answer in `answers`.
+    Ask {
+        /// The task's id in `execute`.
+        id: u64,
+        /// The question: 1 to 4,096 bytes.
+        question: String,
+        /// What the answer must look like: a JSON Schema, an object. It is for whoever answers: the
+        /// program must check what it gets.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        schema: Option<Map<String, Value>>,
+        /// How long the task waits for the answer before it fails, in milliseconds: up to 30 days. A
+        /// day if it is left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        within_ms: Option<u64>,
+    },
+    /// Tokens that a model has used for a task, in addition to those reported before.
+    Tokens {
+        /// The task's id in `execute`.
+        id: u64,
+        /// What the model has read.
+        input: u64,
+        /// What the model has written.
+        output: u64,
     },
     /// An entry for agentry's log. Every line on standard error is logged too, with the level
     /// `info`.

@@ -1,12 +1,13 @@
 //! The answers to the submitter of a job.
 
-use agentry_sdk::protocol::KnownCommand;
 use agentry_sdk::protocol::command::{
-    Detail, JobComplete, JobError, JobFailed, JobId, JobProgress, JobResult, PLAINTEXT_MAX,
-    Progress, RESULT_MAX, Tag,
+    Detail, InputNumber, JobComplete, JobError, JobFailed, JobId, JobInputRequired, JobProgress,
+    JobResult, PLAINTEXT_MAX, Progress, Question, RESULT_MAX, Schema, Tag,
 };
 use agentry_sdk::protocol::message::{MAX_PAYLOAD_BYTES, compose};
+use agentry_sdk::protocol::{Json, KnownCommand, Limits, Timestamp};
 use agentry_sdk::{ConfigureError, Outgoing, Sealing, TaskOutput};
+use serde_json::Value;
 
 use crate::units::{Bytes, within};
 
@@ -34,6 +35,33 @@ impl Answers {
             inline_limit: inline_limit.as_usize(),
             sealing,
         })
+    }
+
+    /// JOB_INPUT_REQUIRED.
+    ///
+    /// # Errors
+    /// The question exceeds a limit of the protocol.
+    pub(super) fn input_required(
+        &self,
+        id: JobId,
+        number: u32,
+        (question, schema): (&str, Option<&Value>),
+        until: Timestamp,
+    ) -> Result<Outgoing, String> {
+        let schema = schema.map(|schema| {
+            let json = Json::parse(schema.to_string().as_bytes(), Limits::NONE);
+            let json = json.map_err(|error| error.to_string())?;
+            Schema::new(json).map_err(|fault| fault.to_string())
+        });
+        let question: Result<Question, _> = question.parse();
+        let command = KnownCommand::JobInputRequired(JobInputRequired {
+            result_id: id,
+            number: InputNumber::new(number).ok_or("questions are numbered from 1")?,
+            question: question.map_err(|error| format!("question: {error}"))?,
+            schema: schema.transpose()?,
+            until: Some(until),
+        });
+        Ok(Outgoing::command(&command).sealing(self.sealing))
     }
 
     /// JOB_COMPLETE with as much of the result as the limit allows and as fits in a message:

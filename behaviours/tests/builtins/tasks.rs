@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentry_sdk::protocol::command::{
-    Announce, CARD_MAX_AHEAD_MS, ExecuteAiJob, JobComplete, JobFailed, JobId, JobProgress, Params,
-    RESULT_MAX, Tags,
+    Announce, Answer, CARD_MAX_AHEAD_MS, ExecuteAiJob, JobComplete, JobFailed, JobId, JobInput,
+    JobProgress, Params, RESULT_MAX, Tags,
 };
 use agentry_sdk::protocol::message::compose;
 use agentry_sdk::protocol::{
@@ -17,7 +17,7 @@ use agentry_sdk::protocol::{
 use agentry_sdk::{
     AnyBehaviour, Authenticity, BuildError, Card, ConfigureError, Context, Desk, Effect, Effects,
     Event, Executor, Message, Outgoing, Sealing, Setup, Standing, State, Task, TaskError, TaskNews,
-    TaskOutput, TaskReport, TaskStart,
+    TaskOutput, TaskReport, TaskStart, Tokens,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -155,6 +155,9 @@ fn report(start: &TaskStart, news: TaskNews) -> Event {
             agent: "worker".to_owned(),
             submitter: Some(address(SENDER)),
             attempt: 1,
+            idempotency_key: "51ab".repeat(10),
+            answers: Vec::new(),
+            tokens: Tokens::default(),
         },
         news,
     })
@@ -508,6 +511,67 @@ async fn a_job_is_canceled_by_its_submitter() {
     );
 }
 
+#[tokio::test]
+async fn a_question_of_a_job_is_answered_by_its_submitter() {
+    let tasks = tasks(&json!({}));
+    let asked = asking(job("say"), &with_id());
+    let transaction = asked.transaction;
+    let effects = shown(tasks.as_ref(), asked, &context()).await;
+    let context = after(&context(), &effects);
+
+    let until = Timestamp::new(5_000);
+    let news = TaskNews::InputRequired {
+        number: 1,
+        question: "how loud?".to_owned(),
+        schema: Some(json!({ "type": "integer" })),
+        until,
+    };
+    let question = run(tasks.as_ref(), report(started(&effects), news), &context).await;
+    let [Effect::Reply(outgoing)] = question.as_slice() else {
+        panic!("{question:?}");
+    };
+    let KnownCommand::JobInputRequired(required) = said(outgoing) else {
+        panic!("{outgoing:?}");
+    };
+    assert_eq!(required.result_id, JobId::Message(ID.parse().unwrap()));
+    assert_eq!(required.number.get(), 1);
+    assert_eq!(required.question.as_str(), "how loud?");
+    assert_eq!(required.until, Some(until));
+
+    let answer = |re| {
+        let answer = Json::array([Json::integer(3), Json::string("loud")]);
+        let input = JobInput {
+            number: required.number,
+            answer: Answer::new(answer).unwrap(),
+        };
+        let header = Header {
+            re,
+            ..Header::default()
+        };
+        command(&KnownCommand::JobInput(input), &header)
+    };
+    let effects = shown(tasks.as_ref(), answer(Some(transaction)), &context).await;
+    let expected = Effect::AnswerTask {
+        key: transaction.to_string(),
+        number: 1,
+        answer: json!([3, "loud"]),
+    };
+    assert_eq!(effects.as_slice(), [expected]);
+
+    let stranger = Message {
+        from: address("ait1stranger"),
+        ..answer(Some(transaction))
+    };
+    let unknown = answer(Some(TransactionHash::of(b"another")));
+    for refused in [stranger, unknown, answer(None)] {
+        let effects = shown(tasks.as_ref(), refused, &context).await;
+        assert!(
+            matches!(effects.as_slice(), [Effect::Reject { .. }]),
+            "{effects:?}"
+        );
+    }
+}
+
 async fn complete(settings: &Value, text: &str) -> (JobComplete, Outgoing) {
     let tasks = tasks(settings);
     let effects = shown(tasks.as_ref(), asking(job("say"), &with_id()), &context()).await;
@@ -579,7 +643,10 @@ async fn the_executor_of_the_type_does_the_task() {
     }))
     .unwrap();
     assert_eq!(tasks.capabilities(), ["task:say", "task:shout"]);
-    assert_eq!(tasks.commands(), ["EXECUTE_AI_JOB", "CANCEL_JOB"]);
+    assert_eq!(
+        tasks.commands(),
+        ["EXECUTE_AI_JOB", "CANCEL_JOB", "JOB_INPUT"]
+    );
     assert_eq!(tasks.demands(), Authenticity::Verified);
 
     let limits = tasks.task_limits("shout");

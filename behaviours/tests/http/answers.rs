@@ -32,11 +32,14 @@ async fn request(settings: &Value, input: Value) -> Value {
 #[tokio::test]
 async fn the_request_contains_what_the_job_sets_and_the_operator_allows() {
     let user = json!({ "role": "user", "content": "hello" });
+    let usage = json!({ "include_usage": true });
     for (settings, input, expected) in [
         (
             json!({}),
             json!({ "prompt": "hello" }),
-            json!({ "model": "small", "messages": [user], "stream": true }),
+            json!({
+                "model": "small", "messages": [user], "stream": true, "stream_options": usage
+            }),
         ),
         (
             json!({ "system": "Be brief.", "max_tokens": 9, "temperature": 0.5, "stream": false }),
@@ -57,13 +60,16 @@ async fn the_request_contains_what_the_job_sets_and_the_operator_allows() {
             }),
             json!({
                 "model": "large", "stream": true, "max_tokens": 5, "temperature": 1, "seed": 7,
-                "messages": [user]
+                "messages": [user], "stream_options": usage
             }),
         ),
         (
             json!({ "max_tokens": 9, "params": ["max_tokens"] }),
             json!({ "prompt": "hello", "model": "small", "params": { "max_tokens": 1000 } }),
-            json!({ "model": "small", "messages": [user], "stream": true, "max_tokens": 9 }),
+            json!({
+                "model": "small", "messages": [user], "stream": true, "max_tokens": 9,
+                "stream_options": usage
+            }),
         ),
     ] {
         assert_eq!(request(&settings, input).await, expected, "{settings}");

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use agentry_sdk::{AnyExecutor, Desk, Setup, Task, TaskError, TaskOutput};
+use agentry_sdk::{AnyExecutor, Desk, Setup, Task, TaskError, TaskOutput, Tokens};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -170,6 +170,9 @@ pub(crate) fn task(input: Value) -> Task {
         agent: "worker".to_owned(),
         submitter: None,
         attempt: 1,
+        idempotency_key: "51ab".repeat(10),
+        answers: Vec::new(),
+        tokens: Tokens::default(),
     }
 }
 

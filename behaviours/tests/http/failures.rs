@@ -24,6 +24,7 @@ async fn the_status_decides_whether_to_try_again() {
         ("429 Too Many Requests", "rate-limited", true),
         ("503 Service Unavailable", "unavailable", true),
         ("529 Overloaded", "unavailable", true),
+        ("409 Conflict", "unavailable", true),
         ("500 Internal Server Error", "service-error", true),
         ("502 Bad Gateway", "service-error", true),
         ("408 Request Timeout", "service-error", true),

@@ -7,3 +7,4 @@ mod bench;
 mod failures;
 mod forms;
 mod secrets;
+mod tokens;

@@ -13,7 +13,7 @@ use agentry_sdk::testing::{
 };
 use agentry_sdk::{
     DeliveryUpdate, Effect, Effects, Event, Outgoing, Sealing, SentMessage, Settlement, State,
-    TaskNews, TaskOutput, TaskReport, Timer,
+    TaskNews, TaskOutput, TaskReport, Timer, Tokens,
 };
 use serde_json::{Value, json};
 
@@ -395,6 +395,9 @@ agentry.run(Tells())",
                 agent: "worker".to_owned(),
                 submitter: None,
                 attempt: 1,
+                idempotency_key: "51ab".repeat(10),
+                answers: Vec::new(),
+                tokens: Tokens::default(),
             },
             news,
         })

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use agentry_sdk::{Desk, Task, TaskError};
+use agentry_sdk::{Desk, Task, TaskError, Tokens};
 use serde_json::{Value, json};
 
 use crate::support::{address, ask, build, gone, lines, python_program, reply, sh, with};
@@ -16,6 +16,9 @@ fn task(kind: &str) -> Task {
         agent: "worker".to_owned(),
         submitter: Some(address("ait1sender")),
         attempt: 1,
+        idempotency_key: "51ab".repeat(10),
+        answers: Vec::new(),
+        tokens: Tokens::default(),
     }
 }
 
@@ -33,6 +36,8 @@ class Worker(agentry.Behaviour):
     def execute(self, task, desk):
         if task.kind == "join":
             desk.progress(0.5, "half")
+            desk.used(10, 2)
+            desk.used(1, 3)
             return " ".join(task.input["words"])
         if task.kind == "typed":
             return agentry.Output("<p>", "text/html")
@@ -64,6 +69,8 @@ async fn a_program_does_tasks() {
         Some("text/plain; charset=utf-8")
     );
     assert_eq!(*told.lock().unwrap(), [(0.5, Some("half".to_owned()))]);
+    let (input, output) = (11, 5);
+    assert_eq!(desk.tokens(), Tokens { input, output });
     let output = behaviour.execute(&task("typed"), &desk).await.unwrap();
     assert_eq!(output.media_type.as_deref(), Some("text/html"));
 

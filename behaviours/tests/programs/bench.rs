@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use agentry_sdk::protocol::{Address, Timestamp};
-use agentry_sdk::{AnyExecutor, Desk, Setup, Task, TaskError, TaskOutput};
+use agentry_sdk::{AnyExecutor, Desk, Setup, Task, TaskError, TaskOutput, Tokens};
 use serde_json::{Value, json};
 
 use crate::role::ROLE;
@@ -41,6 +41,9 @@ pub(crate) fn task() -> Task {
         agent: "worker".to_owned(),
         submitter: Some(Address::from_chain("ait1sender").unwrap()),
         attempt: 1,
+        idempotency_key: "51ab".repeat(10),
+        answers: Vec::new(),
+        tokens: Tokens::default(),
     }
 }
 

@@ -68,7 +68,7 @@ fn the_environment_is_clean() {
     let bench = Bench::new();
     let executor = bench.executor(&json!({
         "program": "env",
-        "env": { "SECRET": "s3cret", "LANG": "C" },
+        "env": { "SECRET": "s3cret", "LANG": "C", "AGENTRY_IDEMPOTENCY_KEY": "none" },
         "pass_env": ["CARGO_MANIFEST_DIR", "AGENTRY_NO_SUCH_VARIABLE"],
     }));
     let environment = bench.run(executor.as_ref(), &task()).unwrap().text;
@@ -82,6 +82,7 @@ fn the_environment_is_clean() {
     assert_eq!(
         names,
         [
+            "AGENTRY_IDEMPOTENCY_KEY",
             "AGENTRY_TEST_MARKER",
             "HOME",
             "LANG",
@@ -90,6 +91,8 @@ fn the_environment_is_clean() {
             "TMPDIR"
         ]
     );
+    let key = format!("AGENTRY_IDEMPOTENCY_KEY={}\n", task().idempotency_key);
+    assert!(environment.contains(&key), "{environment}");
     assert!(environment.contains("LANG=C\n") && environment.contains("SECRET=s3cret\n"));
     let passed = environment.contains("CARGO_MANIFEST_DIR=");
     assert_eq!(passed, std::env::var_os("CARGO_MANIFEST_DIR").is_some());

@@ -13,7 +13,8 @@ use crate::rows::{
     AgentId, Charge, Draft, EventId, EventRef, InboxId, OpenTransaction, OutboxId, Prepared,
     ReceiptState, TaskId,
 };
-use crate::{Authenticity, Standing, TaskOutput, TaskStart};
+use crate::task::Question;
+use crate::{Authenticity, Standing, TaskOutput, TaskStart, TokenCharge, Tokens};
 
 /// One atomic change: the store holds all of it or none of it.
 ///
@@ -126,6 +127,22 @@ pub enum Commit {
         task: TaskId,
         /// How many attempts were started before.
         attempts: u32,
+        /// The tokens that the attempt reserves.
+        #[serde(default)]
+        reserved: TokenCharge,
+        /// The time of the change.
+        at: Timestamp,
+    },
+    /// An attempt at a task ends with a question. The task waits for the answer.
+    TaskAsk {
+        /// The task.
+        task: TaskId,
+        /// How many attempts were started.
+        attempts: u32,
+        /// The question.
+        question: Question,
+        /// The tokens that the attempt has used, if that is known.
+        used: Option<Tokens>,
         /// The time of the change.
         at: Timestamp,
     },
@@ -152,6 +169,8 @@ pub enum Commit {
         attempts: u32,
         /// Why: a code for programs, and a message for people.
         error: (String, String),
+        /// The tokens that the attempt has used, if that is known.
+        used: Option<Tokens>,
         /// When to try again.
         due_at: Timestamp,
     },
@@ -170,6 +189,8 @@ pub enum Commit {
         attempts: u32,
         /// How it ended.
         end: TaskEnd,
+        /// The tokens that the last attempt has used, if that is known.
+        used: Option<Tokens>,
         /// How long the last attempt took, in milliseconds.
         duration_ms: u64,
         /// The time of the change.
@@ -327,6 +348,7 @@ impl Commit {
             | Self::Resend { at, .. }
             | Self::Unacknowledged { at, .. }
             | Self::TaskBegin { at, .. }
+            | Self::TaskAsk { at, .. }
             | Self::TaskProgress { at, .. }
             | Self::TaskEnd { at, .. }
             | Self::Plan { at, .. }
@@ -628,6 +650,8 @@ fn is_urgent(envelope: &Envelope) -> bool {
                 | "JOB_PROGRESS"
                 | "JOB_COMPLETE"
                 | "JOB_FAILED"
+                | "JOB_INPUT_REQUIRED"
+                | "JOB_INPUT"
         ),
         Payload::Text(_) | Payload::Opaque(_) => false,
     }
@@ -675,6 +699,9 @@ pub struct Outcome {
     pub tasks_from: Timestamp,
     /// The tasks that it cancels, by their keys.
     pub cancels: Vec<String>,
+    /// The answers to questions of tasks: by the task's key, with the number of the question, from 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<(String, u32, Value)>,
     /// Why it rejects the message.
     pub rejected: Option<String>,
     /// Set if no other behaviour is to see the message: its watchers are told. An event other than
@@ -703,6 +730,7 @@ impl Outcome {
             tasks: Vec::new(),
             tasks_from: Timestamp::EPOCH,
             cancels: Vec::new(),
+            answers: Vec::new(),
             rejected: None,
             handled: None,
             again_at: None,

@@ -44,4 +44,4 @@ pub use origin::Origin;
 pub use rows::{AgentId, EventId, InboxId, OutboxId, TaskId};
 pub use standing::Standing;
 pub use state::State;
-pub use task::{TaskOutput, TaskStart};
+pub use task::{TaskOutput, TaskStart, TokenCharge, Tokens};

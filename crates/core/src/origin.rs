@@ -53,6 +53,13 @@ impl Origin {
         &self.0
     }
 
+    /// Its hash alone: what it is called where a `/` could not be part of a name.
+    pub fn digits(&self) -> &str {
+        self.0
+            .rsplit_once('/')
+            .map_or(self.as_str(), |(_, digits)| digits)
+    }
+
     /// A message to an agent.
     pub fn of_message(digest: MessageDigest) -> Self {
         Self(format!("message/{}", digits(digest)))
@@ -101,6 +108,11 @@ impl Origin {
     /// The outcome of this message, after so many attempts at it, for a behaviour that watches it.
     pub fn outcome(&self, watcher: &str, attempts: u32) -> Self {
         Self::hashed(&json!(["outcome", self.0, watcher, attempts]))
+    }
+
+    /// The question of this number of this task.
+    pub fn question(&self, number: usize) -> Self {
+        Self::hashed(&json!(["question", self.0, number]))
     }
 
     /// The end of this task.

@@ -73,9 +73,8 @@ macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[serde(rename_all = "lowercase")]
         pub enum $name {
-            $($(#[$variant_doc])* $variant,)+
+            $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)+
         }
 
         impl $name {
@@ -250,6 +249,8 @@ words!(
         Submitted = "submitted",
         /// An attempt is running.
         Working = "working",
+        /// It waits for its submitter's answer to a question.
+        InputRequired = "input-required",
         /// Finished with a result.
         Completed = "completed",
         /// Failed, and no longer retried.
@@ -262,7 +263,7 @@ words!(
 impl TaskState {
     /// Whether it has not ended.
     pub const fn is_open(self) -> bool {
-        matches!(self, Self::Submitted | Self::Working)
+        matches!(self, Self::Submitted | Self::Working | Self::InputRequired)
     }
 }
 

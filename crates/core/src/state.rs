@@ -32,7 +32,7 @@ mod receipts;
 pub mod row;
 pub mod sent;
 mod sightings;
-mod spending;
+pub mod spending;
 pub mod table;
 mod tasks;
 pub mod usage;
@@ -411,9 +411,19 @@ impl State {
             Commit::Unacknowledged { outbox, at } => {
                 self.acknowledge(*outbox, ReceiptState::Unacknowledged, None, *at, changes);
             }
-            Commit::TaskBegin { task, attempts, at } => {
-                self.begin_task(*task, *attempts, *at, changes);
-            }
+            Commit::TaskBegin {
+                task,
+                attempts,
+                reserved,
+                at,
+            } => self.begin_task((*task, *attempts), *reserved, *at, changes),
+            Commit::TaskAsk {
+                task,
+                attempts,
+                question,
+                used,
+                at,
+            } => self.ask_task((*task, *attempts), question, *used, *at, changes),
             Commit::TaskProgress {
                 task,
                 attempts,
@@ -429,8 +439,9 @@ impl State {
                 task,
                 attempts,
                 error,
+                used,
                 due_at,
-            } => self.retry_task(*task, *attempts, error, *due_at, changes),
+            } => self.retry_task((*task, *attempts), error, *used, *due_at, changes),
             Commit::TaskInterrupt { task, attempts } => {
                 self.interrupt_task(*task, *attempts, changes);
             }
@@ -438,9 +449,10 @@ impl State {
                 task,
                 attempts,
                 end,
+                used,
                 duration_ms,
                 at,
-            } => self.end_task(*task, *attempts, end, *duration_ms, *at, changes),
+            } => self.end_task((*task, *attempts), (end, *used), *duration_ms, *at, changes),
             Commit::Register {
                 agent,
                 card,

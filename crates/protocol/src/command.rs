@@ -5,6 +5,7 @@
 //! | `talk` | ACK, STATUS_REPORT, STATUS; PING, PONG, WITHDRAW and CANCEL_JOB have no parameters |
 //! | `card` | ANNOUNCE |
 //! | `job` | EXECUTE_AI_JOB, JOB_PROGRESS, JOB_COMPLETE, JOB_FAILED |
+//! | `input` | JOB_INPUT_REQUIRED, JOB_INPUT |
 //! | `sealed` | SEALED; [`sealing`](crate::sealing) makes and opens it |
 //! | `field` | reading and writing one parameter |
 //!
@@ -17,6 +18,7 @@ use crate::payload::{Command, Payload};
 mod card;
 mod error;
 mod field;
+mod input;
 mod job;
 mod sealed;
 mod talk;
@@ -24,10 +26,14 @@ mod talk;
 pub use card::{Announce, CARD_MAX_AHEAD_MS, CardTimeError, DESCRIPTION_MAX, Description};
 pub use error::{CommandError, CommandFault};
 pub use field::{TAGS_MAX, Tag, Tags, WORD_MAX};
+pub use input::{
+    ANSWER_MAX, Answer, InputNumber, JobInput, JobInputRequired, QUESTION_MAX, Question,
+    SCHEMA_MAX, Schema,
+};
 pub use job::{
-    ExecuteAiJob, JobComplete, JobError, JobFailed, JobId, JobProgress, JobResult, MODEL_MAX,
-    MediaType, Model, PARAMS_MAX, PARAMS_MAX_DEPTH, PROMPT_MAX, Params, Progress, Prompt,
-    RESULT_MAX,
+    BoundedObject, ExecuteAiJob, JobComplete, JobError, JobFailed, JobId, JobProgress, JobResult,
+    MODEL_MAX, MediaType, Model, PARAMS_MAX, PARAMS_MAX_DEPTH, PROMPT_MAX, Params, Progress,
+    Prompt, RESULT_MAX,
 };
 pub use sealed::{PLAINTEXT_MAX, SUITE, Sealed};
 pub use talk::{Ack, AckStatus, DETAIL_MAX, Detail, QueueCounts, Status, StatusReport, TaskCounts};
@@ -59,6 +65,10 @@ pub enum KnownCommand {
     JobComplete(JobComplete),
     /// `JOB_FAILED`: why a job has no result.
     JobFailed(JobFailed),
+    /// `JOB_INPUT_REQUIRED`: a job asks its submitter something.
+    JobInputRequired(JobInputRequired),
+    /// `JOB_INPUT`: answers what the job that the header's `re` names has asked.
+    JobInput(JobInput),
     /// `CANCEL_JOB`: cancels the job that the header's `re` names.
     CancelJob,
     /// `SEALED`: an encrypted message.
@@ -67,7 +77,7 @@ pub enum KnownCommand {
 
 impl KnownCommand {
     /// Every known `cmd`, in the order of the variants.
-    pub const NAMES: [&str; 13] = [
+    pub const NAMES: [&str; 15] = [
         "PING",
         "PONG",
         "ACK",
@@ -79,6 +89,8 @@ impl KnownCommand {
         "JOB_PROGRESS",
         "JOB_COMPLETE",
         "JOB_FAILED",
+        "JOB_INPUT_REQUIRED",
+        "JOB_INPUT",
         "CANCEL_JOB",
         "SEALED",
     ];
@@ -97,6 +109,8 @@ impl KnownCommand {
             Self::JobProgress(_) => "JOB_PROGRESS",
             Self::JobComplete(_) => "JOB_COMPLETE",
             Self::JobFailed(_) => "JOB_FAILED",
+            Self::JobInputRequired(_) => "JOB_INPUT_REQUIRED",
+            Self::JobInput(_) => "JOB_INPUT",
             Self::CancelJob => "CANCEL_JOB",
             Self::Sealed(_) => "SEALED",
         }
@@ -120,6 +134,10 @@ impl KnownCommand {
             "JOB_PROGRESS" => Self::JobProgress(JobProgress::read(fields("JOB_PROGRESS"))?),
             "JOB_COMPLETE" => Self::JobComplete(JobComplete::read(fields("JOB_COMPLETE"))?),
             "JOB_FAILED" => Self::JobFailed(JobFailed::read(fields("JOB_FAILED"))?),
+            "JOB_INPUT_REQUIRED" => {
+                Self::JobInputRequired(JobInputRequired::read(fields("JOB_INPUT_REQUIRED"))?)
+            }
+            "JOB_INPUT" => Self::JobInput(JobInput::read(fields("JOB_INPUT"))?),
             "CANCEL_JOB" => Self::CancelJob,
             "SEALED" => Self::Sealed(Sealed::read(fields("SEALED"))?),
             _ => return Ok(None),
@@ -140,6 +158,8 @@ impl KnownCommand {
             Self::JobProgress(progress) => progress.write(&mut entries),
             Self::JobComplete(complete) => complete.write(&mut entries),
             Self::JobFailed(failed) => failed.write(&mut entries),
+            Self::JobInputRequired(required) => required.write(&mut entries),
+            Self::JobInput(input) => input.write(&mut entries),
             Self::Sealed(sealed) => sealed.write(&mut entries),
         }
         entries.finish()
@@ -163,7 +183,13 @@ impl KnownCommand {
     pub fn names_answer(cmd: &str) -> bool {
         matches!(
             cmd,
-            "PONG" | "ACK" | "STATUS" | "JOB_PROGRESS" | "JOB_COMPLETE" | "JOB_FAILED"
+            "PONG"
+                | "ACK"
+                | "STATUS"
+                | "JOB_PROGRESS"
+                | "JOB_COMPLETE"
+                | "JOB_FAILED"
+                | "JOB_INPUT_REQUIRED"
         )
     }
 }

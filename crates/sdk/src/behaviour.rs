@@ -210,6 +210,14 @@ pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
         TaskLimits::default()
     }
 
+    /// About how many tokens of a model an attempt at a task uses at most; `None` if it uses no model.
+    /// Called before each attempt: it begins only if that many are left of the agent's `daily_tokens`.
+    /// What it then used is what it [reports](Desk::used).
+    fn task_tokens(&self, task: &Task) -> Option<u64> {
+        let _ = task;
+        None
+    }
+
     /// Handles an update of a task: its progress or its end. [`Effects::reply`] answers the
     /// message that started the task.
     ///

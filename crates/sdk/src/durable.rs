@@ -100,6 +100,11 @@ impl Effects {
                 Effect::Unschedule { name } => outcome.timers.push((name, None)),
                 Effect::StartTask(task) => outcome.tasks.push(task),
                 Effect::CancelTask { key } => outcome.cancels.push(key),
+                Effect::AnswerTask {
+                    key,
+                    number,
+                    answer,
+                } => outcome.answers.push((key, number, answer)),
                 Effect::Reject { reason } => outcome.rejected = Some(reason),
             }
         }
@@ -214,6 +219,9 @@ impl Task {
             agent: agent.to_owned(),
             submitter: row.submitter.clone(),
             attempt: row.attempts,
+            answers: row.answers.clone(),
+            idempotency_key: row.origin.digits().to_owned(),
+            tokens: row.tokens,
         }
     }
 }
@@ -243,6 +251,18 @@ impl TaskNews {
                 message: text("message").unwrap_or_else(|| TASK_FAILED.to_owned()),
             },
             "canceled" => Self::Canceled,
+            "input-required" => {
+                let number = news.get("number")?.as_u64()?;
+                // One that was answered meanwhile is not told.
+                let question = task.question.as_ref()?;
+                let is_asked = u64::try_from(task.answers.len() + 1) == Ok(number);
+                Self::InputRequired {
+                    number: u32::try_from(number).ok().filter(|_| is_asked)?,
+                    question: question.text.clone(),
+                    schema: question.schema.clone(),
+                    until: question.until,
+                }
+            }
             _ => return None,
         })
     }

@@ -69,6 +69,15 @@ pub enum Effect {
         /// Its key.
         key: String,
     },
+    /// Answer a question of a task.
+    AnswerTask {
+        /// The task's key.
+        key: String,
+        /// The number of the question, from 1.
+        number: u32,
+        /// The answer.
+        answer: Value,
+    },
     /// Reject the message: it will not be acted on, and behaviours that watch it are told so.
     Reject {
         /// The reason. The sender may be told.
@@ -157,6 +166,21 @@ impl Effects {
         self.with(Effect::CancelTask { key: key.into() })
     }
 
+    /// Answers the question of this number, from 1, of a task of the behaviour, which goes on with the
+    /// answer. Nothing changes if the task does not ask it now.
+    pub fn answer_task(
+        self,
+        key: impl Into<String>,
+        number: u32,
+        answer: impl Into<Value>,
+    ) -> Self {
+        self.with(Effect::AnswerTask {
+            key: key.into(),
+            number,
+            answer: answer.into(),
+        })
+    }
+
     /// Rejects the message: it will not be acted on.
     pub fn reject(self, reason: impl Into<String>) -> Self {
         self.with(Effect::Reject {
@@ -207,6 +231,10 @@ impl Effects {
                     {
                         return Err(EffectsError::Deadline { index, deadline });
                     }
+                }
+                Effect::AnswerTask { key, answer, .. } => {
+                    bytes = bytes.saturating_add(check_value(key, answer)?);
+                    check_key(key)?;
                 }
                 Effect::ClearState { key } | Effect::CancelTask { key } => check_key(key)?,
                 Effect::Unschedule { name } => check_key(name)?,

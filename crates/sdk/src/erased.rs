@@ -46,6 +46,8 @@ pub trait AnyBehaviour: fmt::Debug + Send + Sync {
     fn execute<'a>(&'a self, task: &'a Task, desk: &'a Desk) -> TaskRun<'a>;
     /// [`Behaviour::task_limits`].
     fn task_limits(&self, kind: &str) -> TaskLimits;
+    /// [`Behaviour::task_tokens`].
+    fn task_tokens(&self, task: &Task) -> Option<u64>;
 }
 
 impl<B: Behaviour> AnyBehaviour for B {
@@ -116,6 +118,10 @@ impl<B: Behaviour> AnyBehaviour for B {
     fn task_limits(&self, kind: &str) -> TaskLimits {
         Behaviour::task_limits(self, kind)
     }
+
+    fn task_tokens(&self, task: &Task) -> Option<u64> {
+        Behaviour::task_tokens(self, task)
+    }
 }
 
 /// A type-erased executor.
@@ -124,6 +130,8 @@ impl<B: Behaviour> AnyBehaviour for B {
 pub trait AnyExecutor: fmt::Debug + Send + Sync {
     /// [`Executor::KIND`].
     fn kind(&self) -> &'static str;
+    /// [`Executor::tokens`].
+    fn tokens(&self, task: &Task) -> Option<u64>;
     /// [`Executor::execute`].
     fn execute<'a>(&'a self, task: &'a Task, desk: &'a Desk) -> TaskRun<'a>;
 }
@@ -131,6 +139,10 @@ pub trait AnyExecutor: fmt::Debug + Send + Sync {
 impl<E: Executor> AnyExecutor for E {
     fn kind(&self) -> &'static str {
         E::KIND
+    }
+
+    fn tokens(&self, task: &Task) -> Option<u64> {
+        Executor::tokens(self, task)
     }
 
     fn execute<'a>(&'a self, task: &'a Task, desk: &'a Desk) -> TaskRun<'a> {

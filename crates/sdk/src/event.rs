@@ -102,6 +102,20 @@ pub enum TaskNews {
         /// [`TaskError::public`]: crate::TaskError::public
         message: String,
     },
+    /// It asks its submitter something, and waits for the answer
+    /// ([`Effects::answer_task`](crate::Effects::answer_task)).
+    #[serde(rename = "input-required")]
+    InputRequired {
+        /// The number of the question, from 1.
+        number: u32,
+        /// The question.
+        question: String,
+        /// What the answer must look like: a JSON Schema.
+        schema: Option<Value>,
+        /// The time after which the task fails without an answer.
+        #[serde(rename = "until_ms")]
+        until: Timestamp,
+    },
     /// It was canceled before it completed.
     Canceled,
 }

@@ -11,9 +11,10 @@
 //! [`Behaviour::execute`]: crate::Behaviour::execute
 //! [`Behaviour::on_task`]: crate::Behaviour::on_task
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agentry_protocol::{Address, Timestamp};
@@ -24,7 +25,7 @@ use serde_json::Value;
 use crate::behaviour::ConfigureError;
 use crate::registry::Setup;
 
-pub use agentry_core::task::{MAX_OUTPUT_BYTES, TaskOutput, TaskStart};
+pub use agentry_core::task::{MAX_OUTPUT_BYTES, MAX_QUESTIONS, TaskOutput, TaskStart, Tokens};
 
 /// What the submitter of a task is told about a failure without a public text.
 pub const TASK_FAILED: &str = "the task failed";
@@ -47,6 +48,54 @@ pub struct Task {
     pub submitter: Option<Address>,
     /// The number of this attempt, from 1.
     pub attempt: u32,
+    /// What tells it from every other task: the same for all attempts, also after a restart and on
+    /// another machine. A service that has seen the key knows that it was asked before. 40
+    /// hexadecimal digits.
+    pub idempotency_key: String,
+    /// The tokens that its attempts have used before this one, as far as they
+    /// [reported](Desk::used) them; of a task that has ended, all of them.
+    pub tokens: Tokens,
+    /// The answers to its questions so far, in order; see [`Desk::ask`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<Value>,
+}
+
+/// A question to the submitter of a task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ask {
+    /// The question: 1 to 4,096 bytes.
+    pub question: String,
+    /// What the answer must look like: a JSON Schema, an object of at most 16 KiB. It is for whoever
+    /// answers: the executor must check what it gets.
+    pub schema: Option<Value>,
+    /// How long the task waits for the answer before it fails: up to 30 days, and not beyond its
+    /// deadline.
+    pub within: Duration,
+}
+
+impl Ask {
+    /// A question with any answer, which may take a day.
+    pub fn new(question: impl Into<String>) -> Self {
+        Self {
+            question: question.into(),
+            schema: None,
+            within: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+
+    /// Sets the JSON Schema of the answer.
+    #[must_use]
+    pub fn schema(mut self, schema: Value) -> Self {
+        self.schema = Some(schema);
+        self
+    }
+
+    /// Sets how long the task waits.
+    #[must_use]
+    pub const fn within(mut self, time: Duration) -> Self {
+        self.within = time;
+        self
+    }
 }
 
 /// Why a task, or an attempt at it, failed.
@@ -146,10 +195,15 @@ impl Default for TaskLimits {
     }
 }
 
-/// The environment of a running task: it takes the reports of progress.
+/// The environment of a running task: it takes the reports of progress and of the tokens that models
+/// have used, and the task's questions.
 #[derive(Clone)]
 pub struct Desk {
     report: Arc<dyn Fn(f64, Option<String>) + Send + Sync>,
+    used: Arc<Mutex<Tokens>>,
+    ask: Arc<dyn Fn(Ask) + Send + Sync>,
+    /// The answers that [`ask`](Self::ask) has not returned yet.
+    answers: Arc<Mutex<VecDeque<Value>>>,
 }
 
 impl Desk {
@@ -157,13 +211,69 @@ impl Desk {
     pub fn new(report: impl Fn(f64, Option<String>) + Send + Sync + 'static) -> Self {
         Self {
             report: Arc::new(report),
+            used: Arc::default(),
+            ask: Arc::new(|_| {}),
+            answers: Arc::default(),
         }
+    }
+
+    /// Adds the answers that the task has so far, and a function that takes its next question. For
+    /// runtimes: they end the attempt when there is a question.
+    #[must_use]
+    pub fn with_answers(
+        mut self,
+        answers: &[Value],
+        ask: impl Fn(Ask) + Send + Sync + 'static,
+    ) -> Self {
+        self.answers = Arc::new(Mutex::new(answers.iter().cloned().collect()));
+        self.ask = Arc::new(ask);
+        self
+    }
+
+    /// Asks the submitter of the task, and returns the answer.
+    ///
+    /// If there is no answer yet, this ends the attempt: the future is dropped, and nothing runs
+    /// while the task waits. When the answer has come, after hours and after a restart, another
+    /// attempt begins *from the start*, and the same question returns at once. So an attempt asks the
+    /// same questions in the same order as the one before it, and has no side effects before them
+    /// that must not happen again. A task asks at most
+    /// [`MAX_QUESTIONS`]. Attempts that end with a question do not
+    /// count as failed.
+    pub async fn ask(&self, ask: Ask) -> Value {
+        let known = self
+            .answers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
+        if let Some(answer) = known {
+            return answer;
+        }
+        self.put(ask);
+        std::future::pending().await
+    }
+
+    /// Asks the submitter without waiting, which ends the attempt soon: for executors that are not
+    /// futures, and take the answers from [`Task::answers`].
+    pub fn put(&self, ask: Ask) {
+        (self.ask)(ask);
     }
 
     /// Reports the progress, from 0 to 1, with a description. It is cheap: call it at every step. A
     /// crash may lose a report.
     pub fn progress(&self, progress: f64, note: Option<String>) {
         (self.report)(progress.clamp(0.0, 1.0), note);
+    }
+
+    /// Reports tokens that a model has used, in addition to those reported before. They are counted
+    /// however the attempt ends.
+    pub fn used(&self, tokens: Tokens) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        *used = used.plus(tokens);
+    }
+
+    /// The tokens that were reported so far.
+    pub fn tokens(&self) -> Tokens {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -191,6 +301,13 @@ pub trait Executor: fmt::Debug + Send + Sync + Sized + 'static {
     /// # Errors
     /// The settings are well formed but invalid. The error says how to correct them.
     fn configure(settings: Self::Settings, setup: &Setup<'_>) -> Result<Self, ConfigureError>;
+
+    /// About how many tokens of a model the work uses at most; see
+    /// [`Behaviour::task_tokens`](crate::Behaviour::task_tokens).
+    fn tokens(&self, task: &Task) -> Option<u64> {
+        let _ = task;
+        None
+    }
 
     /// Does the work; see [`Behaviour::execute`](crate::Behaviour::execute).
     ///

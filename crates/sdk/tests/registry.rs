@@ -8,7 +8,7 @@ use agentry_sdk::testing::{MessageBuilder, Party, TestEnvironment, block_on};
 use agentry_sdk::{
     Authenticity, Behaviour, BehaviourError, BuildError, ConfigureError, Context, Desk, Effects,
     Event, Executor, Message, Registry, Settlement, Setup, State, Task, TaskError, TaskLimits,
-    TaskOutput, Timer,
+    TaskOutput, Timer, Tokens,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -169,6 +169,9 @@ fn task() -> Task {
         agent: "agent".to_owned(),
         submitter: None,
         attempt: 1,
+        idempotency_key: "51ab".repeat(10),
+        answers: Vec::new(),
+        tokens: Tokens::default(),
     }
 }
 

@@ -41,8 +41,8 @@ pub use cards::{
 pub use dead::dead_letters;
 pub(super) use message::authenticity;
 pub use message::{due_message, message_at};
-pub use origin::origin_of;
-pub use spending::{Spending, spenders, spending, spent};
+pub use origin::{is_requested, origin_of};
+pub use spending::{Spending, day_tokens, spenders, spending, spent};
 pub use standing::{COUNTED_AT_MOST, standing};
 pub use task::task;
 pub use waits::{WaitingMessage, waiting_message, waiting_transaction};

@@ -235,10 +235,16 @@ CREATE TABLE task (
     inbox       INTEGER REFERENCES inbox (id) ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED,
     submitter   TEXT,
     state       TEXT    NOT NULL
-        CHECK (state = 'submitted' OR state = 'working' OR state = 'completed'
-            OR state = 'failed' OR state = 'canceled'),
+        CHECK (state = 'submitted' OR state = 'working' OR state = 'input-required'
+            OR state = 'completed' OR state = 'failed' OR state = 'canceled'),
     attempts    INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0), -- started ones
     interrupted INTEGER NOT NULL DEFAULT 0 CHECK (interrupted >= 0), -- those that ended with the process
+    -- The tokens of models that the attempts have used
+    input_tokens  INTEGER NOT NULL DEFAULT 0 CHECK (input_tokens >= 0),
+    output_tokens INTEGER NOT NULL DEFAULT 0 CHECK (output_tokens >= 0),
+    -- What the running attempt has reserved of a day's tokens (days since the epoch, UTC)
+    budget_day      INTEGER CHECK (budget_day >= 0),
+    reserved_tokens INTEGER CHECK (reserved_tokens >= 0),
     due_at      INTEGER NOT NULL DEFAULT 0,
     deadline    INTEGER,
     progress    REAL CHECK (progress BETWEEN 0 AND 1),
@@ -255,13 +261,17 @@ CREATE TABLE task (
     origin      TEXT    NOT NULL,            -- what started it, by content
     hops        INTEGER NOT NULL DEFAULT 0 CHECK (hops >= 0), -- of the messages that follow from it
     trace       TEXT,                        -- the same
+    answers     TEXT    NOT NULL DEFAULT '[]', -- to its questions, JSON
+    question    TEXT,                        -- that it waits with, JSON
     UNIQUE (agent, behaviour, key),
-    CHECK ((ended_at IS NULL) = (state IN ('submitted', 'working'))),
+    CHECK ((ended_at IS NULL) = (state IN ('submitted', 'working', 'input-required'))),
+    CHECK ((question IS NULL) = (state <> 'input-required')),
     CHECK (standing = 'own' OR standing = 'known' OR standing = 'listed'
         OR standing = 'stranger' OR standing = 'unverified'),
     CHECK ((sender = '') = (standing IN ('own', 'unverified')))
 ) STRICT;
-CREATE INDEX task_open     ON task (due_at, id) WHERE state IN ('submitted', 'working');
+CREATE INDEX task_open     ON task (due_at, id)
+    WHERE state IN ('submitted', 'working', 'input-required');
 CREATE INDEX task_inbox    ON task (inbox) WHERE inbox IS NOT NULL;
 CREATE INDEX task_ended    ON task (ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX task_prunable ON task (agent, standing, sender, ended_at, id)
@@ -284,13 +294,14 @@ CREATE INDEX card_latest  ON card (address, height, id);
 CREATE INDEX card_height  ON card (height);
 CREATE INDEX card_expires ON card (expires_at);
 
--- What agents have spent from a day's budget, by cause.
+-- What agents have spent from a day's budgets, by cause.
 CREATE TABLE spending (
     agent    INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
     day      INTEGER NOT NULL CHECK (day >= 0), -- days since the epoch, UTC
     standing TEXT    NOT NULL,
     sender   TEXT    NOT NULL,
     spent    INTEGER NOT NULL CHECK (spent >= 0),
+    tokens   INTEGER NOT NULL DEFAULT 0 CHECK (tokens >= 0), -- of models; with those that are reserved
     PRIMARY KEY (agent, day, standing, sender),
     CHECK (standing = 'own' OR standing = 'known' OR standing = 'listed'
         OR standing = 'stranger' OR standing = 'unverified'),

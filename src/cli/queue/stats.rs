@@ -11,7 +11,7 @@ use super::super::{Context, Failure};
 use super::open;
 use crate::config::Config;
 use crate::ops::queues::rows::ago;
-use crate::ops::queues::spending::{Spending, daily_budget, shares};
+use crate::ops::queues::spending::{Spending, daily_budget, daily_tokens, shares};
 use crate::ops::who;
 use crate::runtime::clock::Clock;
 use crate::runtime::submitter::budget;
@@ -112,7 +112,16 @@ fn spent(agent: &AgentStats, config: &Config) -> String {
 fn with_budget(agent: &AgentStats, config: &Config) -> Value {
     let mut value = json!(agent);
     value["budget"] = json!(shares(&agent.agent, agent.spent, config));
+    value["daily_tokens"] = json!(daily_tokens(&agent.agent, config));
     value
+}
+
+/// How many tokens were used, and of how many.
+fn of_daily(tokens: u64, daily: Option<u64>) -> String {
+    daily.map_or_else(
+        || tokens.to_string(),
+        |daily| format!("{tokens} of {daily}"),
+    )
 }
 
 /// Today's spending of an agent as a sentence.
@@ -121,18 +130,27 @@ pub(super) fn sentence(spending: &Spending) -> String {
         agent,
         budget,
         spent,
+        daily_tokens,
+        tokens,
     } = spending;
+    let of_tokens = match (daily_tokens, tokens) {
+        (None, 0) => String::new(),
+        _ => format!(
+            "; its tasks have used {} tokens",
+            of_daily(*tokens, *daily_tokens)
+        ),
+    };
     let (Some(daily), Some(unverified), Some(strangers), Some(listed)) = (
         budget.daily,
         budget.unverified,
         budget.strangers,
         budget.listed,
     ) else {
-        return format!("{agent} has spent {} AIT today", spent.all);
+        return format!("{agent} has spent {} AIT today{of_tokens}", spent.all);
     };
     format!(
         "{agent} has spent {} of {daily} AIT today: {} of {unverified} on unverified messages, {} \
-         of {strangers} on strangers, {} of {listed} on listed senders",
+         of {strangers} on strangers, {} of {listed} on listed senders{of_tokens}",
         spent.all, spent.unverified, spent.strangers, spent.listed,
     )
 }
@@ -160,7 +178,8 @@ fn fields(agent: &AgentStats, config: &Config, now: Timestamp) -> Vec<(&'static 
             |budget| format!("{spent} of {} AIT", standing.of_all(budget)),
         )
     };
-    let most = agent.senders.first().map(|most| {
+    let most = agent.senders.first();
+    let most = most.filter(|most| most.spent.0 > 0).map(|most| {
         let of = budget.map_or_else(String::new, |budget| {
             format!(" of {}", most.standing.of_one(budget))
         });
@@ -186,6 +205,10 @@ fn fields(agent: &AgentStats, config: &Config, now: Timestamp) -> Vec<(&'static 
         ("spent on unverified", together(Standing::Unverified)),
         ("spent on strangers", together(Standing::Stranger)),
         ("spent on listed", together(Standing::Listed)),
+        (
+            "tokens today",
+            of_daily(agent.tokens, daily_tokens(&agent.agent, config)),
+        ),
         ("most by one sender", most.unwrap_or_else(|| "-".to_owned())),
     ]
 }

@@ -23,6 +23,14 @@ pub(super) fn progress(item: &ExecutingItem) -> String {
     }
 }
 
+/// The tokens that models have used for the task.
+fn tokens(item: &ExecutingItem) -> String {
+    match (item.input_tokens, item.output_tokens) {
+        (0, 0) => "-".to_owned(),
+        (input, output) => format!("{input} read, {output} written"),
+    }
+}
+
 /// The error of the task or of its last attempt, for the operator, up to a maximum length in
 /// characters.
 pub(super) fn failure(task: &ExecutingTask, most: usize) -> Option<String> {
@@ -65,6 +73,7 @@ pub(super) fn show(
                 count => format!("{}, {count} ended with the process", item.attempts),
             },
         ),
+        ("tokens", tokens(item)),
         ("progress", progress(item)),
         ("input", printable(&item.input, 500)),
     ];

@@ -92,6 +92,13 @@ fn outcome(job: &Job) -> String {
     if job.sealed_answers > 0 {
         return format!("{} sealed answers", job.sealed_answers);
     }
+    if let Some(input) = job
+        .input
+        .as_ref()
+        .filter(|_| job.state == JobState::InputRequired)
+    {
+        return format!("asks: {}", printable(&input.question, 54));
+    }
     match (job.progress, &job.waits) {
         (Some(part), _) => format!("{:.0} %", part * 100.0),
         (None, Some(waits)) => printable(waits, 60),
@@ -133,6 +140,9 @@ fn list_executing(
                     .as_deref()
                     .map_or_else(|| "-".to_owned(), |address| shown(address, &names)),
                 item.attempts.to_string(),
+                item.input_tokens
+                    .saturating_add(item.output_tokens)
+                    .to_string(),
                 progress(item),
                 task.waits_for
                     .as_ref()
@@ -151,6 +161,7 @@ fn list_executing(
             "TYPE",
             "SUBMITTER",
             "ATTEMPTS",
+            "TOKENS",
             "PROGRESS",
             "OUTCOME",
         ],

@@ -145,6 +145,21 @@ pub(super) fn show(job: &Job, context: &Context) -> Result<(), Failure> {
                 .to_owned(),
         ));
     }
+    if let Some(input) = &job.input {
+        let answered = if input.answered { ", answered" } else { "" };
+        fields.push((
+            "question",
+            format!(
+                "{}{answered}: {}",
+                input.number,
+                printable_lines(&input.question, SHOWN)
+            ),
+        ));
+        if let Some(schema) = &input.schema {
+            fields.push(("schema", printable(&schema.to_string(), SHOWN)));
+        }
+        fields.push(("until", or_dash(input.until.map(moment))));
+    }
     if job.sealed_answers > 0 {
         fields.push(("sealed", closed(job).trim_start_matches("; ").to_owned()));
     }

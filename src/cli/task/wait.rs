@@ -78,7 +78,11 @@ fn tell(job: &Job, bar: &ProgressBar) {
         )]
         bar.set_position((part * PARTS) as u64);
     }
-    let note = job.note.as_deref().unwrap_or(job.state.as_str());
+    let asked = job.input.as_ref();
+    let asked = asked.filter(|_| job.state == JobState::InputRequired);
+    let asked = asked.map(|input| format!("asks: {}", input.question));
+    let note = asked.as_deref().or(job.note.as_deref());
+    let note = note.unwrap_or(job.state.as_str());
     bar.set_message(printable(note, 40));
 }
 

@@ -37,6 +37,11 @@ pub fn daily_budget(agent: &str, config: &Config) -> Option<Amount> {
     who::configured(agent, config).map(|agent| agent.common.daily_budget)
 }
 
+/// The daily tokens of the agent with this name; `None` if they are not limited.
+pub fn daily_tokens(agent: &str, config: &Config) -> Option<u64> {
+    who::configured(agent, config)?.common.daily_tokens
+}
+
 /// The budget of the agent with this name, which has spent this much today.
 pub fn shares(agent: &str, spent: Spent, config: &Config) -> BudgetShares {
     let Some(all) = daily_budget(agent, config) else {
@@ -65,6 +70,10 @@ pub struct Spending {
     pub budget: BudgetShares,
     /// What it has spent.
     pub spent: Spent,
+    /// How many tokens of models its tasks may use in a day; any number if it is not limited.
+    pub daily_tokens: Option<u64>,
+    /// Those that they have used, with those that running tasks have reserved.
+    pub tokens: u64,
 }
 
 /// Today's spending of the agent with this name or address; `None` if the store knows none.
@@ -77,9 +86,12 @@ pub(super) fn spending(
     let Some(row) = known.find(|row| row.name == agent || row.address.as_str() == agent) else {
         return Ok(None);
     };
-    let spent = read::spent(db, row.id, Clock::default().now().day())?;
+    let day = Clock::default().now().day();
+    let spent = read::spent(db, row.id, day)?;
     Ok(Some(Spending {
         budget: shares(&row.name, spent, config),
+        daily_tokens: daily_tokens(&row.name, config),
+        tokens: read::day_tokens(db, row.id, day)?,
         agent: row.name,
         spent,
     }))

@@ -1,13 +1,17 @@
 //! Tasks that are executed here.
 
+use agentry_core::AgentId;
 use agentry_protocol::command::JobId;
+use agentry_sdk::{AnyBehaviour, Task, Tokens};
 use agentry_store::list::task::{self, ExecutingFilter, ExecutingItem};
-use agentry_store::{Reader, StoreError};
+use agentry_store::{Reader, StoreError, read};
 use serde_json::{Value, json};
 
 use super::super::who;
 use super::job::JobState;
 use crate::config::Config;
+use crate::runtime::clock::Clock;
+use crate::runtime::tasks::tokens_of;
 
 /// A task that is executed here.
 #[derive(Clone, Debug)]
@@ -16,17 +20,18 @@ pub struct ExecutingTask {
     pub row: i64,
     /// What the store has of it.
     pub item: ExecutingItem,
-    /// Why it cannot be executed: its agent or its behaviour was removed from agents.toml.
+    /// Why it cannot be executed: its agent or its behaviour was removed from agents.toml, or the
+    /// agent's tokens of the day are used up.
     pub waits_for: Option<String>,
 }
 
 impl ExecutingTask {
-    fn new(item: ExecutingItem, config: &Config) -> Self {
-        Self {
+    fn new(item: ExecutingItem, db: &Reader, config: &Config) -> Result<Self, StoreError> {
+        Ok(Self {
             row: row(&item.id).unwrap_or_default(),
-            waits_for: waits_for(&item, config),
+            waits_for: waits_for(&item, db, config)?,
             item,
-        }
+        })
     }
 
     /// Why its result is incomplete, as one word.
@@ -89,9 +94,9 @@ pub fn list(
     items.truncate(enough);
     let tasks = items
         .into_iter()
-        .map(|item| ExecutingTask::new(item, config));
+        .map(|item| ExecutingTask::new(item, db, config));
     Ok(ExecutingList {
-        tasks: tasks.collect(),
+        tasks: tasks.collect::<Result<_, _>>()?,
         more,
     })
 }
@@ -116,7 +121,8 @@ pub fn find(db: &Reader, name: &str, config: &Config) -> Result<Option<Executing
         None => return Ok(None),
     };
     let item = task::executing(db, &filter)?.pop();
-    Ok(item.map(|item| ExecutingTask::new(item, config)))
+    item.map(|item| ExecutingTask::new(item, db, config))
+        .transpose()
 }
 
 /// The row number in a name such as `task/7`.
@@ -124,16 +130,62 @@ fn row(name: &str) -> Option<i64> {
     name.strip_prefix("task/")?.parse().ok()
 }
 
-fn waits_for(item: &ExecutingItem, config: &Config) -> Option<String> {
-    if item.state != "submitted" && item.state != "working" {
-        return None;
+fn waits_for(
+    item: &ExecutingItem,
+    db: &Reader,
+    config: &Config,
+) -> Result<Option<String>, StoreError> {
+    if !matches!(
+        item.state.as_str(),
+        "submitted" | "working" | "input-required"
+    ) {
+        return Ok(None);
     }
     let (agent, behaviour, file) = (&item.agent, &item.behaviour, &config.file);
-    match who::configured(agent, config) {
-        None => Some(format!("agent {agent} was removed from {file}")),
-        Some(known) if known.behaviours.iter().all(|one| one.name != *behaviour) => Some(format!(
+    let Some(known) = who::configured(agent, config) else {
+        return Ok(Some(format!("agent {agent} was removed from {file}")));
+    };
+    match known.behaviours.iter().find(|one| one.name == *behaviour) {
+        None => Ok(Some(format!(
             "behaviour {behaviour} of agent {agent} was removed from {file}"
-        )),
-        Some(_) => None,
+        ))),
+        Some(one) => tokens(item, &*one.behaviour, known.common.daily_tokens, db),
     }
+}
+
+/// Why a task waits for its agent's tokens of another day.
+fn tokens(
+    item: &ExecutingItem,
+    behaviour: &dyn AnyBehaviour,
+    daily: Option<u64>,
+    db: &Reader,
+) -> Result<Option<String>, StoreError> {
+    let now = Clock::default().local();
+    let may_start = item.state == "submitted" && item.due_at <= now;
+    let Some(daily) = daily.filter(|_| may_start) else {
+        return Ok(None);
+    };
+    let task = Task {
+        key: item.key.clone(),
+        kind: item.kind.clone(),
+        input: serde_json::from_str(&item.input).unwrap_or_default(),
+        deadline: item.deadline,
+        agent: item.agent.clone(),
+        submitter: None,
+        attempt: 1,
+        idempotency_key: String::new(),
+        answers: Vec::new(),
+        tokens: Tokens::default(),
+    };
+    let Some(needs) = tokens_of(behaviour, &task) else {
+        return Ok(None);
+    };
+    let used = read::day_tokens(db, AgentId(item.agent_row), now.day())?;
+    let fits = used.saturating_add(needs) <= daily;
+    Ok((!fits).then(|| {
+        format!(
+            "`daily_tokens` is {daily}, of which {used} are used or reserved today; it may use about \
+             {needs}, and waits for the next day (UTC)"
+        )
+    }))
 }

@@ -10,7 +10,7 @@ use agentry_protocol::{
     TransactionHash,
 };
 use agentry_store::list::task::{self, AnswerItem, AskedItem, Carrier, OPERATORS_JOBS};
-use agentry_store::{Reader, StoreError};
+use agentry_store::{Reader, StoreError, read as store};
 use serde::Serialize;
 
 use super::super::sealed::Opener;
@@ -26,6 +26,9 @@ pub enum JobState {
     Submitted,
     /// Started: progress or its acceptance was seen
     Working,
+    /// Waiting for an answer: `task answer` gives it
+    #[serde(rename = "input-required")]
+    InputRequired,
     /// Completed
     Completed,
     /// Failed
@@ -42,6 +45,7 @@ impl JobState {
         match self {
             Self::Submitted => "submitted",
             Self::Working => "working",
+            Self::InputRequired => "input-required",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Canceled => "canceled",
@@ -51,7 +55,7 @@ impl JobState {
 
     /// Whether the job has not ended yet.
     pub const fn is_open(self) -> bool {
-        matches!(self, Self::Submitted | Self::Working)
+        matches!(self, Self::Submitted | Self::Working | Self::InputRequired)
     }
 }
 
@@ -107,6 +111,22 @@ pub struct JobResult {
     pub incomplete: Option<String>,
 }
 
+/// A question that a job asks.
+#[derive(Clone, Debug, Serialize)]
+pub struct JobInput {
+    /// Its number, from 1.
+    pub number: u32,
+    /// The question.
+    pub question: String,
+    /// What the answer must look like: a JSON Schema.
+    pub schema: Option<serde_json::Value>,
+    /// The time after which the job no longer waits.
+    #[serde(rename = "until_at")]
+    pub until: Option<Timestamp>,
+    /// Whether an answer was sent from here.
+    pub answered: bool,
+}
+
 /// Why there is no result.
 #[derive(Clone, Debug, Serialize)]
 pub struct JobError {
@@ -150,6 +170,8 @@ pub struct Job {
     pub progress: Option<f64>,
     /// The note of the last progress report.
     pub note: Option<String>,
+    /// Its last question.
+    pub input: Option<JobInput>,
     /// The message that ended it.
     pub ended: Option<Ended>,
     /// Its result.
@@ -268,6 +290,7 @@ async fn read(
             .filter(|receipt| receipt != "open" && receipt != "unsent"),
         progress: None,
         note: None,
+        input: None,
         ended: None,
         result: None,
         error: None,
@@ -276,6 +299,13 @@ async fn read(
     };
     for answer in &answers {
         job.add_answer(answer, opener).await;
+    }
+    if let Some(input) = &mut job.input {
+        let key = answer_key(&job.id, input.number);
+        input.answered = store::is_requested(db, &super::super::send::origin(&key))?;
+        if input.answered && job.state == JobState::InputRequired {
+            job.state = JobState::Working;
+        }
     }
     job.conclude(item);
     Ok(Some(job))
@@ -308,19 +338,21 @@ fn open_job(job: &ExecuteAiJob) -> Asked {
         kind: Some(job.kind.to_string()),
         prompt: job.prompt.as_ref().map(ToString::to_string),
         model: job.model.as_ref().map(ToString::to_string),
-        params: job
-            .params
-            .as_ref()
-            .map(|params| shown_params(params.as_json())),
+        params: job.params.as_ref().map(|params| shown(params.as_json())),
         deadline: job.deadline,
         sealed: false,
     }
 }
 
-/// The parameters of a job; if a number in them would lose digits, the original text.
-fn shown_params(params: &Json) -> serde_json::Value {
-    let value = params.root().decode();
-    value.unwrap_or_else(|_| params.to_compact().into())
+/// JSON to be shown; if a number in it would lose digits, the original text.
+fn shown(json: &Json) -> serde_json::Value {
+    let value = json.root().decode();
+    value.unwrap_or_else(|_| json.to_compact().into())
+}
+
+/// The key of the request that answers a question of a job: each has one answer.
+pub(super) fn answer_key(job: &str, number: u32) -> String {
+    format!("answer/{job}/{number}")
 }
 
 impl Job {
@@ -370,6 +402,19 @@ impl Job {
             }
             Ok(Some(KnownCommand::Ack(ack))) if ack.status == AckStatus::Accepted => {
                 self.state = JobState::Working;
+            }
+            Ok(Some(KnownCommand::JobInputRequired(required))) => {
+                self.state = JobState::InputRequired;
+                self.input = Some(JobInput {
+                    number: required.number.get(),
+                    question: required.question.to_string(),
+                    schema: required
+                        .schema
+                        .as_ref()
+                        .map(|schema| shown(schema.as_json())),
+                    until: required.until,
+                    answered: false,
+                });
             }
             Ok(Some(KnownCommand::JobComplete(complete))) => self.complete(&complete, ended),
             Ok(Some(KnownCommand::JobFailed(failed))) => self.fail(&failed, ended),

@@ -10,9 +10,10 @@ use agentry_core::rows::TaskState;
 use agentry_core::state::row;
 use agentry_core::{AgentId, Changes, Commit, CommitResult};
 use agentry_protocol::command::Detail;
-use agentry_sdk::{AnyBehaviour, Desk, Task, TaskError, TaskLimits, TaskOutput};
+use agentry_sdk::task::Ask;
+use agentry_sdk::{AnyBehaviour, Desk, Task, TaskError, TaskLimits, TaskOutput, Tokens};
 use agentry_store::StoreError;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinHandle};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -128,12 +129,13 @@ impl Attempt {
     async fn runner(self) {
         let began = Instant::now();
         tracing::debug!("the attempt at the task has begun");
-        let Some(ended) = self.work().await else {
+        let Some((ended, used)) = self.work().await else {
             return;
         };
         kill::pass(Point::BeforeTaskEnd);
         let now = self.links.shared.clock.now();
-        let commit = verdict(&self.row, &self.limits, ended, began.elapsed(), now);
+        let took = began.elapsed();
+        let commit = verdict(&self.row, &self.limits, (ended, used), took, now);
         let said = say(&commit);
         if let Some(changes) = self.links.insist(commit).await {
             if changes.result == CommitResult::Stale {
@@ -141,16 +143,19 @@ impl Attempt {
                     "the task has ended meanwhile; the result of this attempt is discarded"
                 );
             } else {
+                self.links.shared.metrics.tokens_used(used);
                 said();
             }
         }
     }
 
-    /// Runs the behaviour's code under all its limits. `None`: nothing is to be stored, because the
-    /// task was canceled or the runtime is stopping.
-    async fn work(&self) -> Option<Ended> {
+    /// Runs the behaviour's code under all its limits; returns how it ended, and the tokens that it
+    /// used, if that is known. `None`: nothing is to be stored, because the task was canceled or the
+    /// runtime is stopping.
+    async fn work(&self) -> Option<(Ended, Option<Tokens>)> {
         let (reports, mut reported) = watch::channel::<Option<Report>>(None);
-        let mut run = self.start(reports);
+        let (asks, mut asked) = mpsc::channel(1);
+        let mut run = self.start(reports, asks);
         let until = Instant::now().checked_add(self.limits.time);
         let deadline = self.deadline();
         tokio::pin!(deadline);
@@ -163,7 +168,13 @@ impl Attempt {
                     tracing::info!("the task was canceled");
                     break None;
                 }
-                result = &mut run.handle => return returned(result),
+                // Before the result: a program that asks may answer its execution at once, too.
+                Some(ask) = asked.recv() => break Some(Ended::Asked(ask)),
+                result = &mut run.handle => {
+                    let ended = returned(result)?;
+                    let used = used(&ended, &run.desk);
+                    return Some((ended, used));
+                }
                 () = sleep_until(until) => break Some(Ended::TimedOut),
                 () = &mut deadline => break Some(Ended::Deadline),
                 changed = reported.changed(), if open => {
@@ -184,22 +195,30 @@ impl Attempt {
                 "a task blocks its thread and cannot be stopped; the thread is left behind"
             );
         }
-        ended
+        let ended = ended?;
+        let used = used(&ended, &run.desk);
+        Some((ended, used))
     }
 
     /// Starts the behaviour's code, isolated from the runtime's own.
-    fn start(&self, reports: watch::Sender<Option<Report>>) -> Run {
+    fn start(&self, reports: watch::Sender<Option<Report>>, asks: mpsc::Sender<Ask>) -> Run {
         let behaviour = Arc::clone(&self.behaviour);
         let task = Task::of(&self.row, &self.agent);
         let desk = Desk::new(move |progress, note| {
             let note = note.map(|note| Detail::cut(&note).as_str().to_owned());
             reports.send_replace(Some((progress, note)));
+        })
+        .with_answers(&self.row.answers, move |ask| {
+            // Only the first question counts: the attempt ends with it.
+            drop(asks.try_send(ask));
         });
-        let work = async move { behaviour.execute(&task, &desk).await };
+        let its = desk.clone();
+        let work = async move { behaviour.execute(&task, &its).await };
         let handle = self.links.shared.workers.spawn(work.in_current_span());
         Run {
             abort: handle.abort_handle(),
             handle,
+            desk,
         }
     }
 
@@ -247,12 +266,22 @@ impl Attempt {
 struct Run {
     handle: JoinHandle<Result<TaskOutput, TaskError>>,
     abort: AbortHandle,
+    /// Where it reports the tokens that it uses.
+    desk: Desk,
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
         self.abort.abort();
     }
+}
+
+/// The tokens that an attempt has used. One that was ended, or that panicked, may have used more than
+/// it reported; if it reported none, nothing is known.
+fn used(ended: &Ended, desk: &Desk) -> Option<Tokens> {
+    let used = desk.tokens();
+    let is_known = matches!(ended, Ended::Returned(_)) || !used.is_none();
+    is_known.then_some(used)
 }
 
 fn returned(result: Result<Result<TaskOutput, TaskError>, JoinError>) -> Option<Ended> {
@@ -286,6 +315,12 @@ pub(super) fn limits(behaviour: &dyn AnyBehaviour, kind: &str) -> TaskLimits {
     limits
 }
 
+/// About how many tokens an attempt at a task uses at most; `None` if it uses no model. A behaviour that
+/// panics when asked for it uses none.
+pub(crate) fn tokens_of(behaviour: &dyn AnyBehaviour, task: &Task) -> Option<u64> {
+    catch_unwind(AssertUnwindSafe(|| behaviour.task_tokens(task))).unwrap_or_default()
+}
+
 /// Sleeps until then; for ever, if there is no such time.
 async fn sleep_until(until: Option<Instant>) {
     match until {
@@ -295,7 +330,7 @@ async fn sleep_until(until: Option<Instant>) {
 }
 
 /// The log line for a commit once it is stored.
-fn say(commit: &Commit) -> impl FnOnce() + use<> {
+fn say(commit: &Commit) -> Box<dyn FnOnce() + Send> {
     let (failed, again, reason) = match commit {
         Commit::TaskEnd {
             end: TaskEnd::Failed { code, message, .. },
@@ -305,11 +340,16 @@ fn say(commit: &Commit) -> impl FnOnce() + use<> {
             error: (code, message),
             ..
         } => (true, true, format!("{code}: {message}")),
+        Commit::TaskAsk { .. } => {
+            return Box::new(|| {
+                tracing::info!("the task asks its submitter a question, and waits");
+            });
+        }
         _ => (false, false, String::new()),
     };
-    move || match (failed, again) {
+    Box::new(move || match (failed, again) {
         (true, true) => tracing::warn!(reason, "an attempt at a task failed; another one follows"),
         (true, false) => tracing::error!(reason, "a task failed"),
         (false, _) => tracing::debug!("the task has completed"),
-    }
+    })
 }

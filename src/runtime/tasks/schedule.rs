@@ -1,6 +1,6 @@
 //! Choosing which task begins next.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,15 +9,16 @@ use agentry_core::rows::TaskId;
 use agentry_core::state::lanes::{Deadlines, WaitingTasks};
 use agentry_core::state::row::Task;
 use agentry_core::state::row::task::Lane;
-use agentry_core::{Commit, CommitResult, State};
+use agentry_core::{AgentId, Commit, CommitResult, State, TokenCharge};
 use agentry_protocol::Timestamp;
-use agentry_sdk::{AnyBehaviour, TaskLimits};
+use agentry_sdk::{self as sdk, AnyBehaviour, TaskLimits};
 use agentry_store::StoreError;
 use tokio::task::JoinSet;
 
 use super::MAX_INTERRUPTIONS;
-use super::attempt::{Attempt, Links, limits};
-use super::verdict::{failure, interrupted, missed_deadline};
+use super::allowance::{self, Allowed, until_tomorrow};
+use super::attempt::{Attempt, Links, limits, tokens_of};
+use super::verdict::{failure, interrupted, missed};
 use crate::runtime::Shared;
 use crate::runtime::kill::{self, Point};
 use crate::runtime::registry::AgentRegistry;
@@ -48,6 +49,8 @@ pub(super) struct Schedule {
     running: HashMap<Lane, usize>,
     /// The lane that had the last turn.
     last: Option<Lane>,
+    /// The last day on which an agent's tokens were used up. It is logged once a day.
+    short: HashMap<AgentId, u64>,
 }
 
 /// The behaviour that runs a task, and the task's limits.
@@ -56,6 +59,18 @@ struct Doer {
     agent: String,
     behaviour: Arc<dyn AnyBehaviour>,
     limits: TaskLimits,
+    daily_tokens: Option<u64>,
+}
+
+/// The next attempt at a task.
+#[derive(Debug)]
+enum Next {
+    /// It begins with this row, and reserves this.
+    Begins(Arc<Task>, TokenCharge),
+    /// There is none: the task has ended.
+    Ended,
+    /// It waits for tokens.
+    Short,
 }
 
 /// The result of a look into the store.
@@ -79,6 +94,7 @@ impl Schedule {
             attempts: JoinSet::new(),
             running: HashMap::new(),
             last: None,
+            short: HashMap::new(),
         }
     }
 
@@ -151,6 +167,7 @@ impl Schedule {
                     task: task.id,
                     attempts: task.attempts,
                     end: failure(&interrupted(times)),
+                    used: None,
                     duration_ms: 0,
                     at: self.links.shared.clock.now(),
                 }
@@ -169,6 +186,8 @@ impl Schedule {
     /// Begins as many tasks as there is room for. Returns the time until the next task is due, or
     /// until the next deadline of a waiting task.
     async fn begin_due(&mut self) -> Result<Option<Duration>, StoreError> {
+        // The lanes whose next task waits for tokens.
+        let mut short = HashSet::new();
         loop {
             let clock = self.links.shared.clock.clone();
             // A wrong clock must not end a task: a deadline has passed only when that is certain.
@@ -176,21 +195,24 @@ impl Schedule {
             let room = self.concurrency.saturating_sub(self.attempts.len());
             let look = self.look(now, confirmed, room).await?;
             let more_missed = look.deadlines.missed.len() == DEADLINES;
-            for (task, attempts) in look.deadlines.missed {
+            for task in look.deadlines.missed {
+                let error = missed(&task, confirmed);
                 let commit = Commit::TaskEnd {
-                    task,
-                    attempts,
-                    end: failure(&missed_deadline()),
+                    task: task.id,
+                    attempts: task.attempts,
+                    end: failure(&error),
+                    used: None,
                     duration_ms: 0,
                     at: now,
                 };
                 self.links.commit(commit).await?;
-                tracing::warn!(task.id = %task, "a task missed its deadline while it waited");
+                tracing::warn!(task.id = %task.id, reason = %error, "a task waited too long");
             }
             if more_missed {
                 continue;
             }
             let mut lanes = self.served(look.waiting);
+            lanes.retain(|(waiting, _)| !short.contains(&waiting.lane));
             let deadline = look.deadlines.next.map(|at| at.since(confirmed));
             // Without room, the pool waits for an attempt to end.
             let due = lanes
@@ -201,11 +223,17 @@ impl Schedule {
                 .map(|at| at.since(now));
             let picked = self.pick(&mut lanes, room);
             if picked.is_empty() {
-                let next = due.into_iter().chain(deadline).min();
+                let day = (!short.is_empty()).then(|| until_tomorrow(clock.local()));
+                let next = due.into_iter().chain(deadline).chain(day).min();
                 return Ok(next);
             }
             for (task, lane, doer) in picked {
-                self.begin(task, lane, doer).await?;
+                if short.contains(&lane) {
+                    continue;
+                }
+                if !self.begin(task, &lane, doer).await? {
+                    short.insert(lane);
+                }
             }
         }
     }
@@ -260,6 +288,7 @@ impl Schedule {
             agent: config.name.clone(),
             limits: limits(&*instance.behaviour, &lane.kind),
             behaviour: Arc::clone(&instance.behaviour),
+            daily_tokens: config.common.daily_tokens,
         })
     }
 
@@ -312,11 +341,17 @@ impl Schedule {
         picked
     }
 
-    async fn begin(&mut self, task: TaskId, lane: Lane, doer: Doer) -> Result<(), StoreError> {
+    /// Begins an attempt at a task. Returns false if the task waits for tokens.
+    async fn begin(&mut self, task: TaskId, lane: &Lane, doer: Doer) -> Result<bool, StoreError> {
+        let (row, reserved) = match self.next_attempt(task, &doer).await? {
+            Next::Begins(row, reserved) => (row, reserved),
+            Next::Ended => return Ok(true),
+            Next::Short => return Ok(false),
+        };
         // Before the commit: a cancellation after the commit finds the attempt that it has to drop.
         let place = self.links.shared.pool.place(task);
-        let Some(row) = self.begun(task).await? else {
-            return Ok(());
+        let Some(row) = self.begun(&row, reserved).await? else {
+            return Ok(true);
         };
         kill::pass(Point::AfterTaskBegin);
         let attempt = Attempt {
@@ -328,6 +363,7 @@ impl Schedule {
             place,
         };
         *self.running.entry(lane.clone()).or_insert(0) += 1;
+        let lane = lane.clone();
         self.attempts.spawn_on(
             async move {
                 attempt.run().await;
@@ -335,24 +371,66 @@ impl Schedule {
             },
             &self.links.shared.workers,
         );
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether an attempt may begin, and what it reserves of the agent's tokens of the day. Ends a task
+    /// for which they cannot suffice.
+    async fn next_attempt(&mut self, task: TaskId, doer: &Doer) -> Result<Next, StoreError> {
+        let clock = &self.links.shared.clock;
+        let (now, local) = (clock.now(), clock.local());
+        let day = local.day();
+        let limited = doer.daily_tokens.is_some();
+        let find = move |state: &State| {
+            let row = state.tasks().get(&task)?;
+            // Only a limit needs the sum.
+            let used = limited.then(|| state.day_tokens(row.agent, day));
+            Some((row, used.unwrap_or_default()))
+        };
+        let Some((row, used)) = self.links.shared.store.query(find).await? else {
+            return Ok(Next::Ended);
+        };
+        let needs = tokens_of(&*doer.behaviour, &sdk::Task::of(&row, &doer.agent));
+        if let (Some(needs), Some(daily)) = (needs, doer.daily_tokens) {
+            match allowance::check(daily, needs, used, row.deadline, local) {
+                Allowed::Yes => {}
+                Allowed::Later => {
+                    if self.short.insert(row.agent, day) != Some(day) {
+                        tracing::warn!(
+                            agent.name = doer.agent,
+                            daily_tokens = daily,
+                            used = used.counted,
+                            "the tokens of this day are used up: tasks wait for the next day (UTC)"
+                        );
+                    }
+                    return Ok(Next::Short);
+                }
+                Allowed::Never(error) => {
+                    let commit = Commit::TaskEnd {
+                        task,
+                        attempts: row.attempts,
+                        end: failure(&error),
+                        used: None,
+                        duration_ms: 0,
+                        at: now,
+                    };
+                    self.links.commit(commit).await?;
+                    tracing::warn!(task.id = %task, reason = error.message(), "a task failed before it began");
+                    return Ok(Next::Ended);
+                }
+            }
+        }
+        let tokens = needs.unwrap_or(0);
+        Ok(Next::Begins(row, TokenCharge { day, tokens }))
     }
 
     /// Stores that an attempt begins. `None`: the task has ended meanwhile.
-    async fn begun(&self, task: TaskId) -> Result<Option<Task>, StoreError> {
-        let found = self
-            .links
-            .shared
-            .store
-            .query(move |state| state.tasks().get(&task))
-            .await?;
-        let Some(row) = found else {
-            return Ok(None);
-        };
-        let mut row = Task::clone(&row);
+    async fn begun(&self, task: &Task, reserved: TokenCharge) -> Result<Option<Task>, StoreError> {
+        let mut row = task.clone();
         let commit = Commit::TaskBegin {
-            task,
+            task: row.id,
             attempts: row.attempts,
+            reserved,
             at: self.links.shared.clock.now(),
         };
         let changes = self.links.commit(commit).await?;

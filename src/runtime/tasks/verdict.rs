@@ -5,11 +5,12 @@ use std::time::Duration;
 use agentry_core::Commit;
 use agentry_core::commit::TaskEnd;
 use agentry_core::state::row::Task;
-use agentry_protocol::Timestamp;
-use agentry_protocol::command::Detail;
+use agentry_core::task::Question;
+use agentry_protocol::command::{Detail, QUESTION_MAX, Schema};
 use agentry_protocol::timestamp::millis;
-use agentry_sdk::task::MAX_OUTPUT_BYTES;
-use agentry_sdk::{TaskError, TaskLimits, TaskOutput};
+use agentry_protocol::{Json, Limits, Timestamp};
+use agentry_sdk::task::{Ask, MAX_OUTPUT_BYTES, MAX_QUESTIONS};
+use agentry_sdk::{TaskError, TaskLimits, TaskOutput, Tokens};
 
 use crate::runtime::backoff;
 
@@ -18,6 +19,9 @@ const CODE_MAX: usize = 64;
 
 /// The longest failure message for the operator that is kept, in bytes.
 const MESSAGE_MAX: usize = 4 << 10;
+
+/// The longest that a task waits for the answer to a question.
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -30,14 +34,16 @@ pub(super) enum Ended {
     TimedOut,
     /// The task's deadline was reached.
     Deadline,
+    /// It asked its submitter something that is not answered yet.
+    Asked(Ask),
 }
 
 /// The commit that stores the result of an attempt at a task, whose row is as of the start of the
-/// attempt. `took` is how long the attempt ran.
+/// attempt. `used` are the tokens that the attempt has used, and `took` is how long it ran.
 pub(super) fn verdict(
     row: &Task,
     limits: &TaskLimits,
-    ended: Ended,
+    (ended, used): (Ended, Option<Tokens>),
     took: Duration,
     now: Timestamp,
 ) -> Commit {
@@ -50,7 +56,7 @@ pub(super) fn verdict(
             TaskError::permanent("output-too-large", reason.clone()).with_public(reason)
         }
         Ended::Returned(Ok(output)) => {
-            return end(row, TaskEnd::Completed(output), took, now);
+            return end(row, (TaskEnd::Completed(output), used), took, now);
         }
         Ended::Returned(Err(error)) => error,
         Ended::Panicked(text) => TaskError::transient("panic", text),
@@ -63,8 +69,20 @@ pub(super) fn verdict(
         )
         .with_public("an attempt exceeded its time limit"),
         Ended::Deadline => missed_deadline(),
+        Ended::Asked(ask) => match question(row, ask, now) {
+            Ok(question) => {
+                return Commit::TaskAsk {
+                    task: row.id,
+                    attempts: row.attempts,
+                    question,
+                    used,
+                    at: now,
+                };
+            }
+            Err(reason) => TaskError::permanent("bad-question", reason),
+        },
     };
-    let failed = row.attempts.saturating_sub(row.interrupted);
+    let failed = row.failed_attempts();
     if error.is_transient() && failed < limits.attempts {
         return Commit::TaskRetry {
             task: row.id,
@@ -73,14 +91,57 @@ pub(super) fn verdict(
                 cut(error.code(), CODE_MAX),
                 cut(error.message(), MESSAGE_MAX),
             ),
+            used,
             due_at: now.plus(backoff::after(failed)),
         };
     }
-    end(row, failure(&error), took, now)
+    end(row, (failure(&error), used), took, now)
+}
+
+/// The question of a task, if it keeps the limits.
+fn question(row: &Task, ask: Ask, now: Timestamp) -> Result<Question, String> {
+    if row.answers.len() >= MAX_QUESTIONS {
+        return Err(format!("it asks more than {MAX_QUESTIONS} questions"));
+    }
+    let Ask {
+        question,
+        schema,
+        within,
+    } = ask;
+    if question.is_empty() || question.len() > QUESTION_MAX {
+        let bytes = question.len();
+        return Err(format!(
+            "its question has {bytes} bytes; it must have 1 to {QUESTION_MAX}"
+        ));
+    }
+    if let Some(schema) = &schema {
+        let json = Json::parse(schema.to_string().as_bytes(), Limits::NONE);
+        let json = json.map_err(|error| error.to_string());
+        let checked = json.and_then(|json| Schema::new(json).map_err(|fault| fault.to_string()));
+        checked.map_err(|reason| format!("the schema of its question is refused: {reason}"))?;
+    }
+    let until = now.plus(within.min(LONGEST_WAIT));
+    Ok(Question {
+        text: question,
+        schema,
+        until: row.deadline.map_or(until, |deadline| deadline.min(until)),
+    })
+}
+
+/// The end of a task that waited with a question, or whose deadline passed, until now.
+pub(super) fn missed(row: &Task, now: Timestamp) -> TaskError {
+    let is_late = row.deadline.is_some_and(|deadline| deadline <= now);
+    match &row.question {
+        Some(_) if !is_late => {
+            let reason = "its question was not answered in time";
+            TaskError::permanent("input-timeout", reason).with_public(reason)
+        }
+        _ => missed_deadline(),
+    }
 }
 
 /// The end of a task whose deadline passed while it waited.
-pub(super) fn missed_deadline() -> TaskError {
+fn missed_deadline() -> TaskError {
     let reason = "its deadline passed before it was done";
     TaskError::permanent("deadline", reason).with_public(reason)
 }
@@ -104,11 +165,17 @@ pub(super) fn failure(error: &TaskError) -> TaskEnd {
     }
 }
 
-fn end(row: &Task, end: TaskEnd, took: Duration, now: Timestamp) -> Commit {
+fn end(
+    row: &Task,
+    (end, used): (TaskEnd, Option<Tokens>),
+    took: Duration,
+    now: Timestamp,
+) -> Commit {
     Commit::TaskEnd {
         task: row.id,
         attempts: row.attempts,
         end,
+        used,
         duration_ms: millis(took),
         at: now,
     }
@@ -146,6 +213,8 @@ mod tests {
             state: TaskState::Working,
             attempts,
             interrupted,
+            tokens: Tokens::default(),
+            reserved: None,
             due_at: Timestamp::EPOCH,
             deadline: None,
             progress: None,
@@ -159,10 +228,13 @@ mod tests {
             ended_at: None,
             cause: Cause::Own,
             trail: Trail::NONE,
+            answers: Vec::new(),
+            question: None,
         }
     }
 
     fn classify(row: &Task, ended: Ended) -> Commit {
+        let ended = (ended, None);
         verdict(row, &TaskLimits::default(), ended, Duration::ZERO, NOW)
     }
 
@@ -260,7 +332,7 @@ mod tests {
         let told = |ended| match verdict(
             &row(3, 0),
             &TaskLimits::default(),
-            ended,
+            (ended, None),
             Duration::ZERO,
             NOW,
         ) {

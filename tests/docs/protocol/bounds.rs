@@ -110,6 +110,29 @@ pub(super) fn of(holds: &str) -> Vec<(Value, bool)> {
             (json!([]), false),
         ];
     }
+    if is("JSON of at most") {
+        let [bytes, levels] = numbers.try_into().unwrap();
+        return vec![
+            (of_bytes(bytes), true),
+            (of_bytes(bytes + 1), false),
+            (of_levels(levels), true),
+            (of_levels(levels + 1), false),
+            (json!([1, "x"]), true),
+            (false.into(), true),
+            (Value::Null, false),
+        ];
+    }
+    if is("integer from") {
+        let [least, most] = numbers.try_into().unwrap();
+        return vec![
+            (least.into(), true),
+            (most.into(), true),
+            ((least - 1).into(), false),
+            ((most + 1).into(), false),
+            (json!(1.5), false),
+            ("1".into(), false),
+        ];
+    }
     if let Some(length) = holds.strip_prefix("base64url of ") {
         let numbers = self::numbers(length);
         let (least, most) = (numbers[0], numbers[numbers.len() - 1]);

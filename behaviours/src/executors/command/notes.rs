@@ -1,19 +1,36 @@
-//! The standard error of a program: reports of progress, and the last part for the log.
+//! The standard error of a program: reports of progress, questions, and the last part for the log.
 
 use agentry_sdk::Desk;
 use agentry_sdk::protocol::command::Detail;
+use agentry_sdk::task::Ask;
+use serde::Deserialize;
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::run::BYTE_ORDER_MARK;
+use crate::units::Time;
 
 /// The size of the last part, in bytes.
 const TAIL: usize = 2 << 10;
 
-/// The longest line that can be a report of progress, in bytes; a longer line is ignored.
-const LINE: usize = 4 << 10;
+/// The longest line that can be a report of progress or a question, in bytes; a longer line is
+/// ignored. A question has up to 4 KiB, and its schema up to 16 KiB.
+const LINE: usize = 24 << 10;
 
 /// The start of a line that reports progress.
 const PROGRESS: &str = "progress ";
+
+/// The start of a line that asks the submitter something; JSON follows.
+const ASK: &str = "ask ";
+
+/// A question, as a program writes it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskLine {
+    question: String,
+    schema: Option<Value>,
+    within: Option<Time>,
+}
 
 /// Collects standard error.
 #[derive(Default)]
@@ -41,11 +58,27 @@ impl Notes {
     }
 
     fn report(&self, desk: &Desk) {
-        if self.line.len() <= LINE
-            && let Ok(line) = std::str::from_utf8(&self.line)
-            && let Some((progress, note)) = read_progress(line)
-        {
+        if self.line.len() > LINE {
+            return;
+        }
+        let Ok(line) = std::str::from_utf8(&self.line) else {
+            return;
+        };
+        let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+        if let Some((progress, note)) = read_progress(line) {
             desk.progress(progress, note);
+        }
+        match line.strip_prefix(ASK).map(serde_json::from_str::<AskLine>) {
+            None => {}
+            Some(Ok(line)) => {
+                let mut ask = Ask::new(line.question);
+                ask.schema = line.schema;
+                ask.within = line.within.map_or(ask.within, |within| within.0);
+                desk.put(ask);
+            }
+            Some(Err(error)) => {
+                tracing::warn!(%error, "a program's line that begins with `ask` is not a question");
+            }
         }
     }
 
@@ -56,7 +89,6 @@ impl Notes {
 
 /// Parses a line such as `progress 0.5 half of it`.
 fn read_progress(line: &str) -> Option<(f64, Option<String>)> {
-    let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
     let rest = line.strip_prefix(PROGRESS)?.trim();
     let (part, note) = rest.split_once(' ').unwrap_or((rest, ""));
     let part: f64 = part.parse().ok()?;
@@ -78,6 +110,7 @@ pub(super) async fn read(mut from: impl AsyncRead + Unpin, desk: &Desk) -> Strin
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
+    use std::time::Duration;
 
     use super::*;
 
@@ -98,7 +131,6 @@ mod tests {
             ("progress 0.5\n", Some((0.5, None))),
             ("progress 1 ", Some((1.0, None))),
             ("progress 0", Some((0.0, None))),
-            ("\u{feff}progress 0.5", Some((0.5, None))),
             ("progress 1.5", None),
             ("progress -1", None),
             ("progress NaN", None),
@@ -112,6 +144,28 @@ mod tests {
         }
         let (_, long) = read_progress(&format!("progress 0.5 {}", "é".repeat(4000))).unwrap();
         assert_eq!(long.unwrap().len(), 1024);
+    }
+
+    #[test]
+    fn questions_are_found_among_other_lines() {
+        let asked: Arc<Mutex<Vec<Ask>>> = Arc::default();
+        let kept = Arc::clone(&asked);
+        let (desk, _) = desk();
+        let desk = desk.with_answers(&[], move |ask| kept.lock().unwrap().push(ask));
+        let mut notes = Notes::default();
+        let lines = "ask me\nask {\"question\":\"why?\",\"within\":\"2h\"}\n\
+                     \u{feff}ask {\"question\":\"how?\",\"schema\":{\"type\":\"string\"}}\n\
+                     ask {\"question\":\"what?\",\"colour\":1}\n";
+        notes.take(lines.as_bytes(), &desk);
+        let day = Duration::from_secs(86_400);
+        let schema = serde_json::json!({ "type": "string" });
+        assert_eq!(
+            *asked.lock().unwrap(),
+            [
+                Ask::new("why?").within(day / 12),
+                Ask::new("how?").schema(schema).within(day),
+            ]
+        );
     }
 
     #[test]

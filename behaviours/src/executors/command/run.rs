@@ -49,14 +49,9 @@ impl Drop for Running {
     }
 }
 
-/// Runs the program with an input; returns its output.
-pub(super) async fn run(
-    command: &Command,
-    task: &Task,
-    input: Vec<u8>,
-    desk: &Desk,
-) -> Result<String, TaskError> {
-    let mut running = start(command, input).await.map_err(|error| {
+/// Runs the program for a task; returns its output.
+pub(super) async fn run(command: &Command, task: &Task, desk: &Desk) -> Result<String, TaskError> {
+    let mut running = start(command, task).await.map_err(|error| {
         tracing::warn!(
             agent = %task.agent, kind = %task.kind, task = %task.key, program = %command.program.display(),
             %error, "a program could not be started"
@@ -174,8 +169,8 @@ const XCPU: i32 = Signal::XCPU.as_raw();
 /// The signal that the kernel sends at `RLIMIT_FSIZE`.
 const XFSZ: i32 = Signal::XFSZ.as_raw();
 
-async fn start(command: &Command, input: Vec<u8>) -> io::Result<Running> {
-    let scratch = command.scratch.clone();
+async fn start(command: &Command, task: &Task) -> io::Result<Running> {
+    let (scratch, input) = (command.scratch.clone(), super::input(task));
     let folder = tokio::task::spawn_blocking(move || prepare(&scratch, &input));
     let folder = folder.await.map_err(io::Error::other)??;
     let order = Order {
@@ -187,7 +182,7 @@ async fn start(command: &Command, input: Vec<u8>) -> io::Result<Running> {
     watcher
         .args(&command.args)
         .env_clear()
-        .envs(command.environment(&work_in(&order.folder)))
+        .envs(command.environment(task, &work_in(&order.folder)))
         .current_dir("/")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

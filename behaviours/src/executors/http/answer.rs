@@ -3,11 +3,23 @@
 //! Not every answer completes the job: the model may have been cut off or filtered, or may request
 //! a tool call. `behaviours/tests/http/forms.rs` has the formats of the known services.
 
+use agentry_sdk::Tokens;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::failure::Failure;
 use super::settings::OnLength;
+
+/// The most tokens of an answer that are believed: a thousand times more than a model can read.
+const MOST_TOKENS: u64 = 1_000_000_000;
+
+/// The bytes of text to a token, for estimates. English has about four, other languages fewer.
+const BYTES_PER_TOKEN: u64 = 3;
+
+/// About how many tokens a text of this many bytes has.
+pub(super) const fn estimate(bytes: usize) -> u64 {
+    (bytes as u64).div_ceil(BYTES_PER_TOKEN)
+}
 
 /// The most characters of a service's error text that are kept for the log.
 pub(super) const DETAIL: usize = 500;
@@ -38,6 +50,15 @@ struct Sent {
     /// In Ollama's own API: why the answer ends.
     #[serde(default)]
     done_reason: Option<Value>,
+    /// The tokens of the answer so far, or of all of it.
+    #[serde(default)]
+    usage: Option<Value>,
+    /// In Ollama's own API: the tokens that the model has read.
+    #[serde(default)]
+    prompt_eval_count: Option<Value>,
+    /// In Ollama's own API: the tokens that the model has written.
+    #[serde(default)]
+    eval_count: Option<Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -87,6 +108,15 @@ impl Sent {
             return None;
         }
         says.find(|said| !said.is_object()).map(text_of)
+    }
+
+    /// The tokens that the model has read and written, each if it is there.
+    fn tokens(&self) -> [Option<&Value>; 2] {
+        let usage = |key| self.usage.as_ref().and_then(|usage| usage.get(key));
+        [
+            usage("prompt_tokens").or(self.prompt_eval_count.as_ref()),
+            usage("completion_tokens").or(self.eval_count.as_ref()),
+        ]
     }
 
     /// The choices; a message in Ollama's format counts as one.
@@ -197,6 +227,10 @@ pub(super) struct Answer {
     tool: bool,
     /// Whether any part of an answer was received.
     begun: bool,
+    /// The tokens that the model has read and written, each as the service said last.
+    tokens: [Option<u64>; 2],
+    /// The last count of tokens that cannot be right.
+    wrong_count: Option<String>,
 }
 
 /// An answer that completes the job.
@@ -220,6 +254,8 @@ impl Answer {
             refused: false,
             tool: false,
             begun: false,
+            tokens: [None, None],
+            wrong_count: None,
         }
     }
 
@@ -229,6 +265,16 @@ impl Answer {
             serde_json::from_slice(object).map_err(|error| not_a_completion(&error))?;
         if let Some(told) = sent.told() {
             return Err(Failure::told(object, told));
+        }
+        for (count, told) in self.tokens.iter_mut().zip(sent.tokens()) {
+            match told.map(|told| (told, told.as_u64())) {
+                None | Some((Value::Null, _)) => {}
+                Some((_, Some(tokens))) if tokens <= MOST_TOKENS => *count = Some(tokens),
+                Some((told, _)) => {
+                    let told = told.to_string().chars().take(DETAIL).collect();
+                    self.wrong_count = Some(told);
+                }
+            }
         }
         let mut more = false;
         for choice in sent.choices()? {
@@ -307,8 +353,24 @@ impl Answer {
         self.end.is_some()
     }
 
+    /// The tokens of the answer so far, as the service says or, where it does not, by an estimate:
+    /// `prompt` for what the model has read. None if no part of an answer was received.
+    pub(super) fn tokens(&self, prompt: u64) -> Option<Tokens> {
+        let [input, output] = self.tokens;
+        let is_known = self.begun || input.is_some() || output.is_some();
+        is_known.then(|| Tokens {
+            input: input.unwrap_or(prompt),
+            output: output.unwrap_or_else(|| estimate(self.text.len())),
+        })
+    }
+
+    /// The last count of tokens that cannot be right, and was ignored.
+    pub(super) fn wrong_count(&self) -> Option<&str> {
+        self.wrong_count.as_deref()
+    }
+
     /// The answer, after its last object, if it completes the job.
-    pub(super) fn whole(self, on_length: OnLength) -> Result<Whole, Failure> {
+    fn whole(self, on_length: OnLength) -> Result<Whole, Failure> {
         if !self.begun {
             return Err(Failure::BadAnswer("there are no choices".to_owned()));
         }
@@ -336,9 +398,9 @@ impl Answer {
         }
     }
 
-    /// The answer of a stream, after its last piece. `done` says whether the stream ended with the
-    /// end marker.
-    pub(super) fn streamed(self, done: bool, on_length: OnLength) -> Result<Whole, Failure> {
+    /// The answer, after its last piece, if it completes the job. `done` says whether it ended as an
+    /// answer does: a stream with its end marker.
+    pub(super) fn end(self, done: bool, on_length: OnLength) -> Result<Whole, Failure> {
         if self.end.is_none() && !done {
             return Err(Failure::Interrupted(
                 "the stream ended before the answer was complete".to_owned(),

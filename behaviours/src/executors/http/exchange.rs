@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
-use agentry_sdk::Desk;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap};
+use agentry_sdk::{Desk, Task};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName};
 use reqwest::{Client, Response, StatusCode};
 
 use super::answer::{Answer, DETAIL, Whole};
@@ -13,6 +13,7 @@ use super::key::Key;
 use super::lines::{BYTE_ORDER_MARK, Data, Form, Lines};
 use super::pause;
 use super::refused::Refused;
+use super::request;
 use super::settings::Service;
 
 /// The most bytes that one byte of text takes in JSON: `\u001f`.
@@ -28,11 +29,14 @@ const STREAMED: usize = 256;
 /// The most bytes of the body of an error response that are read.
 const REFUSAL: usize = 16 << 10;
 
-/// Sends a request and reads the answer.
+/// The name of a request: a service that has seen it answers as it did before.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Sends the request of a task and reads the answer.
 pub(super) async fn ask(
     client: &Client,
     service: &Service,
-    body: &[u8],
+    (task, body): (&Task, &[u8]),
     key: Option<&Key>,
     desk: &Desk,
 ) -> Result<Whole, Failure> {
@@ -40,6 +44,8 @@ pub(super) async fn ask(
         .post(service.url.clone())
         .header(CONTENT_TYPE, "application/json")
         .header(ACCEPT, "text/event-stream, application/json")
+        // A string of structured fields (RFC 9651); its digits need no escape.
+        .header(IDEMPOTENCY_KEY, format!("\"{}\"", task.idempotency_key))
         .body(body.to_vec());
     if let Some(header) = key.and_then(Key::header) {
         request = request.header(AUTHORIZATION, header);
@@ -51,17 +57,32 @@ pub(super) async fn ask(
         return Err(refusal(response, key, idle).await);
     }
     let kind = content_type(response.headers());
-    let answer = match kind.as_str() {
-        "text/event-stream" => stream(Form::Events, &mut response, service, desk).await,
+    let mut answer = Answer::new(service.max_response_bytes);
+    let read = match kind.as_str() {
+        "text/event-stream" => {
+            stream(Form::Events, &mut response, &mut answer, service, desk).await
+        }
         // Ollama's own API.
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
-            stream(Form::Lines, &mut response, service, desk).await
+            stream(Form::Lines, &mut response, &mut answer, service, desk).await
         }
         kind if kind == "application/json" || kind.ends_with("+json") => {
-            whole(&mut response, service).await
+            whole(&mut response, &mut answer, service).await
         }
         other => Err(Failure::BadAnswer(format!("its media type is {other:?}"))),
     };
+    // They cost, whatever the answer is good for.
+    if let Some(tokens) = answer.tokens(request::prompt_tokens(service, task)) {
+        desk.used(tokens);
+    }
+    if let Some(count) = answer.wrong_count() {
+        tracing::warn!(
+            agent = %task.agent, kind = %task.kind, task = %task.key, host = service.host(),
+            count = shown(count, key), "the model service reports an impossible number of tokens; \
+             it is estimated instead"
+        );
+    }
+    let answer = read.and_then(|done| answer.end(done, service.on_length));
     answer.map_err(|failure| failure.map_text(|text| shown(text, key)))
 }
 
@@ -88,8 +109,12 @@ fn content_type(headers: &HeaderMap) -> String {
     kind.unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Reads an answer in one object.
-async fn whole(response: &mut Response, service: &Service) -> Result<Whole, Failure> {
+/// Reads an answer in one object. Returns whether it is complete.
+async fn whole(
+    response: &mut Response,
+    answer: &mut Answer,
+    service: &Service,
+) -> Result<bool, Failure> {
     let max = service.max_response_bytes;
     let mut body = Vec::new();
     while let Some(chunk) = chunk(response, service.idle_timeout).await? {
@@ -99,22 +124,21 @@ async fn whole(response: &mut Response, service: &Service) -> Result<Whole, Fail
         }
         body.extend_from_slice(chunk);
     }
-    let mut answer = Answer::new(max);
     answer.take(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body))?;
-    answer.whole(service.on_length)
+    Ok(true)
 }
 
-/// Reads an answer in pieces.
+/// Reads an answer in pieces. Returns whether the stream has ended with its end marker.
 async fn stream(
     form: Form,
     response: &mut Response,
+    answer: &mut Answer,
     service: &Service,
     desk: &Desk,
-) -> Result<Whole, Failure> {
+) -> Result<bool, Failure> {
     let max = service.max_response_bytes;
     let mut lines = Lines::new(form, max.saturating_mul(ESCAPED).saturating_add(ENVELOPE));
     let mut left = max.saturating_mul(STREAMED).saturating_add(ENVELOPE);
-    let mut answer = Answer::new(max);
     loop {
         let chunk = match chunk(response, service.idle_timeout).await {
             Ok(Some(chunk)) => chunk,
@@ -127,11 +151,11 @@ async fn stream(
         left = left.checked_sub(chunk.len()).ok_or(Failure::TooLong(max))?;
         for data in lines.take(chunk)? {
             match data {
-                Data::Done => return answer.streamed(true, service.on_length),
+                Data::Done => return Ok(true),
                 Data::Error(text) => return Err(told(&text)),
                 Data::Object(object) => {
                     if answer.take(&object)? {
-                        report(&answer, service, desk);
+                        report(answer, service, desk);
                     }
                 }
             }
@@ -151,7 +175,7 @@ async fn stream(
             },
         }
     }
-    answer.streamed(done, service.on_length)
+    Ok(done)
 }
 
 /// The failure for an error in a stream.

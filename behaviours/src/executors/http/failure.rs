@@ -7,6 +7,7 @@ use agentry_sdk::TaskError;
 use reqwest::StatusCode;
 
 use super::refused::Refused;
+use super::request::STREAM_OPTIONS;
 
 /// The code for an answer that reached the limit of tokens: of a failure, or of an incomplete
 /// result.
@@ -184,6 +185,16 @@ impl Failure {
         }
     }
 
+    /// Whether the service refuses the request because it does not know `stream_options`.
+    pub(super) fn names_stream_options(&self) -> bool {
+        match self {
+            Self::Status { status, detail, .. } => {
+                matches!(status.as_u16(), 400 | 422) && detail.contains(STREAM_OPTIONS)
+            }
+            _ => false,
+        }
+    }
+
     /// The failure of the job. The submitter is told what they can do about it, and nothing else
     /// about the service or this agent.
     pub(super) fn into_task_error(self) -> TaskError {
@@ -217,9 +228,10 @@ impl Failure {
 }
 
 /// Whether a status means that the service may answer later: too many requests, a model that is
-/// still loading, an overloaded service (529, which has no name).
+/// still loading, an overloaded service (529, which has no name), a request with the same
+/// idempotency key that is still being answered (409).
 fn is_busy(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 429 | 503 | 529)
+    matches!(status.as_u16(), 409 | 429 | 503 | 529)
 }
 
 fn is_transient(status: StatusCode) -> bool {

@@ -3,14 +3,34 @@
 use agentry_sdk::Task;
 use serde_json::{Map, Value, json};
 
+use super::answer::estimate;
 use super::failure::Failure;
 use super::settings::Service;
 
 /// The parameter that limits the answer.
 const MAX_TOKENS: &str = "max_tokens";
 
-/// The body of the request.
-pub(super) fn body(service: &Service, task: &Task) -> Result<Vec<u8>, Failure> {
+/// The parameter that asks for the number of tokens at the end of a stream.
+pub(super) const STREAM_OPTIONS: &str = "stream_options";
+
+/// About how many tokens the model reads.
+pub(super) fn prompt_tokens(service: &Service, task: &Task) -> u64 {
+    let prompt = task.input.get("prompt").and_then(Value::as_str);
+    let texts = [service.system.as_deref(), prompt];
+    estimate(texts.into_iter().flatten().map(str::len).sum())
+}
+
+/// About how many tokens the answer costs at most: of a service without `max_tokens`, only those of
+/// the prompt are known.
+pub(super) fn most_tokens(service: &Service, task: &Task) -> u64 {
+    let params = task.input.get("params");
+    let asked = params.and_then(|params| params.get(MAX_TOKENS));
+    let most = max_tokens(service, asked).ok().flatten();
+    prompt_tokens(service, task).saturating_add(most.map_or(0, u64::from))
+}
+
+/// The body of the request. `counts` is whether a stream is to end with its number of tokens.
+pub(super) fn body(service: &Service, task: &Task, counts: bool) -> Result<Vec<u8>, Failure> {
     let field = |name| task.input.get(name);
     let Some(prompt) = field("prompt").and_then(Value::as_str) else {
         let reason = "a job of this type needs a prompt".to_owned();
@@ -38,6 +58,10 @@ pub(super) fn body(service: &Service, task: &Task) -> Result<Vec<u8>, Failure> {
         body.entry("temperature").or_insert(temperature.into());
     }
     body.insert("stream".to_owned(), service.stream.into());
+    if service.stream && counts {
+        let options = json!({ "include_usage": true });
+        body.insert(STREAM_OPTIONS.to_owned(), options);
+    }
     Ok(Value::Object(body).to_string().into_bytes())
 }
 

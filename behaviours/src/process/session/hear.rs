@@ -1,7 +1,11 @@
 //! Handling of a program's lines.
 
-use agentry_sdk::TaskOutput;
+use std::time::Duration;
+
 use agentry_sdk::protocol::{Json, JsonRef, Limits};
+use agentry_sdk::task::Ask;
+use agentry_sdk::{Desk, TaskOutput, Tokens};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::super::error::{End, ProcessError};
@@ -39,9 +43,9 @@ impl Session {
         // An invalid answer fails one run. Any other invalid line means that the program's output
         // cannot be relied on.
         let field = |name| json.root().get(name);
-        let answers = field("type")
-            .and_then(JsonRef::as_str)
-            .is_some_and(|word| matches!(word, "effects" | "output" | "error" | "progress"));
+        let answers = field("type").and_then(JsonRef::as_str).is_some_and(|word| {
+            matches!(word, "effects" | "output" | "error" | "progress" | "ask")
+        });
         let id = field("id").and_then(JsonRef::as_u64);
         // This reports a number that would lose digits.
         match json.root().decode::<FromProgram>() {
@@ -111,19 +115,46 @@ impl Session {
                 self.answered(id, Err(failed));
             }
             FromProgram::Progress { id, progress, note } => {
-                if let Some(Asked {
-                    subject: Subject::Task { desk, .. },
-                    given_up: None,
-                    ..
-                }) = self.asked.get(&id)
-                {
+                if let Some(desk) = self.desk(id) {
                     desk.progress(progress, note);
+                }
+            }
+            FromProgram::Ask {
+                id,
+                question,
+                schema,
+                within_ms,
+            } => {
+                if let Some(desk) = self.desk(id) {
+                    let mut ask = Ask::new(question);
+                    ask.schema = schema.map(Value::Object);
+                    if let Some(within) = within_ms {
+                        ask.within = Duration::from_millis(within);
+                    }
+                    desk.put(ask);
+                }
+            }
+            FromProgram::Tokens { id, input, output } => {
+                if let Some(desk) = self.desk(id) {
+                    desk.used(Tokens { input, output });
                 }
             }
             FromProgram::Find { id, query } => self.find(id, query),
             FromProgram::Resolve { id, name } => self.resolve(id, &name),
         }
         Ok(())
+    }
+
+    /// The desk of a running task.
+    fn desk(&self, id: u64) -> Option<&Desk> {
+        match self.asked.get(&id) {
+            Some(Asked {
+                subject: Subject::Task { desk, .. },
+                given_up: None,
+                ..
+            }) => Some(desk),
+            _ => None,
+        }
     }
 
     fn answered(&mut self, id: u64, answer: Result<Answer, ProcessError>) {

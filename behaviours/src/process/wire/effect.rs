@@ -120,6 +120,16 @@ pub enum Effect {
         /// Its key.
         key: String,
     },
+    /// Answer a question of a task, which goes on with the answer. Nothing changes if the task does
+    /// not ask it now.
+    AnswerTask {
+        /// The task's key.
+        key: String,
+        /// The number of the question, from 1.
+        number: u32,
+        /// The answer.
+        answer: Value,
+    },
     /// Reject the message: it will not be acted on, and behaviours that watch it are told so.
     Reject {
         /// The reason. The sender may be told.

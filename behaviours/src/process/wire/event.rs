@@ -74,6 +74,9 @@ pub enum Event {
         /// With `failed`: the reason that the submitter of the task may be told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
+        /// With `input_required`: the question.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        question: Option<Question>,
     },
     /// The agent was started. Only with `starts`.
     Start {
@@ -274,6 +277,25 @@ pub struct Task {
     pub submitter: Option<String>,
     /// The number of this attempt, from 1.
     pub attempt: u32,
+    /// What tells it from every other task: the same for all attempts. 40 hexadecimal digits.
+    pub idempotency_key: String,
+    /// The answers to its questions so far, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<Value>,
+}
+
+/// A question of a task to its submitter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Question {
+    /// Its number, from 1.
+    pub number: u32,
+    /// The question.
+    pub text: String,
+    /// What the answer must look like: a JSON Schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
+    /// The time after which the task fails without an answer, in milliseconds since the epoch.
+    pub until_ms: u64,
 }
 
 /// What changed in a task.
@@ -288,6 +310,9 @@ pub enum News {
     Failed,
     /// It was canceled before it completed.
     Canceled,
+    /// It asks its submitter something, and waits for the answer (`answer_task`).
+    #[serde(rename = "input_required")]
+    InputRequired,
 }
 
 /// The result of a task that completed.

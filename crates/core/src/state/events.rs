@@ -195,7 +195,9 @@ impl State {
         let mut failed = None;
         for task in self.tasks_of(inbox) {
             match task.state {
-                TaskState::Submitted | TaskState::Working => return None,
+                TaskState::Submitted | TaskState::Working | TaskState::InputRequired => {
+                    return None;
+                }
                 // `error` is for the operator only; the code is public.
                 TaskState::Failed if failed.is_none() => {
                     let code = task.error_code.as_deref().unwrap_or_default();

@@ -22,10 +22,10 @@ pub struct WaitingTasks {
 }
 
 /// The deadlines of the waiting tasks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Deadlines {
-    /// The tasks whose deadline has passed, and how many attempts at each were started.
-    pub missed: Vec<(TaskId, u32)>,
+    /// The tasks whose deadline has passed, or the time for an answer to their question.
+    pub missed: Vec<Arc<Task>>,
     /// The next deadline, if no more have passed than were requested.
     pub next: Option<Timestamp>,
 }
@@ -57,7 +57,7 @@ impl State {
         waiting
     }
 
-    /// The deadlines of the waiting tasks at `now`; at most `limit` that have passed.
+    /// The deadlines of the waiting tasks at `now`, questions included; at most `limit` that have passed.
     pub fn deadlines(&self, now: Timestamp, limit: usize) -> Deadlines {
         let mut deadlines = Deadlines::default();
         let place = |at, id| Index::Deadline(at, TaskId(id));
@@ -68,12 +68,7 @@ impl State {
                     deadlines.next = Some(at);
                     break;
                 }
-                _ => {
-                    let task = self.tasks.get(&id);
-                    deadlines
-                        .missed
-                        .extend(task.map(|task| (id, task.attempts)));
-                }
+                _ => deadlines.missed.extend(self.tasks.get(&id)),
             }
         }
         deadlines

@@ -57,6 +57,15 @@ impl State {
                 let from = (&origin, inbox, &outcome.cause, outcome.trail);
                 self.submit_task(owner, task, from, times, changes);
             }
+            for (key, number, answer) in &outcome.answers {
+                self.answer_task(
+                    (agent, behaviour, key),
+                    *number,
+                    answer,
+                    outcome.at,
+                    changes,
+                );
+            }
             for key in &outcome.cancels {
                 self.cancel_task(agent, behaviour, key, outcome.at, changes);
             }

@@ -111,7 +111,7 @@ impl State {
             .map(|task| (task.id, task.attempts))
             .collect();
         for (task, attempts) in open {
-            self.end_task(task, attempts, &end, duration_ms, at, changes);
+            self.end_task((task, attempts), (&end, None), duration_ms, at, changes);
         }
     }
 

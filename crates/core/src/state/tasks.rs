@@ -9,11 +9,12 @@ use super::events::New;
 use super::row::{Task, task};
 use super::usage::Kind;
 use super::{State, next};
-use crate::TaskStart;
 use crate::cause::Cause;
 use crate::commit::{Changes, CommitResult, TaskEnd};
 use crate::origin::Origin;
 use crate::rows::{AgentId, EventKind, InboxId, TaskId, TaskState};
+use crate::task::Question;
+use crate::{TaskStart, TokenCharge, Tokens};
 
 impl State {
     /// Adds a task of a behaviour, which does not start before the time `from`. The same key is the
@@ -45,7 +46,11 @@ impl State {
             state: TaskState::Submitted,
             attempts: 0,
             interrupted: 0,
+            tokens: Tokens::default(),
+            reserved: None,
             due_at: at.max(from),
+            answers: Vec::new(),
+            question: None,
             deadline: start.deadline,
             progress: None,
             note: None,
@@ -63,7 +68,7 @@ impl State {
         // The chain shows that it has ended: the work is not done again.
         let done = inbox.and_then(|inbox| self.job_end(agent, inbox, &start.key));
         if let Some((end, duration_ms)) = done {
-            self.end_task(id, 0, &end, duration_ms, at, changes);
+            self.end_task((id, 0), (&end, None), duration_ms, at, changes);
         }
     }
 
@@ -83,8 +88,8 @@ impl State {
     /// An attempt starts.
     pub(super) fn begin_task(
         &mut self,
-        id: TaskId,
-        attempts: u32,
+        (id, attempts): (TaskId, u32),
+        reserved: TokenCharge,
         at: Timestamp,
         changes: &mut Changes,
     ) {
@@ -92,6 +97,7 @@ impl State {
             changes.result = CommitResult::Stale;
             return;
         }
+        self.reserve_tokens(id, reserved);
         self.tasks.change(&id, |row| {
             row.state = TaskState::Working;
             row.attempts += 1;
@@ -104,9 +110,9 @@ impl State {
     /// An attempt failed and will be retried.
     pub(super) fn retry_task(
         &mut self,
-        id: TaskId,
-        attempts: u32,
+        (id, attempts): (TaskId, u32),
         (code, message): &(String, String),
+        used: Option<Tokens>,
         due_at: Timestamp,
         changes: &mut Changes,
     ) {
@@ -114,6 +120,7 @@ impl State {
             changes.result = CommitResult::Stale;
             return;
         }
+        self.settle_tokens(id, used);
         self.tasks.change(&id, |row| {
             row.state = TaskState::Submitted;
             row.error_code = Some(code.clone());
@@ -122,12 +129,64 @@ impl State {
         });
     }
 
+    /// An attempt ended with a question: the task waits for the answer, and its behaviour is told.
+    pub(super) fn ask_task(
+        &mut self,
+        (id, attempts): (TaskId, u32),
+        question: &Question,
+        used: Option<Tokens>,
+        at: Timestamp,
+        changes: &mut Changes,
+    ) {
+        let Some(task) = self.working(id, attempts) else {
+            changes.result = CommitResult::Stale;
+            return;
+        };
+        self.tasks.change(&id, |row| {
+            row.state = TaskState::InputRequired;
+            row.question = Some(question.clone());
+        });
+        self.settle_tokens(id, used);
+        let number = task.answers.len() + 1;
+        let news = json!({ "news": "input-required", "number": number, "question": question });
+        self.supersede_progress(&task);
+        self.tell_owner(&task, &news, at, changes);
+    }
+
+    /// A behaviour answers a question of its task, which goes on with the answer. An answer to
+    /// another question than the one that is asked changes nothing.
+    pub(super) fn answer_task(
+        &mut self,
+        (agent, behaviour, key): (AgentId, &str, &str),
+        number: u32,
+        answer: &Value,
+        at: Timestamp,
+        changes: &mut Changes,
+    ) {
+        let key = task::Index::Key(agent, behaviour.to_owned(), key.to_owned());
+        let asks = |task: &Arc<Task>| {
+            task.state == TaskState::InputRequired
+                && u32::try_from(task.answers.len() + 1) == Ok(number)
+        };
+        let Some(task) = self.tasks.find(&key).filter(asks) else {
+            return;
+        };
+        self.tasks.change(&task.id, |row| {
+            row.state = TaskState::Submitted;
+            row.answers.push(answer.clone());
+            row.question = None;
+            row.due_at = at;
+        });
+        changes.tasks = true;
+    }
+
     /// An attempt ended with the process: the task waits again as before the attempt.
     pub(super) fn interrupt_task(&mut self, id: TaskId, attempts: u32, changes: &mut Changes) {
         if self.working(id, attempts).is_none() {
             changes.result = CommitResult::Stale;
             return;
         }
+        self.settle_tokens(id, None);
         self.tasks.change(&id, |row| {
             row.state = TaskState::Submitted;
             row.interrupted += 1;
@@ -148,6 +207,7 @@ impl State {
         let new = New {
             origin: match news["news"].as_str() {
                 Some("progress") => task.origin.progress(news, at),
+                Some("input-required") => task.origin.question(task.answers.len() + 1),
                 _ => task.origin.end(),
             },
             agent: task.agent,
@@ -216,7 +276,7 @@ impl State {
             TaskEnd::Failed { message, .. } => message.len(),
             TaskEnd::Canceled => 0,
         };
-        let bytes = task.input.to_string().len().saturating_add(result) as u64;
+        let bytes = task.input_bytes().saturating_add(result) as u64;
         let reason = self.make_room(task.agent, Kind::Ended, &task.cause, bytes)?;
         matches!(end, TaskEnd::Completed(_)).then(|| TaskEnd::no_room(&reason))
     }
@@ -224,9 +284,8 @@ impl State {
     /// Ends a task, and tells its behaviour.
     pub(super) fn end_task(
         &mut self,
-        id: TaskId,
-        attempts: u32,
-        end: &TaskEnd,
+        (id, attempts): (TaskId, u32),
+        (end, used): (&TaskEnd, Option<Tokens>),
         duration_ms: u64,
         at: Timestamp,
         changes: &mut Changes,
@@ -237,9 +296,11 @@ impl State {
         };
         let no_room = self.room_for_end(&task, end);
         let end = no_room.as_ref().unwrap_or(end);
+        self.settle_tokens(id, used);
         let mut news = json!({ "duration_ms": duration_ms });
         self.tasks.change(&id, |row| {
             row.ended_at = Some(at);
+            row.question = None;
             match end {
                 TaskEnd::Completed(output) => {
                     row.state = TaskState::Completed;
@@ -295,9 +356,11 @@ impl State {
         let Some(task) = self.tasks.find(&key).filter(|task| task.state.is_open()) else {
             return;
         };
+        self.settle_tokens(task.id, None);
         self.tasks.change(&task.id, |row| {
             row.state = TaskState::Canceled;
             row.ended_at = Some(at);
+            row.question = None;
             row.error_code = None;
             row.error = None;
         });

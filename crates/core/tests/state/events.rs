@@ -196,6 +196,7 @@ fn the_outcome_of_a_message_waits_for_the_tasks_that_it_started() {
             task: agentry_core::rows::TaskId(id),
             attempts: 0,
             end: agentry_core::commit::TaskEnd::Canceled,
+            used: None,
             duration_ms: 0,
             at: Timestamp::new(3_000),
         });

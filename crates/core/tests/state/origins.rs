@@ -6,7 +6,7 @@ use agentry_core::commit::{
     Handled, HostedAgent, Observation, Outcome, Plan, Planned, Step, TimerSetting,
 };
 use agentry_core::rows::{EventKind, EventRef, ReceiptRequest};
-use agentry_core::{AgentId, Commit, InboxId, State, TaskId, origin};
+use agentry_core::{AgentId, Commit, InboxId, State, TaskId, TokenCharge, origin};
 use agentry_protocol::{BlockHeight, Timestamp};
 use serde_json::json;
 
@@ -74,6 +74,7 @@ fn origins(is_shifted: bool) -> BTreeSet<String> {
     stage.apply(Commit::TaskBegin {
         task,
         attempts: 0,
+        reserved: TokenCharge::default(),
         at: Timestamp::new(3_000),
     });
     stage.apply(Commit::TaskProgress {

@@ -247,6 +247,7 @@ fn what_follows_from_a_message_carries_its_trail_on() {
         task: task.id,
         attempts: 0,
         end: agentry_core::commit::TaskEnd::Canceled,
+        used: None,
         duration_ms: 1,
         at: Timestamp::new(3_000),
     });

@@ -40,30 +40,21 @@ pub type Model = Word<MODEL_MAX>;
 /// characters.
 pub type MediaType = Word<256>;
 
-/// More parameters of a job: an object of at most [`PARAMS_MAX`] bytes and [`PARAMS_MAX_DEPTH`]
-/// levels, in which no key occurs twice.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Params(Json);
+/// More parameters of a job.
+pub type Params = BoundedObject<PARAMS_MAX>;
 
-impl Params {
-    /// Checks an object that holds parameters.
+/// An object of at most `MAX` bytes, as compact canonical JSON, and [`PARAMS_MAX_DEPTH`] levels, in
+/// which no key occurs twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundedObject<const MAX: usize>(Json);
+
+impl<const MAX: usize> BoundedObject<MAX> {
+    /// Checks an object.
     ///
     /// # Errors
     /// [`CommandFault::Type`] and [`CommandFault::TooLarge`].
     pub fn new(object: Json) -> Result<Self, CommandFault> {
-        let text = object.to_compact();
-        let (found, limit) = (text.len(), PARAMS_MAX);
-        if found > limit {
-            return Err(CommandFault::TooLarge { found, limit });
-        }
-        let limits = Limits {
-            max_bytes: PARAMS_MAX,
-            max_depth: PARAMS_MAX_DEPTH,
-        };
-        let fits = object.root().is_object()
-            && !object.has_duplicate_keys()
-            && Json::parse(text.as_bytes(), limits).is_ok();
-        if !fits {
+        if !fits(&object, MAX)? || !object.root().is_object() {
             return Err(CommandFault::Type {
                 expected: "an object of at most 64 levels with no key twice",
             });
@@ -76,9 +67,23 @@ impl Params {
         &self.0
     }
 
-    fn read(value: JsonRef<'_>) -> Result<Self, CommandFault> {
+    pub(super) fn read(value: JsonRef<'_>) -> Result<Self, CommandFault> {
         Self::new(value.to_json())
     }
+}
+
+/// Whether JSON has at most [`PARAMS_MAX_DEPTH`] levels, and no key twice in an object.
+pub(super) fn fits(json: &Json, limit: usize) -> Result<bool, CommandFault> {
+    let text = json.to_compact();
+    let found = text.len();
+    if found > limit {
+        return Err(CommandFault::TooLarge { found, limit });
+    }
+    let limits = Limits {
+        max_bytes: limit,
+        max_depth: PARAMS_MAX_DEPTH,
+    };
+    Ok(!json.has_duplicate_keys() && Json::parse(text.as_bytes(), limits).is_ok())
 }
 
 /// The parameters of EXECUTE_AI_JOB, which requests a job.
@@ -310,7 +315,13 @@ const REFUSALS: [&str; 5] = [
 ];
 
 /// The other codes of [`JobError`] whose meaning the protocol defines.
-const ENDS: [&str; 4] = ["deadline", "timeout", "interrupted", CANCELED];
+const ENDS: [&str; 5] = [
+    "deadline",
+    "timeout",
+    "input-timeout",
+    "interrupted",
+    CANCELED,
+];
 
 /// The code that means that a job was cancelled.
 const CANCELED: &str = "canceled";

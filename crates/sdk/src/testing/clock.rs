@@ -88,6 +88,7 @@ impl Simulation {
             .chain(store.receipts().iter().filter_map(|receipt| receipt.due_at))
             .chain(open().map(|task| task.due_at))
             .chain(open().filter_map(|task| task.deadline))
+            .chain(open().filter_map(|task| Some(task.question.as_ref()?.until)))
             .chain(open().filter_map(|task| self.limits.get(&task.id).copied()));
         stops.filter(|stop| *stop > now).min()
     }

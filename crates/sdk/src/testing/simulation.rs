@@ -15,7 +15,7 @@ use super::ledger::{Ledger, Transaction};
 use super::sent::{Dropped, Run, Sent};
 use super::tasks::{TaskPlan, TaskState};
 use super::{Agent, Disturbances, MessageBuilder, Party, Random, START, TestEnvironment};
-use crate::{Event, Settlement, State, Task, TaskError, TaskOutput};
+use crate::{Event, Settlement, State, Task, TaskError, TaskOutput, Tokens};
 
 /// Returns the answers of a peer to a message.
 type Script = Box<dyn FnMut(&Sent) -> Vec<MessageBuilder> + Send>;
@@ -41,7 +41,7 @@ pub struct Simulation {
     /// interruption changes nothing.
     pub(super) limits: BTreeMap<TaskId, Timestamp>,
     /// Results of attempts whose last report of progress is told first.
-    pub(super) results: BTreeMap<TaskId, Result<TaskOutput, TaskError>>,
+    pub(super) results: BTreeMap<TaskId, (Result<TaskOutput, TaskError>, Tokens)>,
     pub(super) strangers: BTreeSet<Address>,
     pub(super) scripts: BTreeMap<Address, Script>,
     pub(super) disturbances: Disturbances,

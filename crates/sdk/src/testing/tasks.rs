@@ -1,17 +1,21 @@
 //! The tasks of hosted agents.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
 use agentry_core::commit::TaskEnd;
 use agentry_core::rows::TaskState as RowState;
 use agentry_core::state::row;
-use agentry_core::{AgentId, Commit};
+use agentry_core::task::Question;
+use agentry_core::{AgentId, Commit, TokenCharge};
 use serde_json::json;
 
 use super::Simulation;
 use super::runs::backoff_ms;
 use super::simulation::Subject;
-use crate::task::{Desk, TASK_FAILED, TaskError, TaskOutput};
+use crate::task::{Ask, Desk, TASK_FAILED, TaskError, TaskOutput, Tokens};
 use crate::{AnyBehaviour, TaskNews};
 
 /// The outcome of an attempt at a task in a simulation.
@@ -34,6 +38,8 @@ pub enum TaskState {
     Submitted,
     /// Running.
     Working,
+    /// Waiting for the answer to a question.
+    InputRequired,
     /// Ended, with this outcome.
     Ended(TaskNews),
 }
@@ -49,6 +55,7 @@ impl Simulation {
         match TaskNews::of(task, &news) {
             Some(news) => TaskState::Ended(news),
             None if task.state == RowState::Working => TaskState::Working,
+            None if task.state == RowState::InputRequired => TaskState::InputRequired,
             None => TaskState::Submitted,
         }
     }
@@ -85,10 +92,18 @@ impl Simulation {
             if task.deadline.is_some_and(|deadline| deadline <= now) {
                 let reason = "its deadline passed before it was done";
                 let error = TaskError::permanent("deadline", reason).with_public(reason);
-                self.end_task(&task, failure(&error));
+                self.end_task(&task, failure(&error), None);
+            } else if task
+                .question
+                .as_ref()
+                .is_some_and(|question| question.until <= now)
+            {
+                let reason = "its question was not answered in time";
+                let error = TaskError::permanent("input-timeout", reason).with_public(reason);
+                self.end_task(&task, failure(&error), None);
             } else if self.limits.get(&task.id).is_some_and(|limit| *limit <= now) {
                 let error = TaskError::transient("timeout", "the attempt took too long");
-                self.attempt_failed(host, &task, &error);
+                self.attempt_failed(host, &task, &error, None);
             }
         }
     }
@@ -103,12 +118,20 @@ impl Simulation {
             return false;
         };
         let (task, attempts) = (row.id, row.attempts);
+        let agent = self.hosts.get(host).map(|host| host.agent.name.clone());
+        let tokens = agent.as_ref().and_then(|agent| {
+            let shown = self.shown_task(&row, agent);
+            behaviour.task_tokens(&shown)
+        });
         self.must(&Commit::TaskBegin {
             task,
             attempts,
+            reserved: TokenCharge {
+                day: now.day(),
+                tokens: tokens.unwrap_or(0),
+            },
             at: now,
         });
-        let agent = self.hosts.get(host).map(|host| host.agent.name.clone());
         let begun = self.store.tasks().get(&task);
         let (Some(agent), Some(row)) = (agent, begun) else {
             return false;
@@ -118,22 +141,45 @@ impl Simulation {
         let limit = now.plus(limits.time);
         self.limits.entry(task).or_insert(limit);
         let notes: Arc<Mutex<Option<Note>>> = Arc::default();
+        let kept = Arc::clone(&notes);
+        let desk = Desk::new(move |progress, note| {
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((progress, note));
+        });
+        let asked: Arc<Mutex<Option<Ask>>> = Arc::default();
+        let asks = Arc::clone(&asked);
+        let desk = desk.with_answers(&row.answers, move |ask| {
+            *asks.lock().unwrap_or_else(PoisonError::into_inner) = Some(ask);
+        });
         let outcome = match (self.plan)(&shown) {
             TaskPlan::Hang => return true,
             TaskPlan::Complete(output) => Ok(output),
             TaskPlan::Fail(error) => Err(error),
             TaskPlan::Execute => {
-                let kept = Arc::clone(&notes);
-                let desk = Desk::new(move |progress, note| {
-                    *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((progress, note));
+                let mut work = pin!(behaviour.execute(&shown, &desk));
+                let ended = poll_fn(|context| {
+                    let polled = work.as_mut().poll(context);
+                    let asked = asked.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    match (polled, asked) {
+                        (Poll::Ready(outcome), _) => Poll::Ready(Ok(outcome)),
+                        (Poll::Pending, Some(ask)) => Poll::Ready(Err(ask)),
+                        (Poll::Pending, None) => Poll::Pending,
+                    }
                 });
-                behaviour.execute(&shown, &desk).await
+                match ended.await {
+                    Ok(outcome) => outcome,
+                    Err(ask) => {
+                        if !self.dies_before_commit(host) {
+                            self.ask(&row, ask, desk.tokens());
+                        }
+                        return true;
+                    }
+                }
             }
         };
         if self.dies_before_commit(host) {
             return true;
         }
-        self.results.insert(task, outcome);
+        self.results.insert(task, (outcome, desk.tokens()));
         let last = notes.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (last, limits.progress_every) {
             // It is told before the task ends, and would be superseded otherwise.
@@ -154,6 +200,24 @@ impl Simulation {
         true
     }
 
+    /// An attempt ended with a question.
+    fn ask(&mut self, row: &row::Task, ask: Ask, used: Tokens) {
+        self.limits.remove(&row.id);
+        let until = self.now.plus(ask.within);
+        self.must(&Commit::TaskAsk {
+            task: row.id,
+            attempts: row.attempts,
+            question: Question {
+                text: ask.question,
+                schema: ask.schema,
+                until: row.deadline.map_or(until, |deadline| deadline.min(until)),
+            },
+            used: Some(used),
+            at: self.now,
+        });
+        self.may_die_after_commit();
+    }
+
     /// Commits the result of an attempt. Returns whether there was one.
     fn end_attempt(&mut self, host: usize) -> bool {
         let agent = self.hosts.get(host).map(|host| host.id);
@@ -164,8 +228,10 @@ impl Simulation {
             return false;
         };
         match self.results.remove(&row.id) {
-            Some(Ok(output)) => self.end_task(&row, TaskEnd::Completed(output)),
-            Some(Err(error)) => self.attempt_failed(host, &row, &error),
+            Some((Ok(output), used)) => {
+                self.end_task(&row, TaskEnd::Completed(output), Some(used));
+            }
+            Some((Err(error), used)) => self.attempt_failed(host, &row, &error, Some(used)),
             None => {}
         }
         self.may_die_after_commit();
@@ -199,13 +265,19 @@ impl Simulation {
         Some((first.clone(), behaviour_of(first)?))
     }
 
-    fn attempt_failed(&mut self, host: usize, row: &row::Task, error: &TaskError) {
+    fn attempt_failed(
+        &mut self,
+        host: usize,
+        row: &row::Task,
+        error: &TaskError,
+        used: Option<Tokens>,
+    ) {
         let hosted = self.hosts.get(host);
         let instance = hosted.and_then(|host| host.instance(&row.behaviour));
         let most = instance.map_or(1, |one| one.behaviour.task_limits(&row.kind).attempts);
-        let failed = row.attempts.saturating_sub(row.interrupted);
+        let failed = row.failed_attempts();
         if !error.is_transient() || failed >= most {
-            self.end_task(row, failure(error));
+            self.end_task(row, failure(error), used);
             return;
         }
         self.limits.remove(&row.id);
@@ -213,11 +285,12 @@ impl Simulation {
             task: row.id,
             attempts: row.attempts,
             error: (error.code().to_owned(), error.message().to_owned()),
+            used,
             due_at: self.now.plus_ms(backoff_ms(failed)),
         });
     }
 
-    fn end_task(&mut self, row: &row::Task, end: TaskEnd) {
+    fn end_task(&mut self, row: &row::Task, end: TaskEnd, used: Option<Tokens>) {
         self.limits.remove(&row.id);
         if let TaskEnd::Failed { public, .. } = &end {
             let subject = Subject::Task(row.id);
@@ -227,6 +300,7 @@ impl Simulation {
             task: row.id,
             attempts: row.attempts,
             end,
+            used,
             duration_ms: 0,
             at: self.now,
         });

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use agentry_sdk::protocol::AckRequest;
+use agentry_sdk::task::Ask;
 use agentry_sdk::testing::{Agent, Party, Simulation};
 use agentry_sdk::{
     Authenticity, Behaviour, BehaviourError, ConfigureError, Context, DeliveryUpdate, Desk,
     Effects, Message, Outgoing, Query, Sealing, SentMessage, Settlement, Setup, Task, TaskError,
-    TaskLimits, TaskNews, TaskOutput, TaskReport, TaskStart, Timer,
+    TaskLimits, TaskNews, TaskOutput, TaskReport, TaskStart, Timer, Tokens,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -73,6 +74,10 @@ fn obey(effects: Effects, order: &str, context: &Context) -> Result<Effects, Beh
             deadline: (last == "urgent").then_some(context.now.plus_ms(5_000)),
         }),
         "cancel" => effects.cancel_task(first),
+        "answer" => {
+            let (number, answer) = last.split_once(' ').unwrap();
+            effects.answer_task(first, number.parse().unwrap(), answer)
+        }
         "reject" => effects.reject(rest),
         "transient" => return Err(BehaviourError::transient("not now")),
         "permanent" => return Err(BehaviourError::permanent("never")),
@@ -175,8 +180,21 @@ impl Behaviour for Puppet {
     async fn execute(&self, task: &Task, desk: &Desk) -> Result<TaskOutput, TaskError> {
         desk.progress(0.5, Some("half".to_owned()));
         match task.kind.as_str() {
-            "flaky" if task.attempt < 3 => Err(TaskError::transient("busy", "try again")),
+            "flaky" if task.attempt < 3 => {
+                let (input, output) = (2, 3);
+                desk.used(Tokens { input, output });
+                Err(TaskError::transient("busy", "try again"))
+            }
             "broken" => Err(TaskError::permanent("broken", "it is broken")),
+            "asks" => {
+                let first = desk.ask(Ask::new("how many?")).await;
+                let within = Duration::from_secs(60);
+                let second = desk.ask(Ask::new("and of what?").within(within)).await;
+                Ok(TaskOutput::text(format!(
+                    "{first} {second} at {}",
+                    task.attempt
+                )))
+            }
             _ => Ok(TaskOutput::text(format!(
                 "{} at {}",
                 task.key, task.attempt
@@ -205,6 +223,9 @@ impl Behaviour for Puppet {
             TaskNews::Completed { output, .. } => output.text.clone(),
             TaskNews::Failed { code, .. } => code.clone(),
             TaskNews::Canceled => "canceled".to_owned(),
+            TaskNews::InputRequired {
+                number, question, ..
+            } => format!("asks {number}: {question}"),
         };
         Ok(logged(context, format!("{key} {news}")).reply(format!("{key} {news}")))
     }

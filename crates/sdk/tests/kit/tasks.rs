@@ -1,5 +1,6 @@
 //! Tasks: start, retries, limits, cancellation, and the outcome of the message.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agentry_sdk::testing::{Simulation, TaskPlan, TaskState, block_on};
@@ -114,6 +115,34 @@ fn a_plan_decides_how_attempts_go() {
 }
 
 #[test]
+fn attempts_at_a_task_have_one_idempotency_key_and_their_tokens_are_summed() {
+    block_on(async {
+        let mut chain = Simulation::new(1);
+        let agent = puppet(&mut chain);
+        let alice = chain.peer("alice");
+        let seen: Arc<Mutex<Vec<_>>> = Arc::default();
+        let kept = Arc::clone(&seen);
+        chain.plan_tasks(move |task| {
+            let key = task.idempotency_key.clone();
+            kept.lock().unwrap().push((key, task.tokens.sum()));
+            TaskPlan::Execute
+        });
+        chain.deliver(alice.text("task a flaky")).await;
+        chain.restart();
+        chain.advance(Duration::from_secs(10)).await;
+        chain.deliver(alice.text("task b easy")).await;
+        assert_eq!(texts(&chain, &alice), ["a a at 3", "b b at 1"]);
+        assert_eq!(chain.tasks(&agent).len(), 2);
+        let seen = seen.lock().unwrap();
+        let key = |attempt: usize| seen[attempt].0.as_str();
+        assert!(key(0) == key(1) && key(1) == key(2), "{seen:?}");
+        assert_ne!(key(2), key(3));
+        let before: Vec<u64> = seen.iter().map(|(_, tokens)| *tokens).collect();
+        assert_eq!(before, [0, 5, 10, 0]);
+    });
+}
+
+#[test]
 fn a_restart_starts_running_tasks_again() {
     block_on(async {
         let mut chain = Simulation::new(1);
@@ -140,5 +169,49 @@ fn canceling_a_task_that_has_ended_changes_nothing() {
         chain.deliver(alice.text("cancel t\ncancel nothing")).await;
         assert_eq!(texts(&chain, &alice), ["t t at 1"]);
         assert_eq!(chain.settlement(hash), Some(Settlement::Done));
+    });
+}
+
+#[test]
+fn a_task_asks_and_goes_on_with_the_answers() {
+    block_on(async {
+        let mut chain = Simulation::new(1);
+        let agent = puppet(&mut chain);
+        let alice = chain.peer("alice");
+        let hash = chain.deliver(alice.text("task t asks")).await;
+        assert_eq!(chain.tasks(&agent)[0].1, TaskState::InputRequired);
+        assert_eq!(chain.settlement(hash), None);
+        // An answer to a question that is not asked changes nothing.
+        chain.deliver(alice.text("answer t 2 pears")).await;
+        assert_eq!(chain.tasks(&agent)[0].1, TaskState::InputRequired);
+        chain.down_for(Duration::from_secs(3_600));
+        chain.crash_before_commit(&agent);
+        chain.deliver(alice.text("answer t 1 three")).await;
+        chain.deliver(alice.text("answer t 1 four")).await;
+        chain.deliver(alice.text("answer t 2 apples")).await;
+        assert_eq!(
+            texts(&chain, &alice),
+            [
+                "t asks 1: how many?",
+                "t asks 2: and of what?",
+                "t \"three\" \"apples\" at 3"
+            ]
+        );
+        assert_eq!(chain.settlement(hash), Some(Settlement::Done));
+    });
+}
+
+#[test]
+fn a_question_that_nobody_answers_ends_the_task() {
+    block_on(async {
+        let mut chain = Simulation::new(1);
+        let agent = puppet(&mut chain);
+        let alice = chain.peer("alice");
+        chain.deliver(alice.text("task t asks")).await;
+        chain.deliver(alice.text("answer t 1 three")).await;
+        chain.advance(Duration::from_secs(59)).await;
+        assert_eq!(chain.tasks(&agent)[0].1, TaskState::InputRequired);
+        chain.advance(Duration::from_secs(2)).await;
+        assert_eq!(texts(&chain, &alice).last().unwrap(), "t input-timeout");
     });
 }

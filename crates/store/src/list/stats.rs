@@ -48,6 +48,8 @@ pub struct AgentStats {
     pub waiting_for_budget: u64,
     /// What it has spent today, in AIT.
     pub spent: Spent,
+    /// The tokens of models that its tasks have used today, with those that are reserved.
+    pub tokens: u64,
     /// The few verified senders that caused most of that.
     pub senders: Vec<SenderStats>,
 }
@@ -61,6 +63,8 @@ pub struct SenderStats {
     pub standing: Standing,
     /// What the agent has spent because of it, in AIT.
     pub spent: Amount,
+    /// The tokens that its tasks have used.
+    pub tokens: u64,
 }
 
 /// How many senders are listed with their sums.
@@ -131,20 +135,22 @@ pub fn stats(db: &Reader, agent: Option<&str>, day: u64) -> Result<Vec<AgentStat
         |stats, held| stats.waiting_for_budget = held,
     )?;
     let mut statement =
-        db.prepare("SELECT agent, spent, standing, sender FROM spending WHERE day = ?1")?;
+        db.prepare("SELECT agent, spent, standing, sender, tokens FROM spending WHERE day = ?1")?;
     let mut rows = statement.query(params![integer(day)])?;
     while let Some(row) = rows.next()? {
         if let Some(stats) = by_row.get_mut(&row.get(0)?) {
             stats.spent.add(&cause::read(row, 2)?, amount(row, 1)?);
+            stats.tokens = stats.tokens.saturating_add(natural(row, 4)?);
         }
     }
     for (agent, stats) in &mut by_row {
         let spenders = read::spenders(db, AgentId(*agent), day, SENDERS)?;
-        let sums = spenders.into_iter().filter_map(|(cause, spent)| {
+        let sums = spenders.into_iter().filter_map(|(cause, spent, tokens)| {
             Some(SenderStats {
                 sender: cause.sender()?.to_string(),
                 standing: cause.standing()?,
                 spent,
+                tokens,
             })
         });
         stats.senders = sums.collect();

@@ -83,6 +83,9 @@ pub struct ExecutingItem {
     pub id: String,
     /// Its state.
     pub state: String,
+    /// The agent's row.
+    #[serde(skip)]
+    pub agent_row: i64,
     /// The agent's name.
     pub agent: String,
     /// The behaviour that started it.
@@ -102,6 +105,10 @@ pub struct ExecutingItem {
     pub attempts: u64,
     /// How many of them ended with the process.
     pub interrupted: u64,
+    /// The tokens of models that the attempts have read.
+    pub input_tokens: u64,
+    /// The tokens of models that the attempts have written.
+    pub output_tokens: u64,
     /// Its progress, from 0 to 1.
     pub progress: Option<f64>,
     /// The note of the last progress report.
@@ -277,7 +284,7 @@ pub fn executing(db: &Reader, filter: &ExecutingFilter) -> Result<Vec<ExecutingI
                 task.submitter, i.hash, task.input, task.attempts, task.interrupted,
                 task.progress, task.note, task.made_at, task.due_at, task.started_at,
                 task.deadline, task.ended_at, octet_length(task.result), task.media_type,
-                task.error_code, task.error
+                task.error_code, task.error, task.input_tokens, task.output_tokens, task.agent
          FROM task JOIN agent ON agent.id = task.agent LEFT JOIN inbox i ON i.id = task.inbox
          WHERE true",
     );
@@ -326,6 +333,9 @@ pub fn executing(db: &Reader, filter: &ExecutingFilter) -> Result<Vec<ExecutingI
             media_type: row.get(19)?,
             error_code: row.get(20)?,
             error: row.get(21)?,
+            input_tokens: natural(row, 22)?,
+            output_tokens: natural(row, 23)?,
+            agent_row: row.get(24)?,
         })
     })
 }

@@ -24,3 +24,14 @@ pub fn origin_of(
         |row| row.get(0),
     )
 }
+
+/// Whether a transaction was requested with this [origin](agentry_core::rows::Draft::origin).
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn is_requested(db: &Reader, origin: &str) -> Result<bool, StoreError> {
+    let found = db.first("SELECT 1 FROM outbox WHERE origin = ?1", [origin], |_| {
+        Ok(())
+    });
+    found.map(|found| found.is_some())
+}

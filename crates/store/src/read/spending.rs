@@ -47,8 +47,21 @@ pub fn spent(db: &Reader, agent: AgentId, day: u64) -> Result<Spent, StoreError>
     Ok(spent)
 }
 
-/// The senders that have caused most of an agent's spending on a day, and how much; at most
-/// `limit`.
+/// The tokens of models that an agent's tasks have used on a day, with those that are reserved.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn day_tokens(db: &Reader, agent: AgentId, day: u64) -> Result<u64, StoreError> {
+    let tokens: Vec<u64> = db.all(
+        "SELECT tokens FROM spending WHERE agent = ?1 AND day = ?2",
+        params![agent.0, integer(day)],
+        |row| natural(row, 0),
+    )?;
+    Ok(tokens.into_iter().fold(0, u64::saturating_add))
+}
+
+/// The senders that have caused most of an agent's spending on a day, how much, and how many tokens;
+/// at most `limit`.
 ///
 /// # Errors
 /// Any error of SQLite.
@@ -57,12 +70,12 @@ pub fn spenders(
     agent: AgentId,
     day: u64,
     limit: u32,
-) -> Result<Vec<(Cause, Amount)>, StoreError> {
+) -> Result<Vec<(Cause, Amount, u64)>, StoreError> {
     db.all(
-        "SELECT spent, standing, sender FROM spending
-         WHERE agent = ?1 AND day = ?2 AND sender <> '' AND spent > 0
-         ORDER BY spent DESC, sender LIMIT ?3",
+        "SELECT spent, standing, sender, tokens FROM spending
+         WHERE agent = ?1 AND day = ?2 AND sender <> '' AND (spent > 0 OR tokens > 0)
+         ORDER BY spent DESC, tokens DESC, sender LIMIT ?3",
         params![agent.0, integer(day), limit],
-        |row| Ok((cause::read(row, 1)?, amount(row, 0)?)),
+        |row| Ok((cause::read(row, 1)?, amount(row, 0)?, natural(row, 3)?)),
     )
 }

@@ -35,6 +35,7 @@ fn run_each_query(db: &Reader) -> Result<(), StoreError> {
     spending(db, 1)?;
     spent(db, agent, 1)?;
     spenders(db, agent, 1, 9)?;
+    day_tokens(db, agent, 1)?;
     standing(db, agent)?;
     task(db, TaskId(1))?;
     message_at(db, InboxId(1))?;

@@ -7,6 +7,7 @@ use agentry_core::state::row::Task;
 use agentry_core::state::row::task::Lane;
 use agentry_core::{
     AgentId, Cause, Commit, CommitResult, InboxId, Standing, State, TaskOutput, TaskStart,
+    TokenCharge,
 };
 use agentry_protocol::{BlockHeight, Timestamp};
 use agentry_store::Store;
@@ -59,6 +60,7 @@ fn begin(task: i64, attempts: u32) -> Commit {
     Commit::TaskBegin {
         task: TaskId(task),
         attempts,
+        reserved: TokenCharge::default(),
         at: Timestamp::new(3_000),
     }
 }
@@ -68,6 +70,7 @@ fn end(task: i64, attempts: u32, end: TaskEnd) -> Commit {
         task: TaskId(task),
         attempts,
         end,
+        used: None,
         duration_ms: 7,
         at: Timestamp::new(4_000),
     }
@@ -194,6 +197,7 @@ async fn an_abandoned_attempt_cannot_end_its_task() {
         task: TaskId(1),
         attempts: 1,
         error: ("timeout".to_owned(), "too slow".to_owned()),
+        used: None,
         due_at: Timestamp::new(9_000),
     };
     store.commit(retry).await.unwrap();
@@ -448,6 +452,7 @@ async fn lanes_list_due_tasks_in_order_of_arrival() {
         task: TaskId(1),
         attempts: 1,
         error: ("away".to_owned(), String::new()),
+        used: None,
         due_at: Timestamp::new(9_000),
     };
     store.commit(retry).await.unwrap();
@@ -492,7 +497,8 @@ async fn lanes_list_due_tasks_in_order_of_arrival() {
     let missed = async |now| {
         let found = store.query(move |state| state.deadlines(now, 8));
         let found = found.await.unwrap();
-        (found.missed, found.next)
+        let missed = found.missed.iter().map(|task| (task.id, task.attempts));
+        (missed.collect::<Vec<_>>(), found.next)
     };
     assert_eq!(
         missed(Timestamp::new(4_999)).await,
@@ -577,6 +583,7 @@ fn commit(happens: &Happens, cancels: &mut usize) -> Option<Commit> {
             task: TaskId(task),
             attempts,
             error: ("away".to_owned(), "nobody answers".to_owned()),
+            used: None,
             due_at: Timestamp::new(9_000),
         },
         Happens::Interrupt { task, attempts } => Commit::TaskInterrupt {

@@ -303,6 +303,7 @@ async fn the_newest_results_of_a_senders_tasks_are_kept() {
             task,
             attempts: 0,
             end: TaskEnd::Completed(output),
+            used: None,
             duration_ms: 1,
             at: Timestamp::new(3_000 + number as u64),
         };

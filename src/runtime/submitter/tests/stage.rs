@@ -175,6 +175,7 @@ impl Stage {
                         max_wait: Duration::from_secs(1),
                         daily_budget: Amount(*budget),
                         max_hops: 16,
+                        daily_tokens: None,
                     }),
                     behaviours: Arc::new([]),
                 }),

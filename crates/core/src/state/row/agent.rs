@@ -77,7 +77,7 @@ impl Row for Memory {
     }
 }
 
-/// What an agent has spent from one day's budget for one cause.
+/// What an agent has spent from one day's budgets for one cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spending {
     /// The agent.
@@ -88,6 +88,8 @@ pub struct Spending {
     pub cause: Cause,
     /// Amounts and fees.
     pub spent: Amount,
+    /// The tokens of models that its tasks have used, and those that running ones have reserved.
+    pub tokens: u64,
 }
 
 impl Row for Spending {

@@ -8,6 +8,7 @@ use crate::origin::Origin;
 use crate::rows::{AgentId, InboxId, TaskId, TaskState};
 use crate::state::table::Row;
 use crate::state::usage::{Kind, Used};
+use crate::task::{Question, TokenCharge, Tokens};
 
 /// A task of a behaviour.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,8 +37,16 @@ pub struct Task {
     pub attempts: u32,
     /// How many of them ended with the process.
     pub interrupted: u32,
+    /// The tokens that they have used, as far as that is known.
+    pub tokens: Tokens,
+    /// What the running attempt has reserved.
+    pub reserved: Option<TokenCharge>,
     /// When it may start.
     pub due_at: Timestamp,
+    /// The answers to its questions, in order.
+    pub answers: Vec<Value>,
+    /// The question that it waits with.
+    pub question: Option<Question>,
     /// The time after which its result is of no use.
     pub deadline: Option<Timestamp>,
     /// The progress that it reported, from 0 to 1.
@@ -65,6 +74,27 @@ pub struct Task {
 }
 
 impl Task {
+    /// How many attempts have failed: not those that ended with the process, and not those that ended
+    /// with a question that was answered.
+    pub fn failed_attempts(&self) -> u32 {
+        let answered = u32::try_from(self.answers.len()).unwrap_or(u32::MAX);
+        self.attempts
+            .saturating_sub(self.interrupted)
+            .saturating_sub(answered)
+    }
+
+    /// The time after which it fails if it has not begun again.
+    fn waits_until(&self) -> Option<Timestamp> {
+        let asked = self.question.as_ref().map(|question| question.until);
+        asked.into_iter().chain(self.deadline).min()
+    }
+
+    /// The bytes of its input and of what it was answered.
+    pub(crate) fn input_bytes(&self) -> usize {
+        let answers = self.answers.iter().map(|answer| answer.to_string().len());
+        self.input.to_string().len() + answers.sum::<usize>()
+    }
+
     /// The lane in which it waits.
     pub fn lane(&self) -> Lane {
         Lane {
@@ -151,7 +181,10 @@ impl Row for Task {
         match self.state {
             TaskState::Submitted => {
                 entries.push(Index::Waiting(self.lane(), self.due_at, self.id));
-                entries.extend(self.deadline.map(|at| Index::Deadline(at, self.id)));
+                entries.extend(self.waits_until().map(|at| Index::Deadline(at, self.id)));
+            }
+            TaskState::InputRequired => {
+                entries.extend(self.waits_until().map(|at| Index::Deadline(at, self.id)));
             }
             TaskState::Working => entries.push(Index::Working(self.id)),
             TaskState::Completed | TaskState::Failed | TaskState::Canceled => {}
@@ -172,7 +205,7 @@ impl Row for Task {
 
     fn uses(&self) -> Vec<Used> {
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let input = self.input.to_string().len();
+        let input = self.input_bytes();
         let (kind, bytes) = match self.ended_at {
             None => (Kind::Task, input),
             Some(_) => (
@@ -190,6 +223,6 @@ impl Row for Task {
 
     fn bytes(&self) -> usize {
         let result = self.result.as_ref().map_or(0, String::len);
-        self.input.to_string().len() + result
+        self.input_bytes() + result
     }
 }

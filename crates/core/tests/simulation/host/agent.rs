@@ -10,7 +10,7 @@ use agentry_core::state::plans::TickData;
 use agentry_core::state::row::{Event, Message, Outgoing};
 use agentry_core::{
     AgentId, Authenticity, Cause, Commit, CommitResult, OutboxId, TaskId, TaskOutput, TaskStart,
-    origin,
+    TokenCharge, origin,
 };
 use agentry_protocol::{
     Address, Amount, Envelope, Header, KnownCommand, Limits, Payload, StoredTransaction, Timestamp,
@@ -523,7 +523,10 @@ impl Host {
             .filter(|task| match task.state {
                 TaskState::Submitted => task.due_at <= at,
                 TaskState::Working => self.running.contains(&task.id),
-                TaskState::Completed | TaskState::Failed | TaskState::Canceled => false,
+                TaskState::InputRequired
+                | TaskState::Completed
+                | TaskState::Failed
+                | TaskState::Canceled => false,
             })
             .map(|task| (task.id, task.attempts, task.state, task.input.clone()))
             .collect();
@@ -533,13 +536,19 @@ impl Host {
         let (task, attempts, state, input) = open[usize::from(which) % open.len()].clone();
         let commit = if state == TaskState::Submitted {
             self.running.insert(task);
-            Commit::TaskBegin { task, attempts, at }
+            Commit::TaskBegin {
+                task,
+                attempts,
+                reserved: TokenCharge::default(),
+                at,
+            }
         } else if fails && attempts < ATTEMPTS {
             self.running.remove(&task);
             Commit::TaskRetry {
                 task,
                 attempts,
                 error: ("failed".to_owned(), "it fails".to_owned()),
+                used: None,
                 due_at: at.plus_ms(1_000),
             }
         } else {
@@ -548,6 +557,7 @@ impl Host {
                 task,
                 attempts,
                 end: TaskEnd::Completed(TaskOutput::text(input.to_string())),
+                used: None,
                 duration_ms: 1,
                 at,
             }

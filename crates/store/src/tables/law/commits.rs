@@ -13,7 +13,10 @@ use agentry_core::rows::{
     TaskId,
 };
 use agentry_core::state::State;
-use agentry_core::{Authenticity, Cause, Commit, Standing, TaskOutput, TaskStart};
+use agentry_core::task::Question;
+use agentry_core::{
+    Authenticity, Cause, Commit, Standing, TaskOutput, TaskStart, TokenCharge, Tokens,
+};
 use agentry_protocol::command::{Ack, AckStatus, JobComplete, JobId, JobResult};
 use agentry_protocol::{
     Address, Amount, BlockHash, BlockHeight, Envelope, Header, Json, KnownCommand, Limits,
@@ -40,7 +43,7 @@ pub(super) struct Step {
 
 pub(super) fn step() -> impl Strategy<Value = Step> {
     // Most commits of a real history are observations, outcomes and posts.
-    let what = prop_oneof![4 => Just(0_u8), 4 => Just(1), 1 => Just(2), 5 => 3_u8..34];
+    let what = prop_oneof![4 => Just(0_u8), 4 => Just(1), 1 => Just(2), 5 => 3_u8..35];
     (what, any::<[u8; 10]>(), any::<u8>()).prop_map(|(what, numbers, at)| Step {
         what,
         numbers,
@@ -444,6 +447,10 @@ impl Dice<'_> {
                 .maybe(|dice| dice.pick(&["a", "b"]).to_owned())
                 .into_iter()
                 .collect(),
+            answers: self
+                .maybe(|dice| (dice.pick(&["a", "b"]).to_owned(), 1, json!(dice.word())))
+                .into_iter()
+                .collect(),
             rejected: (self.number(4) == 0).then(|| "rejected".to_owned()),
             handled: (self.number(3) > 0).then(|| Handled {
                 watchers: self.watchers(),
@@ -519,6 +526,18 @@ impl Dice<'_> {
                 public: self.word(),
             },
             _ => TaskEnd::Canceled,
+        }
+    }
+
+    /// Tokens, now and then so many that their sum fits no column.
+    fn tokens(&mut self) -> Tokens {
+        let mut some = || match self.number(8) {
+            0 => Tokens::MOST,
+            few => u64::from(few),
+        };
+        Tokens {
+            input: some(),
+            output: some(),
         }
     }
 
@@ -693,7 +712,15 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
         },
         15 | 16 => {
             let (task, attempts) = dice.task();
-            Commit::TaskBegin { task, attempts, at }
+            Commit::TaskBegin {
+                task,
+                attempts,
+                reserved: TokenCharge {
+                    day: at.day(),
+                    tokens: dice.tokens().sum(),
+                },
+                at,
+            }
         }
         17 => {
             let (task, attempts) = dice.task();
@@ -712,6 +739,7 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
                 task,
                 attempts,
                 error: (dice.word(), dice.word()),
+                used: dice.maybe(Dice::tokens),
                 due_at: at.plus_ms(1_000),
             }
         }
@@ -725,6 +753,7 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
                 task,
                 attempts,
                 end: dice.end(),
+                used: dice.maybe(Dice::tokens),
                 duration_ms: 5,
                 at,
             }
@@ -819,6 +848,20 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
                 .collect(),
             at,
         },
+        34 => {
+            let (task, attempts) = dice.task();
+            Commit::TaskAsk {
+                task,
+                attempts,
+                question: Question {
+                    text: dice.word(),
+                    schema: dice.maybe(|dice| json!({ "const": dice.word() })),
+                    until: at.plus_ms(60_000),
+                },
+                used: None,
+                at,
+            }
+        }
         33 => Commit::Plan {
             plans: (0..=dice.number(2)).map(|_| dice.plan()).collect(),
             at,
@@ -836,7 +879,7 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
 }
 
 /// How many kinds of commits there are.
-pub(super) const KINDS: usize = 35;
+pub(super) const KINDS: usize = 36;
 
 /// The kind of a commit.
 pub(super) fn kind(commit: &Commit) -> String {

@@ -217,13 +217,18 @@ fn task(row: &row::Task) -> Value {
         "id": row.id.0, "agent": row.agent.0, "behaviour": row.behaviour, "key": row.key,
         "kind": row.kind, "input": text(&row.input), "inbox": row.inbox.map(|inbox| inbox.0),
         "submitter": optional(row.submitter.as_ref()), "state": row.state.as_str(),
-        "attempts": row.attempts, "interrupted": row.interrupted, "due_at": row.due_at,
+        "attempts": row.attempts, "interrupted": row.interrupted,
+        "input_tokens": row.tokens.input, "output_tokens": row.tokens.output,
+        "budget_day": row.reserved.map(|reserved| reserved.day),
+        "reserved_tokens": row.reserved.map(|reserved| reserved.tokens), "due_at": row.due_at,
         "deadline": row.deadline, "progress": row.progress, "note": row.note,
         "result": row.result, "media_type": row.media_type, "error_code": row.error_code,
         "error": row.error, "made_at": row.made_at, "started_at": row.started_at,
         "ended_at": row.ended_at, "standing": row.cause.words().0,
         "sender": row.cause.words().1, "origin": row.origin.as_str(),
         "hops": row.trail.hops, "trace": optional(row.trail.trace.as_ref()),
+        "answers": json!(row.answers).to_string(),
+        "question": row.question.as_ref().map(|question| json!(question).to_string()),
     })
 }
 
@@ -238,7 +243,7 @@ fn card(row: &row::Card) -> Value {
 fn spending(row: &row::Spending) -> Value {
     json!({
         "agent": row.agent.0, "day": row.day, "standing": row.cause.words().0,
-        "sender": row.cause.words().1, "spent": row.spent,
+        "sender": row.cause.words().1, "spent": row.spent, "tokens": row.tokens,
     })
 }
 

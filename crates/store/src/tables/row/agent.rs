@@ -98,7 +98,8 @@ impl Stored for Memory {
 
 impl Stored for Spending {
     const TABLE: &'static str = "spending";
-    const COLUMNS: &'static [&'static str] = &["agent", "day", "standing", "sender", "spent"];
+    const COLUMNS: &'static [&'static str] =
+        &["agent", "day", "standing", "sender", "spent", "tokens"];
     const KEYS: usize = 4;
 
     fn read_key(columns: &mut Columns<'_>) -> Result<Self::Key> {
@@ -111,6 +112,7 @@ impl Stored for Spending {
             day: columns.whole()?,
             cause: columns.cause()?,
             spent: Amount(columns.whole()?),
+            tokens: columns.whole()?,
         })
     }
 
@@ -123,6 +125,7 @@ impl Stored for Spending {
             sender.into(),
             // What was spent is at most as much as a column holds.
             Cell::whole(self.spent.0),
+            Cell::whole(self.tokens),
         ]
     }
 

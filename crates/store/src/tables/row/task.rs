@@ -1,18 +1,28 @@
 //! The tasks of behaviours.
 
-use agentry_core::Origin;
 use agentry_core::rows::{AgentId, InboxId, TaskId, TaskState};
 use agentry_core::state::row::task::{Index, Task};
+use agentry_core::{Origin, TokenCharge, Tokens};
 use agentry_protocol::Address;
 use rusqlite::Result;
+use serde_json::json;
 
 use super::value;
 use crate::tables::archive::{Entry, Stored};
 use crate::tables::columns::{Cell, Columns};
 
+/// Two columns: the day and the tokens.
+fn reserved(columns: &mut Columns<'_>) -> Result<Option<TokenCharge>> {
+    match (columns.optional_whole()?, columns.optional_whole()?) {
+        (Some(day), Some(tokens)) => Ok(Some(TokenCharge { day, tokens })),
+        (None, None) => Ok(None),
+        _ => Err(columns.wrong("is set without the other of day and tokens")),
+    }
+}
+
 impl Stored for Task {
     const TABLE: &'static str = "task";
-    const OPEN: &'static str = "state IN ('submitted', 'working')";
+    const OPEN: &'static str = "state IN ('submitted', 'working', 'input-required')";
     const COLUMNS: &'static [&'static str] = &[
         "id",
         "agent",
@@ -25,6 +35,10 @@ impl Stored for Task {
         "state",
         "attempts",
         "interrupted",
+        "input_tokens",
+        "output_tokens",
+        "budget_day",
+        "reserved_tokens",
         "due_at",
         "deadline",
         "progress",
@@ -41,6 +55,8 @@ impl Stored for Task {
         "origin",
         "hops",
         "trace",
+        "answers",
+        "question",
     ];
 
     fn read_key(columns: &mut Columns<'_>) -> Result<TaskId> {
@@ -60,6 +76,11 @@ impl Stored for Task {
             state: columns.word(TaskState::parse)?,
             attempts: columns.count()?,
             interrupted: columns.count()?,
+            tokens: Tokens {
+                input: columns.whole()?,
+                output: columns.whole()?,
+            },
+            reserved: reserved(columns)?,
             due_at: columns.time()?,
             deadline: columns.optional_time()?,
             progress: columns.optional_real()?,
@@ -74,6 +95,8 @@ impl Stored for Task {
             cause: columns.cause()?,
             origin: Origin::stored(columns.string()?),
             trail: columns.trail()?,
+            answers: columns.text(|text| serde_json::from_str(text))?,
+            question: columns.optional_text(|text| serde_json::from_str(text))?,
         })
     }
 
@@ -91,6 +114,10 @@ impl Stored for Task {
             self.state.as_str().into(),
             self.attempts.into(),
             self.interrupted.into(),
+            Cell::whole(self.tokens.input),
+            Cell::whole(self.tokens.output),
+            Cell::some(self.reserved, |reserved| Cell::whole(reserved.day)),
+            Cell::some(self.reserved, |reserved| Cell::whole(reserved.tokens)),
             self.due_at.into(),
             self.deadline.into(),
             Cell::some(self.progress, Cell::Real),
@@ -107,6 +134,10 @@ impl Stored for Task {
             self.origin.as_str().into(),
             self.trail.hops.into(),
             Cell::some(self.trail.trace.as_ref(), Cell::text),
+            Cell::text(&json!(self.answers)),
+            Cell::some(self.question.as_ref(), |question| {
+                Cell::text(&json!(question))
+            }),
         ]
     }
 
