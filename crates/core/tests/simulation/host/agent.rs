@@ -8,6 +8,7 @@ use agentry_core::rows::{
 };
 use agentry_core::state::plans::TickData;
 use agentry_core::state::row::{Event, Message, Outgoing};
+use agentry_core::task::Question;
 use agentry_core::{
     AgentId, Authenticity, Cause, Commit, CommitResult, OutboxId, TaskId, TaskOutput, TaskStart,
     TokenCharge, origin,
@@ -22,6 +23,9 @@ use crate::peers::{self, FEE, HOSTED, Kind};
 
 /// How often an event is attempted.
 const ATTEMPTS: u32 = 3;
+
+/// The answer to the question of a task.
+const ANSWER: &str = "carefully";
 
 /// How many ticks the schedule of each agent has, and how far they are apart, in milliseconds.
 const TICKS: usize = 4;
@@ -361,6 +365,12 @@ impl Host {
                 outcome.sends.push((draft, None));
                 text
             }
+            EventKind::Task if event.data["news"]["news"] == "input-required" => {
+                let number = event.data["news"]["number"].as_u64().unwrap();
+                let number = u32::try_from(number).unwrap();
+                outcome.answers = vec![(event.name.clone(), number, json!(ANSWER))];
+                format!("question {number} of {}", event.name)
+            }
             EventKind::Task => {
                 let Some(message) = about else {
                     broken!("a task update of no message");
@@ -528,13 +538,16 @@ impl Host {
                 | TaskState::Failed
                 | TaskState::Canceled => false,
             })
-            .map(|task| (task.id, task.attempts, task.state, task.input.clone()))
+            .cloned()
             .collect();
         if open.is_empty() {
             return Ok(false);
         }
-        let (task, attempts, state, input) = open[usize::from(which) % open.len()].clone();
-        let commit = if state == TaskState::Submitted {
+        let row = open[usize::from(which) % open.len()].clone();
+        let (task, attempts) = (row.id, row.attempts);
+        // Every other task asks something before it can complete.
+        let asks = row.input.as_u64().is_some_and(|number| number % 2 == 1);
+        let commit = if row.state == TaskState::Submitted {
             self.running.insert(task);
             Commit::TaskBegin {
                 task,
@@ -542,7 +555,7 @@ impl Host {
                 reserved: TokenCharge::default(),
                 at,
             }
-        } else if fails && attempts < ATTEMPTS {
+        } else if fails && row.failed_attempts() < ATTEMPTS {
             self.running.remove(&task);
             Commit::TaskRetry {
                 task,
@@ -551,12 +564,29 @@ impl Host {
                 used: None,
                 due_at: at.plus_ms(1_000),
             }
+        } else if asks && row.answers.is_empty() {
+            self.running.remove(&task);
+            Commit::TaskAsk {
+                task,
+                attempts,
+                question: Question {
+                    text: "how?".to_owned(),
+                    schema: None,
+                    until: Timestamp::MAX_STATED,
+                },
+                used: None,
+                at,
+            }
         } else {
             self.running.remove(&task);
+            let answers = if asks { vec![json!(ANSWER)] } else { vec![] };
+            if row.answers != answers {
+                broken!("a task has the answers {:?}", row.answers);
+            }
             Commit::TaskEnd {
                 task,
                 attempts,
-                end: TaskEnd::Completed(TaskOutput::text(input.to_string())),
+                end: TaskEnd::Completed(TaskOutput::text(row.input.to_string())),
                 used: None,
                 duration_ms: 1,
                 at,
