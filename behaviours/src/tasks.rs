@@ -41,6 +41,9 @@
 //! A job whose executor [asks](agentry_sdk::Desk::ask) something waits: its submitter gets
 //! JOB_INPUT_REQUIRED, and answers with JOB_INPUT, whose `re` names the job's transaction.
 //!
+//! FETCH_RESULT, whose `re` names the job's transaction, asks for a part of a result that was cut. It
+//! is answered with JOB_RESULT, or with JOB_FAILED and the code `no-result`.
+//!
 //! `CANCEL_JOB` is accepted from the submitter of the job only. If the job has not ended, the
 //! answer is `JOB_FAILED` with the code `canceled`. One agent can have only one behaviour of this
 //! kind: two would refuse each other's types.
@@ -73,6 +76,10 @@ const EXECUTE: &str = "EXECUTE_AI_JOB";
 const CANCEL: &str = "CANCEL_JOB";
 /// The command that answers a question of a job.
 const INPUT: &str = "JOB_INPUT";
+/// The command that asks for a part of a job's result.
+const FETCH: &str = "FETCH_RESULT";
+/// The code that says that there is no result, or no such part of it.
+const NO_RESULT: &str = "no-result";
 /// The prefix of the state entry of a job; the hash of its transaction follows.
 const JOB: &str = "job/";
 
@@ -170,6 +177,46 @@ impl Tasks {
     }
 }
 
+impl Tasks {
+    /// A part of the result of a job that its submitter asks for.
+    async fn send_part(
+        &self,
+        message: &Message,
+        context: &Context,
+    ) -> Result<Effects, BehaviourError> {
+        let named = message.header.as_ref().and_then(|header| header.re);
+        let refused = |reason: &str| {
+            let job = named.map_or_else(|| job_id(message), JobId::Transaction);
+            Effects::none()
+                .reply_with(answer::failed(job, NO_RESULT, reason))
+                .reject(reason)
+        };
+        let offset = match message.command() {
+            Ok(Some(KnownCommand::FetchResult(fetch))) => fetch.offset,
+            Ok(_) => return Ok(refused("the message asks for no result")),
+            Err(error) => return Ok(refused(&error.to_string())),
+        };
+        let done = match named {
+            Some(job) => context.completed(&job.to_string()).await?,
+            None => None,
+        };
+        let Some(done) = done.filter(|done| {
+            let submitter = done.submitter.as_ref();
+            submitter.is_some_and(|submitter| same_owner(submitter.as_str(), message))
+        }) else {
+            // The same text in all cases, so that it does not reveal the jobs of other senders.
+            return Ok(refused(
+                "the header's \"re\" is not the transaction of a job of yours whose result is kept",
+            ));
+        };
+        let part = self.answers.part(&done.output.text, offset);
+        Ok(part.map_or_else(
+            || refused("no character of the result begins at this offset"),
+            |part| Effects::none().reply_with(part),
+        ))
+    }
+}
+
 fn cancel_job(message: &Message, context: &Context) -> Effects {
     match own_job(message, context) {
         Ok(job) => Effects::none().cancel_task(job.to_string()),
@@ -253,7 +300,7 @@ impl Behaviour for Tasks {
     }
 
     fn commands(&self) -> Vec<String> {
-        [EXECUTE, CANCEL, INPUT].map(str::to_owned).to_vec()
+        [EXECUTE, CANCEL, INPUT, FETCH].map(str::to_owned).to_vec()
     }
 
     fn capabilities(&self) -> Vec<String> {
@@ -265,7 +312,7 @@ impl Behaviour for Tasks {
     }
 
     fn accepts(&self, message: &Message) -> bool {
-        matches!(message.cmd(), Some(EXECUTE | CANCEL | INPUT))
+        matches!(message.cmd(), Some(EXECUTE | CANCEL | INPUT | FETCH))
     }
 
     async fn on_message(
@@ -276,6 +323,7 @@ impl Behaviour for Tasks {
         Ok(match message.cmd() {
             Some(CANCEL) => cancel_job(message, context),
             Some(INPUT) => answer_job(message, context),
+            Some(FETCH) => self.send_part(message, context).await?,
             _ => self.execute_job(message, context),
         })
     }

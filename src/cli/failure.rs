@@ -16,6 +16,7 @@ use crate::ops::search::UrlError;
 use crate::ops::send::KeyError;
 use crate::ops::send::direct::DispatchError;
 use crate::ops::tasks::TaskError;
+use crate::ops::tasks::fetch::FetchError;
 use crate::ops::who::WhoError;
 use crate::runtime::control::ControlError;
 use crate::wallet::{PasswordError, WalletError};
@@ -411,6 +412,15 @@ impl From<TaskError> for Failure {
             | TaskError::NotSigned(_)
             | TaskError::NotAsking { .. }
             | TaskError::Answer(_) => Self::data(error.to_string()),
+            TaskError::Fetch(ref fetch) => {
+                let code = match fetch {
+                    FetchError::NoResult { .. } => ExitCode::NoInput,
+                    FetchError::Late { .. } | FetchError::Closed(_) => ExitCode::Temporary,
+                    FetchError::TooLong { .. } | FetchError::Other(_) => ExitCode::Data,
+                    FetchError::Refused { .. } | FetchError::NotSent { .. } => ExitCode::Failed,
+                };
+                Self::new(code, error.to_string())
+            }
             TaskError::NotOffered { .. } => {
                 Self::data(format!("{error}. --anyway sends it regardless"))
             }

@@ -3,12 +3,13 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `submit`, `list`, `show`, `wait`, `answer`, `cancel` | one subcommand each |
+//! | `submit`, `list`, `show`, `wait`, `answer`, `fetch`, `cancel` | one subcommand each |
 //! | `executing` | printing of tasks that this runtime executes |
 
 mod answer;
 mod cancel;
 mod executing;
+mod fetch;
 mod list;
 mod show;
 mod submit;
@@ -22,6 +23,7 @@ use agentry_store::{Reader, open_for_reading};
 
 pub use answer::AnswerArgs;
 pub use cancel::CancelArgs;
+pub use fetch::FetchArgs;
 pub use list::ListArgs;
 pub use show::ShowArgs;
 pub use submit::SubmitArgs;
@@ -40,6 +42,8 @@ pub enum TaskCommand {
     Wait(WaitArgs),
     /// Answers the question that a job asks
     Answer(AnswerArgs),
+    /// Prints the whole result of a job, and fetches the rest of it if it was cut
+    Fetch(FetchArgs),
     /// Cancels a job
     Cancel(CancelArgs),
 }
@@ -62,6 +66,7 @@ pub(super) fn run(command: TaskCommand, context: &Context) -> Result<(), Failure
             TaskCommand::Show(args) => show::run(&args, &config, context).await,
             TaskCommand::Wait(args) => wait::run(&args, &config, context).await,
             TaskCommand::Answer(args) => answer::run(&args, &config, context).await,
+            TaskCommand::Fetch(args) => fetch::run(&args, &config, context).await,
             TaskCommand::Cancel(args) => cancel::run(&args, &config, context).await,
         }
     })

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | [`job`] | requested jobs, read from the store |
 //! | [`executing`] | tasks that are executed here |
+//! | [`fetch`] | the whole of a result that was cut |
 //! | `offer` | whether the recipient offers such a job |
 
 pub mod executing;
+pub mod fetch;
 pub mod job;
 mod offer;
 
@@ -29,6 +31,7 @@ use crate::config::Config;
 use crate::runtime::clock::Clock;
 use crate::runtime::control::{Client, ControlError};
 use executing::ExecutingTask;
+use fetch::FetchError;
 use job::Job;
 
 /// How long to wait for an acknowledgment after a job is mined.
@@ -75,6 +78,9 @@ pub enum TaskError {
     /// The answer cannot be sent.
     #[error("the answer: {0}")]
     Answer(CommandFault),
+    /// The rest of a result did not come.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// The recipient does not offer such a job.
     #[error("{who} {missing}; nothing was sent")]
     NotOffered {

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use agentry_core::rows::TaskState;
 use agentry_protocol::command::{Status, TAGS_MAX, Tag, Tags};
 use agentry_protocol::{Address, Timestamp};
 use agentry_sdk::directory::Answer;
-use agentry_sdk::{Card, Environment, NameError, Query};
+use agentry_sdk::{BehaviourError, Card, CompletedTask, Environment, NameError, Query, TaskOutput};
 use agentry_store::{Store, read};
 
 use super::clock::Clock;
@@ -73,6 +74,36 @@ impl RuntimeEnvironment {
         }
         status
     }
+
+    async fn task_of(
+        &self,
+        agent: &str,
+        behaviour: String,
+        key: String,
+    ) -> Result<Option<CompletedTask>, BehaviourError> {
+        let Some(hosted) = self.registry.named(agent) else {
+            return Ok(None);
+        };
+        let id = hosted.id;
+        let found = self
+            .store
+            .read(move |db| read::task_named(db, id, &behaviour, &key));
+        let found = found.await.map_err(|error| {
+            BehaviourError::transient(format!("the store cannot be read: {error}"))
+        })?;
+        Ok(found.and_then(|task| {
+            let completed = task.state == TaskState::Completed;
+            let text = task.result.filter(|_| completed)?;
+            Some(CompletedTask {
+                submitter: task.submitter,
+                output: TaskOutput {
+                    text,
+                    media_type: task.media_type,
+                    incomplete: task.error_code,
+                },
+            })
+        }))
+    }
 }
 
 impl Environment for RuntimeEnvironment {
@@ -86,6 +117,15 @@ impl Environment for RuntimeEnvironment {
 
     fn status<'a>(&'a self, agent: &'a str) -> Answer<'a, Status> {
         Box::pin(self.status_of(agent))
+    }
+
+    fn completed<'a>(
+        &'a self,
+        agent: &'a str,
+        behaviour: &'a str,
+        key: &'a str,
+    ) -> Answer<'a, Result<Option<CompletedTask>, BehaviourError>> {
+        Box::pin(self.task_of(agent, behaviour.to_owned(), key.to_owned()))
     }
 }
 

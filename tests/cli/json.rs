@@ -110,11 +110,12 @@ fn every_command_prints_the_documented_form() {
     let slow = ask(&[&job[..], &["slow"]].concat());
     ask(&["task", "cancel", slow["id"].as_str().unwrap()]);
     let asks = ask(&[&job[..], &["asks"]].concat());
-    let id = asks["id"].as_str().unwrap();
+    let asked = asks["id"].as_str().unwrap();
     eventually("its question", || {
-        host.json(&["task", "show", id])["state"] == "input-required"
+        host.json(&["task", "show", asked])["state"] == "input-required"
     });
-    ask(&["task", "answer", id, "yes"]);
+    ask(&["task", "answer", asked, "yes"]);
+    ask(&["task", "fetch", &id]);
     ask(&["agent", "list"]);
     ask(&["agent", "show", "worker"]);
     let said = ask(&["agent", "messages", "--agent", "asker", "--sent"]);

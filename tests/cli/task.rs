@@ -34,7 +34,7 @@ fn tables() -> [String; 3] {
                 "",
             ),
         ),
-        ("long", shell("yes 0123456 | head -c 100000", "")),
+        ("long", shell("yes 012\u{f6} | head -c 5000", "")),
         (
             "slow",
             shell(
@@ -265,26 +265,59 @@ fn a_job_that_is_not_completed_ends_the_wait_with_1() {
 }
 
 #[test]
-fn a_cut_result_is_kept_by_its_executor() {
+fn the_rest_of_a_cut_result_is_fetched() {
     let world = World::new();
-    let host = Host::start(&world, &tables());
-    let whole = "0123456\n".repeat(12_500);
+    let mut host = Host::start(&world, &tables());
+    let whole = "012ö\n".repeat(834)[..5000].to_owned();
     let waited = host.run(&submit("long", &["--wait"]));
     assert!(
-        waited.good().out.contains("1024 of 100000 bytes came"),
+        waited.good().out.contains("1023 of 5000 bytes came"),
         "{waited:#?}"
     );
-    let job = &host.json(&["task", "list"])["jobs"][0];
+    let job = host.json(&["task", "list"])["jobs"][0].clone();
     assert_eq!(job["result"]["whole"], false);
-    assert_eq!(job["result"]["bytes"], 100_000);
-    let hash = text(job, "transaction");
+    assert_eq!(job["result"]["bytes"], 5000);
+    let hash = text(&job, "transaction");
     let here = host.run(&["task", "show", hash, "--executing", "--result"]);
     assert_eq!(here.good().out, whole);
     let here = host.json(&["task", "show", hash, "--executing"]);
     assert_eq!(here["result_sha256"], job["result"]["sha256"]);
     let cut = host.run(&["task", "show", hash, "--result"]);
-    assert_eq!(cut.good().out, whole[..1024]);
+    assert_eq!(cut.good().out, whole[..1023]);
     assert!(cut.err.contains("the result was cut"), "{cut:#?}");
+
+    let early = host.run(&["task", "fetch", hash, "--timeout", "1ms"]);
+    ended(&early, 75, "1023 of 5000 bytes are here");
+    host.signal("-KILL");
+    host.wait();
+    host = Host::begin(&world, "agents.toml");
+    let fetched = host.run(&["task", "fetch", hash]);
+    assert_eq!(fetched.good().out, whole);
+    let requests = |host: &Host<'_>| {
+        let sent = host.json(&["agent", "messages", "--agent", "asker", "--sent"]);
+        let sent = sent["messages"].as_array().unwrap().iter();
+        sent.filter(|message| message.to_string().contains("FETCH_RESULT"))
+            .count()
+    };
+    assert_eq!(requests(&host), 4, "one for each part of 1 KiB");
+    let again = host.json(&["task", "fetch", hash]);
+    assert_eq!(again["text"], whole);
+    assert_eq!(again["sha256"], job["result"]["sha256"]);
+    assert_eq!(requests(&host), 4, "what has come is not asked for again");
+
+    let here = host.json(&["task", "fetch", "task/1"]);
+    assert_eq!(here["text"], whole);
+    let unknown = host.run(&["task", "fetch", "task/9"]);
+    ended(&unknown, 66, "there is no job");
+
+    let failed = host.run(&submit("fail", &["--wait"]));
+    ended(&failed, 1, "exit");
+    let here = host.run(&["task", "fetch", "task/2"]);
+    ended(&here, 66, "task/2 has no result: it is failed");
+    let id = text(&host.json(&["task", "list"])["jobs"][0], "id").to_owned();
+    let none = host.run(&["task", "fetch", &id]);
+    ended(&none, 66, "has no result: it is failed");
+    host.stop();
 }
 
 #[test]
@@ -357,6 +390,16 @@ fn sealed_jobs_are_opened_by_the_runtime_with_the_keys() {
     let hash = text(&job["ended"], "transaction").to_owned();
     let answer = host.json(&["chain", "transaction", &hash]);
     assert!(!answer.to_string().contains("secret"));
+
+    let long = host.json(&submit("long", &["--seal", "--wait"]));
+    assert_eq!(long["result"]["whole"], false);
+    let fetched = host.run(&["task", "fetch", text(&long, "id")]);
+    assert_eq!(fetched.good().out, "012ö\n".repeat(834)[..5000]);
+    let sent = host.json(&["agent", "messages", "--agent", "asker", "--sent"]);
+    assert!(
+        !sent.to_string().contains("FETCH_RESULT"),
+        "a sealed job's result is asked for in sealed messages: {sent:#}"
+    );
     host.stop();
     let shown = world.json(&["task", "show", &id]);
     assert_eq!(

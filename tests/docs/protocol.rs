@@ -348,7 +348,7 @@ fn every_bound_of_a_parameter_is_the_code_s() {
                     // A part of a longer result, so it need not match a hash.
                     bounds::set(&mut changed, "result_bytes", Some(u64::MAX.into()));
                 }
-                if parameter.name == "result_bytes" {
+                if parameter.name == "result_bytes" && name == "JOB_COMPLETE" {
                     let of_nothing = agentry_protocol::ContentHash::of(b"").to_string();
                     bounds::set(&mut changed, "result", Some("".into()));
                     bounds::set(&mut changed, "result_sha256", Some(of_nothing.into()));

@@ -6,18 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentry_sdk::protocol::command::{
-    Announce, Answer, CARD_MAX_AHEAD_MS, ExecuteAiJob, JobComplete, JobFailed, JobId, JobInput,
-    JobProgress, Params, RESULT_MAX, Tags,
+    Announce, Answer, CARD_MAX_AHEAD_MS, ExecuteAiJob, FetchResult, JobComplete, JobFailed, JobId,
+    JobInput, JobProgress, Params, RESULT_MAX, Tags,
 };
 use agentry_sdk::protocol::message::compose;
 use agentry_sdk::protocol::{
     Address, BlockHeight, ContentHash, Header, Json, KnownCommand, MessageId, Payload, PublicKey,
     Seed, SigningKey, Timestamp, Trail, TransactionHash,
 };
+use agentry_sdk::testing::TestEnvironment;
 use agentry_sdk::{
-    AnyBehaviour, Authenticity, BuildError, Card, ConfigureError, Context, Desk, Effect, Effects,
-    Event, Executor, Message, Outgoing, Sealing, Setup, Standing, State, Task, TaskError, TaskNews,
-    TaskOutput, TaskReport, TaskStart, Tokens,
+    AnyBehaviour, Authenticity, BuildError, Card, CompletedTask, ConfigureError, Context, Desk,
+    Effect, Effects, Event, Executor, Message, Outgoing, Sealing, Setup, Standing, State, Task,
+    TaskError, TaskNews, TaskOutput, TaskReport, TaskStart, Tokens,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -572,6 +573,76 @@ async fn a_question_of_a_job_is_answered_by_its_submitter() {
     }
 }
 
+/// The parts of a result that a job's submitter gets, one after the other.
+#[tokio::test]
+async fn a_result_is_sent_in_parts_to_its_submitter() {
+    let whole = "äöü€𝄞\u{1}".repeat(2000);
+    let environment = TestEnvironment::new();
+    let asked = asking(job("say"), &with_id());
+    let done = CompletedTask {
+        submitter: Some(address(SENDER)),
+        output: TaskOutput::text(whole.clone()),
+    };
+    environment.complete("worker", "it", &asked.transaction.to_string(), done);
+    let context = Context {
+        environment: Arc::new(environment),
+        ..context()
+    };
+    let fetch = |re, offset| {
+        let header = Header {
+            re,
+            ..Header::default()
+        };
+        command(&KnownCommand::FetchResult(FetchResult { offset }), &header)
+    };
+    let job = Some(asked.transaction);
+    for (inline_limit, largest) in [("0B", 1024), ("3KiB", 3072), ("256KiB", 1 << 18)] {
+        let tasks = tasks(&json!({ "inline_limit": inline_limit }));
+        let mut text = String::new();
+        while text.len() < whole.len() {
+            let offset = text.len() as u64;
+            let effects = shown(tasks.as_ref(), fetch(job, offset), &context).await;
+            let [Effect::Reply(outgoing)] = effects.as_slice() else {
+                panic!("{effects:?}");
+            };
+            let KnownCommand::JobResult(part) = said(outgoing) else {
+                panic!("{outgoing:?}");
+            };
+            assert_eq!(part.offset(), offset);
+            assert_eq!(part.bytes(), whole.len() as u64);
+            assert_eq!(*part.sha256(), ContentHash::of(whole.as_bytes()));
+            assert!(part.text().len() <= largest, "{inline_limit}");
+            text.push_str(part.text());
+        }
+        assert_eq!(text, whole);
+    }
+
+    let tasks = tasks(&json!({}));
+    let stranger = Message {
+        from: address("ait1stranger"),
+        ..fetch(job, 0)
+    };
+    let refused = [
+        stranger,
+        fetch(Some(TransactionHash::of(b"another")), 0),
+        fetch(None, 0),
+        // In a character, at the end, behind it.
+        fetch(job, 1),
+        fetch(job, whole.len() as u64),
+        fetch(job, u64::MAX),
+    ];
+    for message in refused {
+        let effects = shown(tasks.as_ref(), message, &context).await;
+        let [Effect::Reply(outgoing), Effect::Reject { .. }] = effects.as_slice() else {
+            panic!("{effects:?}");
+        };
+        let KnownCommand::JobFailed(failed) = said(outgoing) else {
+            panic!("{outgoing:?}");
+        };
+        assert_eq!(failed.error.code.as_str(), "no-result");
+    }
+}
+
 async fn complete(settings: &Value, text: &str) -> (JobComplete, Outgoing) {
     let tasks = tasks(settings);
     let effects = shown(tasks.as_ref(), asking(job("say"), &with_id()), &context()).await;
@@ -645,7 +716,7 @@ async fn the_executor_of_the_type_does_the_task() {
     assert_eq!(tasks.capabilities(), ["task:say", "task:shout"]);
     assert_eq!(
         tasks.commands(),
-        ["EXECUTE_AI_JOB", "CANCEL_JOB", "JOB_INPUT"]
+        ["EXECUTE_AI_JOB", "CANCEL_JOB", "JOB_INPUT", "FETCH_RESULT"]
     );
     assert_eq!(tasks.demands(), Authenticity::Verified);
 

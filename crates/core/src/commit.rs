@@ -652,6 +652,7 @@ fn is_urgent(envelope: &Envelope) -> bool {
                 | "JOB_FAILED"
                 | "JOB_INPUT_REQUIRED"
                 | "JOB_INPUT"
+                | "JOB_RESULT"
         ),
         Payload::Text(_) | Payload::Opaque(_) => false,
     }

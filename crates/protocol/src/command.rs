@@ -6,6 +6,7 @@
 //! | `card` | ANNOUNCE |
 //! | `job` | EXECUTE_AI_JOB, JOB_PROGRESS, JOB_COMPLETE, JOB_FAILED |
 //! | `input` | JOB_INPUT_REQUIRED, JOB_INPUT |
+//! | `fetch` | FETCH_RESULT, JOB_RESULT |
 //! | `sealed` | SEALED; [`sealing`](crate::sealing) makes and opens it |
 //! | `field` | reading and writing one parameter |
 //!
@@ -17,6 +18,7 @@ use crate::payload::{Command, Payload};
 
 mod card;
 mod error;
+mod fetch;
 mod field;
 mod input;
 mod job;
@@ -25,6 +27,7 @@ mod talk;
 
 pub use card::{Announce, CARD_MAX_AHEAD_MS, CardTimeError, DESCRIPTION_MAX, Description};
 pub use error::{CommandError, CommandFault};
+pub use fetch::{FetchResult, ResultPart};
 pub use field::{TAGS_MAX, Tag, Tags, WORD_MAX};
 pub use input::{
     ANSWER_MAX, Answer, InputNumber, JobInput, JobInputRequired, QUESTION_MAX, Question,
@@ -69,6 +72,10 @@ pub enum KnownCommand {
     JobInputRequired(JobInputRequired),
     /// `JOB_INPUT`: answers what the job that the header's `re` names has asked.
     JobInput(JobInput),
+    /// `FETCH_RESULT`: asks for a part of the result of the job that the header's `re` names.
+    FetchResult(FetchResult),
+    /// `JOB_RESULT`: a part of a job's result.
+    JobResult(ResultPart),
     /// `CANCEL_JOB`: cancels the job that the header's `re` names.
     CancelJob,
     /// `SEALED`: an encrypted message.
@@ -77,7 +84,7 @@ pub enum KnownCommand {
 
 impl KnownCommand {
     /// Every known `cmd`, in the order of the variants.
-    pub const NAMES: [&str; 15] = [
+    pub const NAMES: [&str; 17] = [
         "PING",
         "PONG",
         "ACK",
@@ -91,6 +98,8 @@ impl KnownCommand {
         "JOB_FAILED",
         "JOB_INPUT_REQUIRED",
         "JOB_INPUT",
+        "FETCH_RESULT",
+        "JOB_RESULT",
         "CANCEL_JOB",
         "SEALED",
     ];
@@ -111,6 +120,8 @@ impl KnownCommand {
             Self::JobFailed(_) => "JOB_FAILED",
             Self::JobInputRequired(_) => "JOB_INPUT_REQUIRED",
             Self::JobInput(_) => "JOB_INPUT",
+            Self::FetchResult(_) => "FETCH_RESULT",
+            Self::JobResult(_) => "JOB_RESULT",
             Self::CancelJob => "CANCEL_JOB",
             Self::Sealed(_) => "SEALED",
         }
@@ -138,6 +149,8 @@ impl KnownCommand {
                 Self::JobInputRequired(JobInputRequired::read(fields("JOB_INPUT_REQUIRED"))?)
             }
             "JOB_INPUT" => Self::JobInput(JobInput::read(fields("JOB_INPUT"))?),
+            "FETCH_RESULT" => Self::FetchResult(FetchResult::read(fields("FETCH_RESULT"))?),
+            "JOB_RESULT" => Self::JobResult(ResultPart::read(fields("JOB_RESULT"))?),
             "CANCEL_JOB" => Self::CancelJob,
             "SEALED" => Self::Sealed(Sealed::read(fields("SEALED"))?),
             _ => return Ok(None),
@@ -160,6 +173,8 @@ impl KnownCommand {
             Self::JobFailed(failed) => failed.write(&mut entries),
             Self::JobInputRequired(required) => required.write(&mut entries),
             Self::JobInput(input) => input.write(&mut entries),
+            Self::FetchResult(fetch) => fetch.write(&mut entries),
+            Self::JobResult(part) => part.write(&mut entries),
             Self::Sealed(sealed) => sealed.write(&mut entries),
         }
         entries.finish()
@@ -190,6 +205,7 @@ impl KnownCommand {
                 | "JOB_COMPLETE"
                 | "JOB_FAILED"
                 | "JOB_INPUT_REQUIRED"
+                | "JOB_RESULT"
         )
     }
 }

@@ -7,7 +7,9 @@ use agentry_protocol::command::Status;
 use agentry_protocol::{Address, Timestamp};
 use serde_json::Value;
 
+use crate::behaviour::BehaviourError;
 use crate::directory::{Card, Environment, NameError, Query};
+use crate::task::CompletedTask;
 
 /// The durable state of one behaviour of one agent: JSON values under keys of its own choice.
 ///
@@ -71,5 +73,15 @@ impl Context {
     /// The agent's status: its queues, its tasks, its capabilities.
     pub async fn status(&self) -> Status {
         self.environment.status(&self.agent).await
+    }
+
+    /// The result of a task of this behaviour, by its key, if it has completed and is still kept:
+    /// for as long as `retention` in agents.toml says.
+    ///
+    /// # Errors
+    /// It cannot be read now.
+    pub async fn completed(&self, key: &str) -> Result<Option<CompletedTask>, BehaviourError> {
+        let (agent, behaviour) = (&self.agent, &self.behaviour);
+        self.environment.completed(agent, behaviour, key).await
     }
 }

@@ -10,6 +10,9 @@ use agentry_protocol::{Address, BlockHeight, Timestamp};
 
 pub use agentry_core::card::Card;
 
+use crate::behaviour::BehaviourError;
+use crate::task::CompletedTask;
+
 /// A query for cards. An empty query matches all cards that have not expired.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
@@ -123,4 +126,19 @@ pub trait Environment: fmt::Debug + Send + Sync {
 
     /// The status of a hosted agent.
     fn status<'a>(&'a self, agent: &'a str) -> Answer<'a, Status>;
+
+    /// The completed task of a behaviour of a hosted agent; none, unless an implementation knows
+    /// tasks.
+    ///
+    /// # Errors
+    /// It cannot be read now.
+    fn completed<'a>(
+        &'a self,
+        agent: &'a str,
+        behaviour: &'a str,
+        key: &'a str,
+    ) -> Answer<'a, Result<Option<CompletedTask>, BehaviourError>> {
+        let _ = (agent, behaviour, key);
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }

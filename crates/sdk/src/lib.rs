@@ -103,7 +103,9 @@ pub use outgoing::{Acknowledge, Addressed, Outgoing, Sealing};
 pub use registry::{BuildError, Registry, Setup};
 pub use schedule::{Missed, Schedule, When};
 pub use standing::Standing;
-pub use task::{Desk, Executor, Task, TaskError, TaskLimits, TaskOutput, TaskStart, Tokens};
+pub use task::{
+    CompletedTask, Desk, Executor, Task, TaskError, TaskLimits, TaskOutput, TaskStart, Tokens,
+};
 
 pub use agentry_core::standing;
 

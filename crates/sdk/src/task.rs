@@ -60,6 +60,15 @@ pub struct Task {
     pub answers: Vec<Value>,
 }
 
+/// A task that has completed, as [`Context::completed`](crate::Context::completed) finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompletedTask {
+    /// The sender of the message that started it.
+    pub submitter: Option<Address>,
+    /// The result.
+    pub output: TaskOutput,
+}
+
 /// A question to the submitter of a task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ask {

@@ -44,7 +44,7 @@ pub use message::{due_message, message_at};
 pub use origin::{is_requested, origin_of};
 pub use spending::{Spending, day_tokens, spenders, spending, spent};
 pub use standing::{COUNTED_AT_MOST, standing};
-pub use task::task;
+pub use task::{task, task_named};
 pub use waits::{WaitingMessage, waiting_message, waiting_transaction};
 
 /// What the store knows about the chain.

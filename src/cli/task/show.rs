@@ -65,9 +65,10 @@ fn print_result(job: &Job, context: &Context) -> Result<(), Failure> {
         Some(result) => {
             if !result.whole {
                 tracing::warn!(
-                    "the result was cut: {} of {} bytes came; {} keeps all of it",
+                    "the result was cut: {} of {} bytes came; `agentry task fetch {}` asks {} for the rest",
                     result.text.len(),
                     result.bytes,
+                    job.id,
                     job.to
                 );
             }
@@ -190,7 +191,10 @@ pub(super) fn show(job: &Job, context: &Context) -> Result<(), Failure> {
         let cut = if result.whole {
             "whole".to_owned()
         } else {
-            format!("cut: {} bytes of it came", result.text.len())
+            format!(
+                "cut: {} bytes of it came; `agentry task fetch` asks for the rest",
+                result.text.len()
+            )
         };
         let kind = or_dash(result.media_type.as_deref());
         fields.push(("result", format!("{} bytes, {cut}, {kind}", result.bytes)));

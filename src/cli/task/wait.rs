@@ -134,10 +134,10 @@ fn print(job: &Job, context: &Context) -> Result<(), Failure> {
         if let Some(result) = &job.result {
             if !result.whole {
                 out.line(format!(
-                    "cut        {} of {} bytes came; sha256 of all {}",
+                    "cut        {} of {} bytes came; `agentry task fetch {}` asks for the rest",
                     result.text.len(),
                     result.bytes,
-                    result.sha256
+                    job.id
                 ))?;
             }
             out.line(printable_lines(&result.text, usize::MAX).trim_end_matches('\n'))?;

@@ -358,32 +358,14 @@ pub(super) fn answer_key(job: &str, number: u32) -> String {
 impl Job {
     /// Adds an answer. Only the first final answer counts.
     async fn add_answer(&mut self, answer: &AnswerItem, opener: &mut Opener) {
-        let Some((envelope, from)) = envelope(answer) else {
-            return;
-        };
-        let key = envelope.header().and_then(|header| header.key);
-        let asked = self.to.parse::<Address>();
-        let is_asked = answer.from == self.to
-            || asked.is_ok_and(|asked| {
-                key.is_some_and(|key| asked.matches(&key) && from.matches(&key))
-            });
-        let Payload::Command(command) = envelope.payload else {
-            return;
-        };
-        if !is_asked {
-            return;
-        }
-        let (command, sealed) = match KnownCommand::read(&command) {
-            Ok(Some(KnownCommand::Sealed(_))) => match opener.open(answer.row).await {
-                Ok(Payload::Command(command)) => (KnownCommand::read(&command), true),
-                Ok(_) => return,
-                Err(why) => {
-                    self.sealed_answers += 1;
-                    self.closed_because = Some(why);
-                    return;
-                }
-            },
-            read => (read, false),
+        let (command, sealed) = match self.command(answer, opener).await {
+            Ok(Some(read)) => read,
+            Ok(None) => return,
+            Err(why) => {
+                self.sealed_answers += 1;
+                self.closed_because = Some(why);
+                return;
+            }
         };
         if self.ended.is_some() {
             return;
@@ -395,15 +377,15 @@ impl Job {
             sealed,
         };
         match command {
-            Ok(Some(KnownCommand::JobProgress(progress))) => {
+            KnownCommand::JobProgress(progress) => {
                 self.state = JobState::Working;
                 self.progress = Some(progress.progress.get());
                 self.note = progress.note.map(|note| note.to_string());
             }
-            Ok(Some(KnownCommand::Ack(ack))) if ack.status == AckStatus::Accepted => {
+            KnownCommand::Ack(ack) if ack.status == AckStatus::Accepted => {
                 self.state = JobState::Working;
             }
-            Ok(Some(KnownCommand::JobInputRequired(required))) => {
+            KnownCommand::JobInputRequired(required) => {
                 self.state = JobState::InputRequired;
                 self.input = Some(JobInput {
                     number: required.number.get(),
@@ -416,10 +398,45 @@ impl Job {
                     answered: false,
                 });
             }
-            Ok(Some(KnownCommand::JobComplete(complete))) => self.complete(&complete, ended),
-            Ok(Some(KnownCommand::JobFailed(failed))) => self.fail(&failed, ended),
+            KnownCommand::JobComplete(complete) => self.complete(&complete, ended),
+            KnownCommand::JobFailed(failed) => self.fail(&failed, ended),
             _ => {}
         }
+    }
+
+    /// The command that an answer of the job's recipient holds, and whether it was sealed; none if
+    /// it holds none that is valid, or is somebody else's.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
+    pub(super) async fn command(
+        &self,
+        answer: &AnswerItem,
+        opener: &mut Opener,
+    ) -> Result<Option<(KnownCommand, bool)>, String> {
+        let Some((envelope, from)) = envelope(answer) else {
+            return Ok(None);
+        };
+        let key = envelope.header().and_then(|header| header.key);
+        let asked = self.to.parse::<Address>();
+        let is_asked = answer.from == self.to
+            || asked.is_ok_and(|asked| {
+                key.is_some_and(|key| asked.matches(&key) && from.matches(&key))
+            });
+        let Payload::Command(command) = envelope.payload else {
+            return Ok(None);
+        };
+        if !is_asked {
+            return Ok(None);
+        }
+        let (read, sealed) = match KnownCommand::read(&command) {
+            Ok(Some(KnownCommand::Sealed(_))) => match opener.open(answer.row).await? {
+                Payload::Command(command) => (KnownCommand::read(&command), true),
+                _ => return Ok(None),
+            },
+            read => (read, false),
+        };
+        Ok(read.ok().flatten().map(|command| (command, sealed)))
     }
 
     fn complete(&mut self, complete: &JobComplete, ended: Ended) {

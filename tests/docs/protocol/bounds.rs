@@ -69,6 +69,16 @@ pub(super) fn of(holds: &str) -> Vec<(Value, bool)> {
             (7.into(), false),
         ];
     }
+    if let Some(length) = holds.strip_prefix("text of 1 to ") {
+        let most = number(length.trim_end_matches(" bytes"));
+        let most = usize::try_from(most).unwrap();
+        return vec![
+            ("x".repeat(most).into(), true),
+            ("x".repeat(most + 1).into(), false),
+            ("".into(), false),
+            (7.into(), false),
+        ];
+    }
     if is("word of") || is("name of") {
         let [least, most] = numbers.try_into().unwrap();
         let mut values = vec![
@@ -177,6 +187,19 @@ pub(super) fn of(holds: &str) -> Vec<(Value, bool)> {
             (json!(-1), false),
             (json!(1.0), false),
             ("1".into(), false),
+        ],
+        "count below `result_bytes`" => vec![
+            (0.into(), true),
+            (u64::MAX.into(), false),
+            (json!(-1), false),
+            (json!(1.0), false),
+            ("1".into(), false),
+        ],
+        "count above `offset`" => vec![
+            (u64::MAX.into(), true),
+            (0.into(), false),
+            (json!(1e9), false),
+            ("262199".into(), false),
         ],
         "time" => vec![
             (0.into(), true),

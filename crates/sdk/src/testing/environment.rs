@@ -6,12 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use agentry_protocol::command::Status;
 use agentry_protocol::{Address, EncryptionKey, Timestamp};
 
+use crate::behaviour::BehaviourError;
 use crate::directory::{Answer, Card, Environment, NameError, Query};
+use crate::task::CompletedTask;
 
 /// An [`Environment`] whose names, cards and statuses the test sets. Clones are the same environment.
 ///
 /// A [simulation](super::Simulation) updates it: it adds the names of hosted agents and peers, and
-/// a verified ANNOUNCE or WITHDRAW that is mined changes the directory.
+/// a verified ANNOUNCE or WITHDRAW that is mined changes the directory, and a task that completes can
+/// be found.
 ///
 /// ```
 /// use agentry_sdk::testing::{Party, START, TestEnvironment};
@@ -31,6 +34,7 @@ struct Inner {
     cards: BTreeMap<Address, Card>,
     keys: BTreeMap<Address, EncryptionKey>,
     statuses: BTreeMap<String, Status>,
+    completed: BTreeMap<[String; 3], CompletedTask>,
 }
 
 impl TestEnvironment {
@@ -57,6 +61,12 @@ impl TestEnvironment {
     /// Sets the status of a hosted agent.
     pub fn set_status(&self, agent: impl Into<String>, status: Status) {
         self.inner().statuses.insert(agent.into(), status);
+    }
+
+    /// Sets the result of a completed task of a hosted agent's behaviour, by its key.
+    pub fn complete(&self, agent: &str, behaviour: &str, key: &str, task: CompletedTask) {
+        let id = [agent, behaviour, key].map(str::to_owned);
+        self.inner().completed.insert(id, task);
     }
 
     /// Sets the encryption key of an address, as the configuration can.
@@ -124,5 +134,16 @@ impl Environment for TestEnvironment {
     fn status<'a>(&'a self, agent: &'a str) -> Answer<'a, Status> {
         let status = self.inner().statuses.get(agent).cloned();
         Box::pin(async move { status.unwrap_or_default() })
+    }
+
+    fn completed<'a>(
+        &'a self,
+        agent: &'a str,
+        behaviour: &'a str,
+        key: &'a str,
+    ) -> Answer<'a, Result<Option<CompletedTask>, BehaviourError>> {
+        let id = [agent, behaviour, key].map(str::to_owned);
+        let task = self.inner().completed.get(&id).cloned();
+        Box::pin(std::future::ready(Ok(task)))
     }
 }

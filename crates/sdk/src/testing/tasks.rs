@@ -15,7 +15,7 @@ use serde_json::json;
 use super::Simulation;
 use super::runs::backoff_ms;
 use super::simulation::Subject;
-use crate::task::{Ask, Desk, TASK_FAILED, TaskError, TaskOutput, Tokens};
+use crate::task::{Ask, CompletedTask, Desk, TASK_FAILED, TaskError, TaskOutput, Tokens};
 use crate::{AnyBehaviour, TaskNews};
 
 /// The outcome of an attempt at a task in a simulation.
@@ -295,6 +295,16 @@ impl Simulation {
         if let TaskEnd::Failed { public, .. } = &end {
             let subject = Subject::Task(row.id);
             self.failures.insert(subject, public.clone());
+        }
+        let host = self.hosts.iter().find(|host| host.id == row.agent);
+        if let (TaskEnd::Completed(output), Some(host)) = (&end, host) {
+            let done = CompletedTask {
+                submitter: row.submitter.clone(),
+                output: output.clone(),
+            };
+            let agent = &host.agent.name;
+            self.environment
+                .complete(agent, &row.behaviour, &row.key, done);
         }
         self.must(&Commit::TaskEnd {
             task: row.id,
