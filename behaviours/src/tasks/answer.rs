@@ -2,7 +2,7 @@
 
 use agentry_sdk::protocol::command::{
     Detail, InputNumber, JobComplete, JobError, JobFailed, JobId, JobInputRequired, JobProgress,
-    JobResult, PLAINTEXT_MAX, Progress, Question, RESULT_MAX, ResultPart, Schema, Tag,
+    JobResult, PART_MIN, PLAINTEXT_MAX, Progress, Question, RESULT_MAX, ResultPart, Schema, Tag,
 };
 use agentry_sdk::protocol::message::{MAX_PAYLOAD_BYTES, compose};
 use agentry_sdk::protocol::{Json, KnownCommand, Limits, Timestamp};
@@ -14,9 +14,6 @@ use crate::units::{Bytes, within};
 /// The bytes of a payload that are reserved for the header, which the runtime adds. A header with
 /// every field at its longest has 500.
 const HEADER_ROOM: usize = 4 << 10;
-
-/// The smallest part of a result that is sent on request, in bytes, unless less is left.
-const SMALLEST_PART: usize = 1 << 10;
 
 /// How results are answered.
 #[derive(Debug)]
@@ -93,8 +90,7 @@ impl Answers {
     /// JOB_RESULT with the part of a result that begins at an offset: at most as much as the limit
     /// allows and as fits in a message; none if no character begins there.
     pub(super) fn part(&self, whole: &str, offset: u64) -> Option<Outgoing> {
-        // A character always fits, also if results are not sent in JOB_COMPLETE.
-        let mut limit = self.inline_limit.max(SMALLEST_PART);
+        let mut limit = self.inline_limit.max(PART_MIN);
         loop {
             let part = KnownCommand::JobResult(ResultPart::of(whole, offset, limit)?);
             if fits(&part) {

@@ -27,7 +27,7 @@ mod talk;
 
 pub use card::{Announce, CARD_MAX_AHEAD_MS, CardTimeError, DESCRIPTION_MAX, Description};
 pub use error::{CommandError, CommandFault};
-pub use fetch::{FetchResult, ResultPart};
+pub use fetch::{FetchResult, PART_MIN, ResultPart};
 pub use field::{TAGS_MAX, Tag, Tags, WORD_MAX};
 pub use input::{
     ANSWER_MAX, Answer, InputNumber, JobInput, JobInputRequired, QUESTION_MAX, Question,

@@ -93,7 +93,7 @@ pub async fn fetch(
         return Err(FetchError::NoResult { id: job.id, state }.into());
     };
     let bytes = result.bytes;
-    if usize::try_from(bytes).is_ok_and(|bytes| bytes > MAX_OUTPUT_BYTES) {
+    if usize::try_from(bytes).map_or(true, |bytes| bytes > MAX_OUTPUT_BYTES) {
         return Err(FetchError::TooLong { id: job.id, bytes }.into());
     }
     let mut text = result.text.clone();
@@ -199,11 +199,18 @@ impl Parts<'_> {
                         let is_it = part.offset() == offset
                             && part.bytes() == self.result.bytes
                             && part.sha256().to_string() == self.result.sha256;
-                        return if is_it {
-                            Ok(Some(part))
-                        } else {
-                            Err(FetchError::Other(self.job.to.clone()).into())
-                        };
+                        if !is_it {
+                            return Err(FetchError::Other(self.job.to.clone()).into());
+                        }
+                        // It could make us pay for a request for each byte.
+                        if !part.is_long_enough() {
+                            return Err(FetchError::Refused {
+                                to: self.job.to.clone(),
+                                why: format!("a part of it has only {} bytes", part.text().len()),
+                            }
+                            .into());
+                        }
+                        return Ok(Some(part));
                     }
                     Some((KnownCommand::JobFailed(failed), _)) => {
                         let message = failed.error.message.as_ref().map(ToString::to_string);

@@ -6,6 +6,10 @@ use super::job::RESULT_MAX;
 use crate::bounded::{Bounded, cut};
 use crate::hash::ContentHash;
 
+/// The shortest part of a result, in bytes, unless the result ends there; up to 3 less where a
+/// character would be cut. Each part costs fees, so who asks need not accept shorter ones.
+pub const PART_MIN: usize = 1 << 10;
+
 /// The parameters of FETCH_RESULT. Its header's `re` names the transaction of the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchResult {
@@ -49,6 +53,12 @@ impl ResultPart {
         })
     }
 
+    /// Whether it has as many bytes as it must: [`PART_MIN`], unless the result ends with it.
+    pub fn is_long_enough(&self) -> bool {
+        let length = u64::try_from(self.text.len()).unwrap_or(u64::MAX);
+        self.text.len() + 3 >= PART_MIN || self.offset.saturating_add(length) >= self.bytes
+    }
+
     /// Where it begins, in bytes.
     pub const fn offset(&self) -> u64 {
         self.offset
@@ -90,5 +100,26 @@ impl ResultPart {
         entries.text("part", &self.text);
         entries.count("result_bytes", Some(self.bytes));
         entries.text("result_sha256", &self.sha256);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_long_enough_if_it_is_the_last_or_no_character_more_fits() {
+        let whole = "€".repeat(1000);
+        let part = |offset, limit| ResultPart::of(&whole, offset, limit).unwrap();
+        assert_eq!(part(0, PART_MIN).text().len(), 1023);
+        assert!(part(0, PART_MIN).is_long_enough());
+        assert!(!part(0, PART_MIN - 4).is_long_enough());
+        assert!(!part(0, 3).is_long_enough());
+        assert_eq!(part(2997, PART_MIN).text(), "€");
+        assert!(part(2997, PART_MIN).is_long_enough());
+        for nothing in [1, 3000, u64::MAX] {
+            assert_eq!(ResultPart::of(&whole, nothing, PART_MIN), None);
+        }
+        assert_eq!(ResultPart::of(&whole, 0, 2), None);
     }
 }
