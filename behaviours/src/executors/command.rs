@@ -31,15 +31,15 @@
 //! | `answers` | the answers to its questions so far, if there are any |
 //!
 //! Its standard output is the result: UTF-8, at most `max_output`. A line `progress 0.5 half of it`
-//! on standard error reports progress. A line `ask {"question": "…"}`, with a JSON Schema of the answer
-//! as `schema` and a time as `within` (a day if it is missing) if need be, asks the submitter: the run
-//! ends, and when the answer has come, the program runs again from the start with it. If the run fails, the last part of standard error goes to
-//! the log.
+//! on standard error reports progress. A line `ask {"question": "…"}`, with a JSON Schema of the
+//! answer as `schema` and a time as `within` (a day if it is missing) if need be, asks the submitter:
+//! the run ends, and when the answer has come, the program runs again from the start with it. If the
+//! run fails, the last part of standard error goes to the log.
 //!
 //! **Environment.** The program gets `PATH`, `HOME` and `TMPDIR` (its working directory), `LANG`,
 //! the variables that `env` and `pass_env` add, and `AGENTRY_IDEMPOTENCY_KEY`: 40 hexadecimal digits,
-//! the same for all attempts at the task and for no other task. Each run has its own, empty working directory,
-//! which is removed with its content after the run.
+//! the same for all attempts at the task and for no other task. Each run has its own, empty working
+//! directory, which is removed with its content after the run.
 //!
 //! **End.** Exit code 0 is success, 75 (`EX_TEMPFAIL` of sysexits) requests another attempt, and
 //! any other is a permanent failure. All processes that the program started are killed when it

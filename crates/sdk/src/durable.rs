@@ -10,15 +10,17 @@ use agentry_core::rows::{EventKind, ReceiptRequest};
 use agentry_core::state::due::DueEvent;
 use agentry_core::state::plans::TickData;
 use agentry_core::state::row;
+use agentry_core::task::{MAX_QUESTIONS, Question};
+use agentry_protocol::command::{QUESTION_MAX, Schema};
 use agentry_protocol::timestamp::millis;
-use agentry_protocol::{Address, Header, Payload, Timestamp, Trail};
+use agentry_protocol::{Address, Header, Json, Limits, Payload, Timestamp, Trail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::task::TASK_FAILED;
+use crate::task::{Ask, TASK_FAILED};
 use crate::{
-    Addressed, Effect, Effects, Event, Message, Outgoing, Settlement, Start, Task, TaskNews,
-    TaskOutput, TaskReport, Tick, Timer,
+    Addressed, Effect, Effects, Event, Message, Outgoing, Settlement, Start, Task, TaskError,
+    TaskNews, TaskOutput, TaskReport, Tick, Timer,
 };
 
 /// The least time until a timer fires, or a task begins, that was set or started by a timer or by
@@ -58,6 +60,68 @@ pub fn stops(trail: Trail, max_hops: u32) -> Option<String> {
     (hops >= max_hops).then(|| {
         format!("it follows from {hops} messages, one after the other: max_hops is {max_hops}")
     })
+}
+
+/// The longest that a task waits for the answer to a question.
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+impl Ask {
+    /// The question of a task, as it is stored.
+    ///
+    /// # Errors
+    /// It exceeds a limit: the task fails.
+    pub fn of_task(self, row: &row::Task, now: Timestamp) -> Result<Question, TaskError> {
+        let refused = |reason| TaskError::permanent("bad-question", reason);
+        self.checked(row, now).map_err(refused)
+    }
+
+    fn checked(self, row: &row::Task, now: Timestamp) -> Result<Question, String> {
+        if row.answers.len() >= MAX_QUESTIONS {
+            return Err(format!("it asks more than {MAX_QUESTIONS} questions"));
+        }
+        let Self {
+            question,
+            schema,
+            within,
+        } = self;
+        if question.is_empty() || question.len() > QUESTION_MAX {
+            let bytes = question.len();
+            return Err(format!(
+                "its question has {bytes} bytes; it must have 1 to {QUESTION_MAX}"
+            ));
+        }
+        if let Some(schema) = &schema {
+            let json = Json::parse(schema.to_string().as_bytes(), Limits::NONE);
+            let json = json.map_err(|error| error.to_string());
+            let checked =
+                json.and_then(|json| Schema::new(json).map_err(|fault| fault.to_string()));
+            checked.map_err(|reason| format!("the schema of its question is refused: {reason}"))?;
+        }
+        let until = now.plus(within.min(LONGEST_WAIT));
+        Ok(Question {
+            text: question,
+            schema,
+            until: row.deadline.map_or(until, |deadline| deadline.min(until)),
+        })
+    }
+}
+
+/// The end of a task that waited with a question, or whose deadline passed, until now.
+pub fn missed(row: &row::Task, now: Timestamp) -> TaskError {
+    let is_late = row.deadline.is_some_and(|deadline| deadline <= now);
+    match &row.question {
+        Some(_) if !is_late => {
+            let reason = "its question was not answered in time";
+            TaskError::permanent("input-timeout", reason).with_public(reason)
+        }
+        _ => missed_deadline(),
+    }
+}
+
+/// The end of a task whose deadline passed before it was done.
+pub fn missed_deadline() -> TaskError {
+    let reason = "its deadline passed before it was done";
+    TaskError::permanent("deadline", reason).with_public(reason)
 }
 
 /// A message that a run sends.

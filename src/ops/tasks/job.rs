@@ -113,7 +113,7 @@ pub struct JobResult {
 
 /// A question that a job asks.
 #[derive(Clone, Debug, Serialize)]
-pub struct JobInput {
+pub struct JobQuestion {
     /// Its number, from 1.
     pub number: u32,
     /// The question.
@@ -171,7 +171,7 @@ pub struct Job {
     /// The note of the last progress report.
     pub note: Option<String>,
     /// Its last question.
-    pub input: Option<JobInput>,
+    pub input: Option<JobQuestion>,
     /// The message that ended it.
     pub ended: Option<Ended>,
     /// Its result.
@@ -387,7 +387,7 @@ impl Job {
             }
             KnownCommand::JobInputRequired(required) => {
                 self.state = JobState::InputRequired;
-                self.input = Some(JobInput {
+                self.input = Some(JobQuestion {
                     number: required.number.get(),
                     question: required.question.to_string(),
                     schema: required

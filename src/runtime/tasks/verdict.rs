@@ -5,11 +5,11 @@ use std::time::Duration;
 use agentry_core::Commit;
 use agentry_core::commit::TaskEnd;
 use agentry_core::state::row::Task;
-use agentry_core::task::Question;
-use agentry_protocol::command::{Detail, QUESTION_MAX, Schema};
+use agentry_protocol::Timestamp;
+use agentry_protocol::command::Detail;
 use agentry_protocol::timestamp::millis;
-use agentry_protocol::{Json, Limits, Timestamp};
-use agentry_sdk::task::{Ask, MAX_OUTPUT_BYTES, MAX_QUESTIONS};
+use agentry_sdk::durable::missed_deadline;
+use agentry_sdk::task::{Ask, MAX_OUTPUT_BYTES};
 use agentry_sdk::{TaskError, TaskLimits, TaskOutput, Tokens};
 
 use crate::runtime::backoff;
@@ -19,9 +19,6 @@ const CODE_MAX: usize = 64;
 
 /// The longest failure message for the operator that is kept, in bytes.
 const MESSAGE_MAX: usize = 4 << 10;
-
-/// The longest that a task waits for the answer to a question.
-const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -69,7 +66,7 @@ pub(super) fn verdict(
         )
         .with_public("an attempt exceeded its time limit"),
         Ended::Deadline => missed_deadline(),
-        Ended::Asked(ask) => match question(row, ask, now) {
+        Ended::Asked(ask) => match ask.of_task(row, now) {
             Ok(question) => {
                 return Commit::TaskAsk {
                     task: row.id,
@@ -79,7 +76,7 @@ pub(super) fn verdict(
                     at: now,
                 };
             }
-            Err(reason) => TaskError::permanent("bad-question", reason),
+            Err(error) => error,
         },
     };
     let failed = row.failed_attempts();
@@ -96,54 +93,6 @@ pub(super) fn verdict(
         };
     }
     end(row, (failure(&error), used), took, now)
-}
-
-/// The question of a task, if it keeps the limits.
-fn question(row: &Task, ask: Ask, now: Timestamp) -> Result<Question, String> {
-    if row.answers.len() >= MAX_QUESTIONS {
-        return Err(format!("it asks more than {MAX_QUESTIONS} questions"));
-    }
-    let Ask {
-        question,
-        schema,
-        within,
-    } = ask;
-    if question.is_empty() || question.len() > QUESTION_MAX {
-        let bytes = question.len();
-        return Err(format!(
-            "its question has {bytes} bytes; it must have 1 to {QUESTION_MAX}"
-        ));
-    }
-    if let Some(schema) = &schema {
-        let json = Json::parse(schema.to_string().as_bytes(), Limits::NONE);
-        let json = json.map_err(|error| error.to_string());
-        let checked = json.and_then(|json| Schema::new(json).map_err(|fault| fault.to_string()));
-        checked.map_err(|reason| format!("the schema of its question is refused: {reason}"))?;
-    }
-    let until = now.plus(within.min(LONGEST_WAIT));
-    Ok(Question {
-        text: question,
-        schema,
-        until: row.deadline.map_or(until, |deadline| deadline.min(until)),
-    })
-}
-
-/// The end of a task that waited with a question, or whose deadline passed, until now.
-pub(super) fn missed(row: &Task, now: Timestamp) -> TaskError {
-    let is_late = row.deadline.is_some_and(|deadline| deadline <= now);
-    match &row.question {
-        Some(_) if !is_late => {
-            let reason = "its question was not answered in time";
-            TaskError::permanent("input-timeout", reason).with_public(reason)
-        }
-        _ => missed_deadline(),
-    }
-}
-
-/// The end of a task whose deadline passed while it waited.
-fn missed_deadline() -> TaskError {
-    let reason = "its deadline passed before it was done";
-    TaskError::permanent("deadline", reason).with_public(reason)
 }
 
 /// The end of a task whose attempts were interrupted too often by the end of the process.

@@ -110,27 +110,23 @@ pub(super) fn of(holds: &str) -> Vec<(Value, bool)> {
             (json!([7]), false),
         ];
     }
-    if is("object of at most") {
+    if is("object of at most") || is("JSON of at most") {
         let [bytes, levels] = numbers.try_into().unwrap();
-        return vec![
+        let mut values = vec![
             (of_bytes(bytes), true),
             (of_bytes(bytes + 1), false),
             (of_levels(levels), true),
             (of_levels(levels + 1), false),
-            (json!([]), false),
+            (json!([]), is("JSON of")),
         ];
-    }
-    if is("JSON of at most") {
-        let [bytes, levels] = numbers.try_into().unwrap();
-        return vec![
-            (of_bytes(bytes), true),
-            (of_bytes(bytes + 1), false),
-            (of_levels(levels), true),
-            (of_levels(levels + 1), false),
-            (json!([1, "x"]), true),
-            (false.into(), true),
-            (Value::Null, false),
-        ];
+        if is("JSON of") {
+            values.extend([
+                (json!([1, "x"]), true),
+                (false.into(), true),
+                (Value::Null, false),
+            ]);
+        }
+        return values;
     }
     if is("integer from") {
         let [least, most] = numbers.try_into().unwrap();

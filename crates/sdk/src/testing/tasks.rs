@@ -8,13 +8,13 @@ use std::task::Poll;
 use agentry_core::commit::TaskEnd;
 use agentry_core::rows::TaskState as RowState;
 use agentry_core::state::row;
-use agentry_core::task::Question;
 use agentry_core::{AgentId, Commit, TokenCharge};
 use serde_json::json;
 
 use super::Simulation;
 use super::runs::backoff_ms;
 use super::simulation::Subject;
+use crate::durable::missed;
 use crate::task::{Ask, CompletedTask, Desk, TASK_FAILED, TaskError, TaskOutput, Tokens};
 use crate::{AnyBehaviour, TaskNews};
 
@@ -89,18 +89,13 @@ impl Simulation {
             return;
         };
         for task in self.open_tasks(agent) {
-            if task.deadline.is_some_and(|deadline| deadline <= now) {
-                let reason = "its deadline passed before it was done";
-                let error = TaskError::permanent("deadline", reason).with_public(reason);
-                self.end_task(&task, failure(&error), None);
-            } else if task
-                .question
-                .as_ref()
-                .is_some_and(|question| question.until <= now)
+            let answer_by = task.question.as_ref().map(|question| question.until);
+            if answer_by
+                .into_iter()
+                .chain(task.deadline)
+                .any(|last| last <= now)
             {
-                let reason = "its question was not answered in time";
-                let error = TaskError::permanent("input-timeout", reason).with_public(reason);
-                self.end_task(&task, failure(&error), None);
+                self.end_task(&task, failure(&missed(&task, now)), None);
             } else if self.limits.get(&task.id).is_some_and(|limit| *limit <= now) {
                 let error = TaskError::transient("timeout", "the attempt took too long");
                 self.attempt_failed(host, &task, &error, None);
@@ -169,7 +164,7 @@ impl Simulation {
                     Ok(outcome) => outcome,
                     Err(ask) => {
                         if !self.dies_before_commit(host) {
-                            self.ask(&row, ask, desk.tokens());
+                            self.ask(host, &row, ask, desk.tokens());
                         }
                         return true;
                     }
@@ -201,20 +196,20 @@ impl Simulation {
     }
 
     /// An attempt ended with a question.
-    fn ask(&mut self, row: &row::Task, ask: Ask, used: Tokens) {
-        self.limits.remove(&row.id);
-        let until = self.now.plus(ask.within);
-        self.must(&Commit::TaskAsk {
-            task: row.id,
-            attempts: row.attempts,
-            question: Question {
-                text: ask.question,
-                schema: ask.schema,
-                until: row.deadline.map_or(until, |deadline| deadline.min(until)),
-            },
-            used: Some(used),
-            at: self.now,
-        });
+    fn ask(&mut self, host: usize, row: &row::Task, ask: Ask, used: Tokens) {
+        match ask.of_task(row, self.now) {
+            Ok(question) => {
+                self.limits.remove(&row.id);
+                self.must(&Commit::TaskAsk {
+                    task: row.id,
+                    attempts: row.attempts,
+                    question,
+                    used: Some(used),
+                    at: self.now,
+                });
+            }
+            Err(error) => self.attempt_failed(host, row, &error, Some(used)),
+        }
         self.may_die_after_commit();
     }
 

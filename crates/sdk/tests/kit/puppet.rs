@@ -186,6 +186,10 @@ impl Behaviour for Puppet {
                 Err(TaskError::transient("busy", "try again"))
             }
             "broken" => Err(TaskError::permanent("broken", "it is broken")),
+            "asks-nothing" => {
+                let answer = desk.ask(Ask::new("")).await;
+                Ok(TaskOutput::text(answer.to_string()))
+            }
             "asks" => {
                 let first = desk.ask(Ask::new("how many?")).await;
                 let within = Duration::from_secs(60);

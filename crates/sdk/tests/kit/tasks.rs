@@ -202,6 +202,17 @@ fn a_task_asks_and_goes_on_with_the_answers() {
 }
 
 #[test]
+fn a_question_beyond_the_limits_ends_the_task_as_in_the_runtime() {
+    block_on(async {
+        let mut chain = Simulation::new(1);
+        puppet(&mut chain);
+        let alice = chain.peer("alice");
+        chain.deliver(alice.text("task t asks-nothing")).await;
+        assert_eq!(texts(&chain, &alice), ["t bad-question"]);
+    });
+}
+
+#[test]
 fn a_question_that_nobody_answers_ends_the_task() {
     block_on(async {
         let mut chain = Simulation::new(1);

@@ -99,19 +99,12 @@ impl Stored for Event {
                     name.as_str().into(),
                 ],
             ),
-            Index::Plan(agent, behaviour, name, id) => (
-                "(kind = 'start' OR kind = 'tick')",
-                &["agent", "behaviour", "name", "id"],
-                vec![
-                    agent.0.into(),
-                    behaviour.as_str().into(),
-                    name.as_str().into(),
-                    id.0.into(),
-                ],
-            ),
             Index::Renewal(agent) => ("kind = 'renewal'", &["agent"], vec![agent.0.into()]),
-            Index::Task(agent, behaviour, name, id) => (
-                "kind = 'task'",
+            Index::Plan(agent, behaviour, name, id) | Index::Task(agent, behaviour, name, id) => (
+                match entry {
+                    Index::Plan(..) => "(kind = 'start' OR kind = 'tick')",
+                    _ => "kind = 'task'",
+                },
                 &["agent", "behaviour", "name", "id"],
                 vec![
                     agent.0.into(),
