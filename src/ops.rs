@@ -16,7 +16,10 @@
 //! | [`directory`] | looking up cards |
 //! | [`cards`] | announcing a hosted agent in the directory, and withdrawing its card |
 //! | [`tasks`] | jobs that are requested from others, and tasks that are executed here |
-//! | [`queues`] | rows, why they wait, what was spent; retrying and dropping them; resuming posting |
+//! | [`queues`] | rows of the queues, why they wait, what was spent |
+//! | [`approvals`] | effects of behaviours that wait for an operator |
+//! | [`tokens`] | who may call the runtime from outside |
+//! | [`change`] | what operators change: retrying and dropping rows, resuming posting, decisions, tokens |
 //! | [`sealed`] | opening sealed messages |
 //! | [`who`], [`names`] | from a name to an address, and from an address to a name |
 //!
@@ -31,7 +34,9 @@
 //!
 //! [`Client`]: crate::runtime::control::Client
 
+pub mod approvals;
 pub mod cards;
+pub mod change;
 pub mod content;
 pub mod conversations;
 pub mod delivery;
@@ -43,6 +48,7 @@ pub mod sealed;
 pub mod search;
 pub mod send;
 pub mod tasks;
+pub mod tokens;
 pub mod who;
 
 use std::sync::Arc;

@@ -8,15 +8,17 @@ use agentry_protocol::{JsonError, TransactionError};
 
 use crate::config::{ConfigError, HostError};
 use crate::ops::OperationError;
+use crate::ops::approvals::ApprovalError;
+use crate::ops::change::ChangeError;
 use crate::ops::delivery::DeliveryError;
 use crate::ops::delivery::report::Undelivered;
-use crate::ops::queues::ChangeError;
 use crate::ops::queues::list::RowError;
 use crate::ops::search::UrlError;
 use crate::ops::send::KeyError;
 use crate::ops::send::direct::DispatchError;
 use crate::ops::tasks::TaskError;
 use crate::ops::tasks::fetch::FetchError;
+use crate::ops::tokens::TokenError;
 use crate::ops::who::WhoError;
 use crate::runtime::control::ControlError;
 use crate::wallet::{PasswordError, WalletError};
@@ -316,7 +318,9 @@ impl From<ControlError> for Failure {
 
 fn operation_code(error: &OperationError) -> ExitCode {
     match error {
-        OperationError::Later(_) | OperationError::NoRecipientKey(_) => ExitCode::Temporary,
+        OperationError::Later(_)
+        | OperationError::NoRecipientKey(_)
+        | OperationError::TokenBudget(_) => ExitCode::Temporary,
         OperationError::Invalid(_) => ExitCode::Data,
         OperationError::NotHosted(_) | OperationError::NoMessage(_) => ExitCode::NoInput,
         OperationError::NotApplied(_) => ExitCode::Config,
@@ -348,6 +352,27 @@ impl From<KeyError> for Failure {
 impl From<UrlError> for Failure {
     fn from(error: UrlError) -> Self {
         Self::usage(error.to_string())
+    }
+}
+
+impl From<ApprovalError> for Failure {
+    fn from(error: ApprovalError) -> Self {
+        match error {
+            ApprovalError::Id(_) | ApprovalError::Reason(_) => Self::usage(error.to_string()),
+            ApprovalError::Missing { .. } => Self::no_input(error.to_string()),
+            ApprovalError::Change(error) => error.into(),
+            ApprovalError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Unknown { .. } => Self::no_input(error.to_string()),
+            TokenError::Random(_) => Self::internal(error.to_string()),
+            TokenError::Change(error) => error.into(),
+        }
     }
 }
 

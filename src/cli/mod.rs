@@ -11,7 +11,7 @@
 //! | `guard` | hardening of the process |
 //! | `interrupt` | signals that end a command |
 //! | `init` | running as the first process of a container |
-//! | [`agent`], [`mod@bench`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`tx`], [`wallet`] | one group of commands each |
+//! | [`agent`], [`approvals`], [`mod@bench`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`token`], [`tx`], [`wallet`] | one group of commands each |
 //!
 //! A binary with its own behaviours:
 //! ```no_run
@@ -21,6 +21,7 @@
 //! ```
 
 pub mod agent;
+pub mod approvals;
 mod args;
 pub mod bench;
 pub mod chain;
@@ -42,6 +43,7 @@ pub mod reload;
 pub mod replay;
 pub mod run;
 pub mod task;
+pub mod token;
 pub mod tx;
 pub mod wallet;
 
@@ -122,6 +124,15 @@ enum Command {
     /// Inbox, outbox and dead letters of a store
     #[command(subcommand)]
     Queue(queue::QueueCommand),
+    /// Effects of behaviours that wait for your approval
+    ///
+    /// `approve` of an agent or a behaviour in agents.toml names the effects that wait: answers,
+    /// messages, payments, tasks.
+    #[command(subcommand)]
+    Approvals(approvals::ApprovalsCommand),
+    /// Tokens of those who may call the runtime over HTTP
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// An embedded node for development and tests
     Devnet(devnet::DevnetArgs),
     /// The wallets that hold the agents' keys
@@ -230,6 +241,8 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Agent(command) => agent::run(command, context),
         Command::Task(command) => task::run(command, context),
         Command::Queue(command) => queue::run(command, context),
+        Command::Approvals(command) => approvals::run(command, context),
+        Command::Token(command) => token::run(command, context),
         Command::Devnet(args) => devnet::run(args, context),
         Command::Wallet(command) => wallet::run(command, context),
         Command::Chain(args) => chain::run(&args, context),

@@ -1,7 +1,7 @@
 //! `agentry queue list|show|retry|drop|stats|resume`.
 
 mod change;
-mod list;
+pub(super) mod list;
 mod show;
 mod stats;
 
@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{Context, Failure, runtime};
 use crate::config::Config;
-use crate::ops::queues::{self, QueueChange};
+use crate::ops::change::{StoreChange, make};
 use crate::ops::who::{self, resolve};
 use crate::runtime::clock::Clock;
 
@@ -172,10 +172,10 @@ pub(super) fn run(command: QueueCommand, context: &Context) -> Result<(), Failur
             QueueCommand::Show { id } => show::run(&id, &config, context).await,
             QueueCommand::Retry(args) => {
                 let done = "will be retried";
-                change::each(&args, &config, context, done, QueueChange::Retry).await
+                change::each(&args, &config, context, done, StoreChange::Retry).await
             }
             QueueCommand::Drop(args) => {
-                change::each(&args, &config, context, "dropped", QueueChange::Drop).await
+                change::each(&args, &config, context, "dropped", StoreChange::Drop).await
             }
             QueueCommand::Stats(args) => stats::run(&args, &config, context),
             QueueCommand::Resume => resume(&config, context).await,
@@ -184,7 +184,7 @@ pub(super) fn run(command: QueueCommand, context: &Context) -> Result<(), Failur
 }
 
 async fn resume(config: &Config, context: &Context) -> Result<(), Failure> {
-    let resumed = queues::change(&config.store.path, QueueChange::Resume).await? > 0;
+    let resumed = make(&config.store.path, StoreChange::Resume).await? > 0;
     if context.output.is_json() {
         return context.output.json(&json!({ "resumed": resumed }));
     }

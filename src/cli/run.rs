@@ -206,6 +206,7 @@ impl From<StoreError> for Failure {
             StoreError::Io { source, .. } => io_code(source.kind()),
             StoreError::Sqlite(_) | StoreError::Refused(_) => ExitCode::Io,
             StoreError::Full { .. } | StoreError::TooMuch { .. } => ExitCode::Temporary,
+            StoreError::Token(_) => ExitCode::Data,
             StoreError::Contradiction(_) | StoreError::Closed => ExitCode::Internal,
         };
         Self::new(code, error.to_string())

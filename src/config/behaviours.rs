@@ -7,6 +7,7 @@ use std::sync::Arc;
 use agentry_sdk::{AnyBehaviour, BuildError, Registry};
 use serde_json::{Map, Value, json};
 
+use super::approve::Approvals;
 use super::document::{Entry, Given, Raw};
 use super::error::{Origin, did_you_mean};
 use super::model::{BehaviourInstance, Written};
@@ -104,7 +105,11 @@ fn instance(
     );
     let settings = settings(&place, entries, reader)?;
     let given = find("schedules").map(|entry| &entry.value);
+    let approve = find("approve").map(|entry| &entry.value);
     let mut written = settings.clone();
+    if let Some(Ok(approve)) = approve.map(|given| to_json(&given.raw)) {
+        written.insert("approve".to_owned(), approve);
+    }
     if let Some(Ok(schedules)) = given.map(|given| to_json(&given.raw)) {
         written.insert("schedules".to_owned(), schedules);
     }
@@ -113,6 +118,9 @@ fn instance(
     Some(BehaviourInstance {
         name: name?,
         kind,
+        approve: approve.map_or(Approvals::NONE, |given| {
+            Approvals::read(&place, given, reader)
+        }),
         schedules,
         known_senders: behaviour.known_senders(),
         behaviour,
@@ -142,7 +150,7 @@ fn settings(place: &str, entries: &[Entry], reader: &mut Reader) -> Option<Map<S
 }
 
 fn is_ours(key: &str) -> bool {
-    matches!(key, "kind" | "name" | "schedules")
+    matches!(key, "kind" | "name" | "schedules" | "approve")
 }
 
 /// Builds the behaviour. Each error is reported at the key that causes it; the build is then

@@ -15,6 +15,7 @@
 //! | `values`, `kinds` | reading and showing single values |
 //! | `check`, `owners`, `contacts`, `names`, `behaviours` | validation of tables |
 
+pub mod approve;
 mod behaviours;
 mod check;
 mod contacts;

@@ -19,6 +19,7 @@ use agentry_sdk::AnyBehaviour;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::approve::Approvals;
 use super::check::Keys;
 use super::error::Origin;
 use super::keys::{Described, Holds, Key, Table, describe};
@@ -192,6 +193,10 @@ describe! {
         /// how many tokens of models its tasks may use in a UTC day; a task that would exceed it
         /// waits for the next day, or fails if its deadline is before that. Default: any number
         daily_tokens: Option<u64>,
+        /// the effects of its behaviours that wait until an operator approves them: "reply" (an answer),
+        /// "send" (a message that answers none), "payment" (a message that transfers an amount),
+        /// "start_task". A behaviour can name more in an `approve` of its own
+        approve: Approvals,
     }
 }
 
@@ -316,6 +321,8 @@ pub struct BehaviourInstance {
     pub behaviour: Arc<dyn AnyBehaviour>,
     /// The senders named in its settings: addresses and names.
     pub known_senders: Vec<String>,
+    /// Its effects that wait for an operator's approval, apart from those of its agent.
+    pub approve: Approvals,
     /// Its schedules: its own, and those of its settings. Names are unique.
     pub schedules: Vec<Scheduled>,
     /// The keys it was built from.

@@ -1,6 +1,7 @@
 //! Why a running runtime did not carry out an operation.
 
 use agentry_core::InboxId;
+use agentry_core::state::Refusal;
 use agentry_store::StoreError;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,9 @@ pub enum OperationError {
     /// Not done, and never will be: the request is not valid.
     #[error("{0}")]
     Invalid(String),
+    /// Not sent: the daily budget of the caller's token does not suffice.
+    #[error("{0}; nothing was sent")]
+    TokenBudget(String),
     /// The wallet or agent, as it was requested, is not hosted.
     #[error(
         "{0} is not hosted by the running runtime; `agentry queue stats` lists the agents that are"
@@ -36,7 +40,12 @@ pub enum OperationError {
 
 impl From<StoreError> for OperationError {
     fn from(error: StoreError) -> Self {
-        Self::Later(error.to_string())
+        let reason = error.to_string();
+        match error {
+            StoreError::Token(Refusal::TokenBudget { .. }) => Self::TokenBudget(reason),
+            StoreError::Token(_) => Self::Invalid(reason),
+            _ => Self::Later(reason),
+        }
     }
 }
 
@@ -46,7 +55,8 @@ impl From<SendError> for OperationError {
         match error {
             SendError::Compose(ComposeError::NoRecipientKey { .. }) => Self::NoRecipientKey(reason),
             SendError::Compose(error) if !error.is_transient() => Self::Invalid(reason),
-            SendError::Compose(_) | SendError::Sign(_) | SendError::Store(_) => Self::Later(reason),
+            SendError::Store(error) => error.into(),
+            SendError::Compose(_) | SendError::Sign(_) => Self::Later(reason),
         }
     }
 }

@@ -9,7 +9,7 @@ pub mod direct;
 use std::time::Duration;
 
 use actix::prelude::*;
-use agentry_core::{Commit, OutboxId, State};
+use agentry_core::{Commit, OutboxId, State, TokenName};
 use agentry_protocol::{
     AckRequest, Address, Amount, ChainId, EncryptionKey, Json, MessageId, Payload, Thread, Trail,
     TransactionHash,
@@ -46,6 +46,9 @@ pub struct SendRequest {
     pub recipient_key: Option<EncryptionKey>,
     /// The transaction that it refers to: that of a job to be canceled.
     pub re: Option<TransactionHash>,
+    /// The token whose holder sends it, and whose budget pays for it; none if the operator does.
+    #[serde(default)]
+    pub token: Option<TokenName>,
     /// Chosen by the caller: the same request sent twice is carried out once.
     pub key: String,
 }
@@ -89,6 +92,7 @@ impl SendRequest {
             seal: false,
             recipient_key: None,
             re: None,
+            token: None,
             key,
         }
     }
@@ -204,6 +208,7 @@ pub(super) async fn send(
             agent,
             draft,
             prepared: None,
+            token: request.token.clone(),
             at: shared.clock.now(),
         },
         queueing: Queueing::AtOnce,

@@ -157,6 +157,7 @@ impl Engine {
             day: at.day(),
         };
         self.state.apply(&Commit::Send {
+            token: None,
             agent,
             draft,
             prepared: Some(prepared),

@@ -22,7 +22,7 @@ use tokio::net::UnixStream;
 use super::metrics::Condition;
 use super::reload::Applied;
 use crate::ops::cards::{CardWanted, Registered};
-use crate::ops::queues::QueueChange;
+use crate::ops::change::StoreChange;
 use crate::ops::queues::waits::WaitingRows;
 use crate::ops::send::{SendRequest, Sent};
 use crate::ops::{OperationError, Operations};
@@ -52,7 +52,7 @@ enum Request {
         from: String,
         message: Box<SendRequest>,
     },
-    Change(QueueChange),
+    Change(StoreChange),
     Reload {
         restart: Vec<String>,
     },
@@ -110,7 +110,7 @@ impl Client {
     }
 
     /// [`Operations::change`].
-    pub async fn change(&self, change: QueueChange) -> Result<usize, ControlError> {
+    pub async fn change(&self, change: StoreChange) -> Result<usize, ControlError> {
         self.ask(Request::Change(change)).await
     }
 

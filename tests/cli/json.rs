@@ -72,6 +72,11 @@ fn every_command_prints_the_documented_form() {
     let tables = [
         agent("asker", "asker", &pong("ping", "pong")),
         agent("worker", "worker", cat),
+        agent(
+            "careful",
+            "careful",
+            "{ kind = \"pong\", approve = [\"reply\", \"start_task\"] }",
+        ),
     ];
     let host = Host::start(&world, &tables);
     let mut seen: BTreeSet<&str> = [
@@ -123,6 +128,27 @@ fn every_command_prints_the_documented_form() {
     for row in ["inbox/1", "outbox/1"] {
         ask(&["queue", "show", row]);
     }
+    for _ in 0..2 {
+        host.json(&[
+            "agent", "message", "--wallet", "asker", "--to", "careful", "ping",
+        ]);
+    }
+    eventually("two answers that wait", || {
+        host.json(&["approvals", "list"])["waiting"] == 2
+    });
+    let held = ask(&["approvals", "list", "--agent", "careful"]);
+    let held = [0, 1].map(|at| held["approvals"][at]["id"].as_str().unwrap().to_owned());
+    ask(&["approvals", "show", &held[0]]);
+    ask(&["approvals", "grant", &held[0]]);
+    ask(&["approvals", "deny", &held[1], "--reason", "no"]);
+    let limits = ["--agent", "asker", "--to", "worker", "--daily-budget", "5"];
+    ask(&[
+        &["token", "create", "reader", "--valid-for", "1d"],
+        &limits[..],
+    ]
+    .concat());
+    ask(&["token", "list"]);
+    ask(&["token", "revoke", "reader"]);
     ask(&["queue", "stats"]);
     ask(&["queue", "retry", "--all"]);
     ask(&["queue", "drop", "--all"]);

@@ -141,6 +141,7 @@ fn two_agents() -> World {
         let agent = AgentId(1);
         let at = now();
         commit(Commit::Send {
+            token: None,
             agent,
             draft,
             prepared,

@@ -1,6 +1,6 @@
 //! Spending limits of an agent, and senders that are verified again.
 
-use agentry::ops::queues::{self, QueueChange};
+use agentry::ops::change::{self, StoreChange};
 use agentry_core::commit::QueueTarget;
 use agentry_protocol::{ChainId, Header, Json, Number, Payload, PublicKey, Transaction, compose};
 use agentry_store::list::{self, Filter};
@@ -132,8 +132,8 @@ async fn dead_letters_are_verified_again_before_a_retry() {
         .concat();
     stage.edit("[[agent]]", &format!("{contacts}[[agent]]"));
     stage.start();
-    let retry = QueueChange::Retry(QueueTarget::All);
-    assert_eq!(queues::change(&stage.store, retry).await.unwrap(), 1);
+    let retry = StoreChange::Retry(QueueTarget::All);
+    assert_eq!(change::make(&stage.store, retry).await.unwrap(), 1);
     let forged = list::forged(
         &open_for_reading(&stage.store).unwrap(),
         &Filter {

@@ -1,5 +1,7 @@
 //! Every durable change, as one serialisable value.
 
+use std::fmt;
+
 use agentry_protocol::{
     Address, Amount, BlockHash, BlockHeight, ChainId, Envelope, MessageDigest, Nonce, Payload,
     PublicKey, SignedTransaction, StoredTransaction, Timestamp, Trail, TransactionHash,
@@ -11,9 +13,10 @@ use crate::cause::Cause;
 use crate::fingerprint::Fingerprint;
 use crate::rows::{
     AgentId, Charge, Draft, EventId, EventRef, InboxId, OpenTransaction, OutboxId, Prepared,
-    ReceiptState, TaskId,
+    ReceiptState, TaskId, is_false,
 };
 use crate::task::Question;
+use crate::token::{Token, TokenName};
 use crate::{Authenticity, Standing, TaskOutput, TaskStart, TokenCharge, Tokens};
 
 /// One atomic change: the store holds all of it or none of it.
@@ -225,6 +228,9 @@ pub enum Commit {
         draft: Draft,
         /// The signed bytes, if a nonce was free at once.
         prepared: Option<Prepared>,
+        /// The token whose holder requests it, and whose budget pays for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<TokenName>,
         /// The time of the change.
         at: Timestamp,
     },
@@ -300,6 +306,24 @@ pub enum Commit {
         /// The time of the change.
         at: Timestamp,
     },
+    /// An operator decides on an effect of a behaviour that waits for approval.
+    Decide {
+        /// The effect.
+        effect: HeldEffect,
+        /// Whether it is carried out.
+        granted: bool,
+        /// Why, if the operator says so.
+        reason: Option<String>,
+        /// The time of the change.
+        at: Timestamp,
+    },
+    /// A token is made.
+    CreateToken(Token),
+    /// A token is no longer valid.
+    RevokeToken {
+        /// Its name.
+        name: TokenName,
+    },
     /// Posting is halted until an operator resumes it.
     Halt {
         /// The reason.
@@ -360,6 +384,9 @@ impl Commit {
             Self::Retry { .. }
             | Self::Reverify { .. }
             | Self::Drop { .. }
+            | Self::Decide { .. }
+            | Self::CreateToken(_)
+            | Self::RevokeToken { .. }
             | Self::ExpireQueued { .. }
             | Self::Prune { .. }
             | Self::Identify { .. }
@@ -376,6 +403,26 @@ impl Commit {
             | Self::MempoolShown { .. }
             | Self::Halt { .. }
             | Self::Resume => None,
+        }
+    }
+}
+
+/// An effect of a behaviour that an operator decides on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeldEffect {
+    /// A message that is sent.
+    Outbox(OutboxId),
+    /// A task that is started.
+    Task(TaskId),
+}
+
+impl fmt::Display for HeldEffect {
+    /// The name that operators use.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Outbox(id) => write!(f, "outbox/{id}"),
+            Self::Task(id) => write!(f, "task/{id}"),
         }
     }
 }
@@ -698,6 +745,9 @@ pub struct Outcome {
     pub tasks: Vec<TaskStart>,
     /// The time before which they do not start and no task updates are delivered.
     pub tasks_from: Timestamp,
+    /// Whether they wait for an operator's approval.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub tasks_unapproved: bool,
     /// The tasks that it cancels, by their keys.
     pub cancels: Vec<String>,
     /// The answers to questions of tasks: by the task's key, with the number of the question, from 1.
@@ -730,6 +780,7 @@ impl Outcome {
             timers: Vec::new(),
             tasks: Vec::new(),
             tasks_from: Timestamp::EPOCH,
+            tasks_unapproved: false,
             cancels: Vec::new(),
             answers: Vec::new(),
             rejected: None,

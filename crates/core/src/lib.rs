@@ -10,6 +10,7 @@
 //! | [`standing`] | how well an agent knows a sender, and the share that the sender may use |
 //! | [`delivery`] | what becomes of messages |
 //! | [`task`] | what starts a task, and what it results in |
+//! | [`token`] | who may call the runtime from outside |
 //! | [`card`] | the cards of the directory |
 //! | [`origin`] | what requested a transaction, by its content |
 //! | [`fingerprint`] | how the same message of two runs of a behaviour is recognised |
@@ -34,6 +35,7 @@ pub mod rows;
 pub mod standing;
 pub mod state;
 pub mod task;
+pub mod token;
 
 pub use agentry_protocol::Authenticity;
 pub use card::Card;
@@ -45,3 +47,4 @@ pub use rows::{AgentId, EventId, InboxId, OutboxId, TaskId};
 pub use standing::Standing;
 pub use state::State;
 pub use task::{TaskOutput, TaskStart, TokenCharge, Tokens};
+pub use token::{Rights, Token, TokenName};

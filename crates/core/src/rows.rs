@@ -334,6 +334,11 @@ pub struct Overdue {
     pub draft: Draft,
 }
 
+/// Whether a flag is not set: it is left out of what is stored.
+pub(crate) const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 /// A request for delivery updates on a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptRequest {
@@ -371,6 +376,9 @@ pub struct Draft {
     pub cause: Cause,
     /// Who receives delivery updates on it.
     pub receipt: Option<ReceiptRequest>,
+    /// Whether it waits for an operator's approval.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unapproved: bool,
 }
 
 impl Draft {
@@ -386,6 +394,7 @@ impl Draft {
             expires_at: None,
             cause: Cause::Own,
             receipt: None,
+            unapproved: false,
         }
     }
 

@@ -15,8 +15,10 @@
 //! | `outgoing`, `spending`, `receipts` | what is sent |
 //! | [`due`], [`lanes`] | what is to be done next, tasks included |
 //! | [`drafts`], [`sent`] | what is to be sent next; what was sent |
+//! | `approvals`, `tokens` | what operators decide on, and who may call from outside |
 //! | `operate` | what operators do, and what the passing of time does |
 
+mod approvals;
 mod cards;
 mod claims;
 pub mod drafts;
@@ -35,6 +37,7 @@ mod sightings;
 pub mod spending;
 pub mod table;
 mod tasks;
+mod tokens;
 pub mod usage;
 
 use std::fmt;
@@ -46,6 +49,7 @@ use serde_json::Value;
 
 use crate::commit::{Changes, Commit, CommitResult};
 use crate::rows::{AgentId, EventId, InboxId, OutboxId, ReceiptState, TaskId};
+use crate::token::TokenName;
 use table::{Archive, ArchiveError, Table};
 
 /// Everything durable.
@@ -65,6 +69,7 @@ pub struct State {
     spending: Table<row::Spending>,
     sightings: Table<row::Sighting>,
     gaps: Table<row::Gap>,
+    tokens: Table<row::Token>,
 }
 
 /// The single values of a state. They are copied with each commit: what is large is shared.
@@ -135,6 +140,21 @@ pub enum Refusal {
     },
     /// The commit names an agent that was never hosted.
     UnknownAgent(AgentId),
+    /// There is no such token: it was revoked.
+    NoToken(TokenName),
+    /// Another token has this name.
+    SameToken(TokenName),
+    /// A token's budget for the day does not suffice.
+    TokenBudget {
+        /// The token.
+        name: TokenName,
+        /// What it may spend on a day, in AIT.
+        daily: Amount,
+        /// What it has spent on this day, in AIT.
+        spent: Amount,
+        /// What was requested, in AIT.
+        cost: Amount,
+    },
     /// Another transaction has the same signed bytes.
     SameBytes(OutboxId),
     /// An amount or a fee is larger than 2^63 - 1.
@@ -150,6 +170,18 @@ impl fmt::Display for Refusal {
                 f,
                 "{amount} is more than the store can hold; the most is {}",
                 i64::MAX
+            ),
+            Self::NoToken(name) => write!(f, "there is no token {name}: it was revoked"),
+            Self::SameToken(name) => write!(f, "there is a token {name} already"),
+            Self::TokenBudget {
+                name,
+                daily,
+                spent,
+                cost,
+            } => write!(
+                f,
+                "the token {name} may spend {daily} AIT on a day (UTC) and has spent {spent}; this \
+                 costs {cost}"
             ),
             Self::SameBytes(id) => write!(f, "transaction {id} has the same signed bytes"),
         }
@@ -187,6 +219,7 @@ pub struct Archives {
     pub spending: Box<dyn Archive<row::Spending>>,
     pub sightings: Box<dyn Archive<row::Sighting>>,
     pub gaps: Box<dyn Archive<row::Gap>>,
+    pub tokens: Box<dyn Archive<row::Token>>,
 }
 
 /// What a state has that its archives lack.
@@ -225,9 +258,10 @@ macro_rules! each_table {
             spending,
             sightings,
             gaps,
+            tokens,
         } = $state;
         each_table!(@ $table => $run; agents, memory, inbox, forged, events, outbox, receipts,
-            tasks, cards, spending, sightings, gaps);
+            tasks, cards, spending, sightings, gaps, tokens);
     }};
     (@ $table:ident => $run:expr; $($name:ident),+) => {
         $({ let $table = $name; $run; })+
@@ -251,6 +285,7 @@ impl State {
             spending: Table::over(archives.spending),
             sightings: Table::over(archives.sightings),
             gaps: Table::over(archives.gaps),
+            tokens: Table::over(archives.tokens),
         }
     }
 
@@ -472,8 +507,12 @@ impl State {
                 agent,
                 draft,
                 prepared,
+                token,
                 at,
             } => {
+                if let Some(token) = token {
+                    self.charge_token(token, draft, *at)?;
+                }
                 let prepared = prepared.as_ref();
                 let sent = self.enqueue((*agent, None), draft, prepared, *at, changes)?;
                 changes.sends.push(sent);
@@ -494,6 +533,19 @@ impl State {
             Commit::Retry { target, at } => self.retry(target, *at, changes),
             Commit::Reverify { verified, at } => changes.rows = self.reverify(verified, *at),
             Commit::Drop { target, at } => self.discard(target, *at, changes),
+            Commit::Decide {
+                effect,
+                granted,
+                reason,
+                at,
+            } => {
+                let decision = (*granted, reason.as_deref());
+                changes.rows = usize::from(self.decide(*effect, decision, *at, changes));
+            }
+            Commit::CreateToken(token) => self.create_token(token)?,
+            Commit::RevokeToken { name } => {
+                changes.rows = usize::from(self.tokens.remove(name).is_some());
+            }
             Commit::Halt { reason } => self.facts.halted = Some(reason.clone()),
             Commit::Resume => changes.rows = usize::from(self.facts.halted.take().is_some()),
             Commit::Prune { before, at } => self.prune(*before, *at, changes),
@@ -595,6 +647,11 @@ impl State {
     /// The transactions of hosted wallets that the outbox does not know.
     pub fn sightings(&self) -> &Table<row::Sighting> {
         &self.sightings
+    }
+
+    /// The tokens of those who may call the runtime from outside.
+    pub fn tokens(&self) -> &Table<row::Token> {
+        &self.tokens
     }
 
     /// The heights that could not be read.

@@ -109,6 +109,9 @@ pub enum StoreError {
         /// Whose share is exceeded, and of what.
         reason: String,
     },
+    /// A caller's token does not allow a change, or there is one of its name.
+    #[error("{0}")]
+    Token(Refusal),
     /// A change contradicts what is stored: a defect of the program.
     #[error("the store refuses a change that contradicts it: {0}")]
     Contradiction(Refusal),

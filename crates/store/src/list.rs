@@ -3,10 +3,12 @@
 //! | part | content |
 //! |---|---|
 //! | `inbox`, `outbox`, `event`, `forged` | the rows of the queues |
+//! | `approval` | effects that wait for an operator's approval |
 //! | [`stats`] | the number of rows by state, and what was spent |
 //! | [`talk`] | the messages to and from hosted wallets |
 //! | [`task`] | tasks |
 
+mod approval;
 mod event;
 mod forged;
 mod inbox;
@@ -21,6 +23,7 @@ use rusqlite::types::Value;
 use super::number::integer;
 use super::{Reader, StoreError};
 
+pub use approval::{ApprovalItem, HeldItem, approvals, held_message, held_task, waiting_approvals};
 pub use event::{EventItem, events};
 pub use forged::{ForgedItem, forged};
 pub use inbox::{InboxItem, inbox};

@@ -9,6 +9,7 @@
 //! | `spending` | what agents have spent |
 //! | `standing` | the load of an agent |
 //! | `task` | tasks |
+//! | `token` | tokens of callers |
 //! | `waits` | waiting rows |
 
 mod cards;
@@ -18,6 +19,7 @@ mod origin;
 mod spending;
 mod standing;
 mod task;
+mod token;
 mod waits;
 
 use std::collections::BTreeMap;
@@ -45,6 +47,7 @@ pub use origin::{is_requested, origin_of};
 pub use spending::{Spending, day_tokens, spenders, spending, spent};
 pub use standing::{COUNTED_AT_MOST, standing};
 pub use task::{task, task_named};
+pub use token::{token_of, tokens};
 pub use waits::{WaitingMessage, waiting_message, waiting_transaction};
 
 /// What the store knows about the chain.
@@ -175,6 +178,8 @@ pub struct Counts {
     pub gaps: u64,
     /// Transactions that are held by a day's budget.
     pub waiting_for_budget: u64,
+    /// Transactions and tasks that wait for an operator's approval.
+    pub waiting_for_approval: u64,
 }
 
 /// Counts the rows in each state of the queues. Reads every row, so it is not for a hot path.
@@ -198,6 +203,7 @@ pub fn counts(db: &Reader) -> Result<Counts, StoreError> {
         forged: all("forged")?,
         gaps: all("gap")?,
         waiting_for_budget: all("outbox WHERE state = 'queued' AND held = 1")?,
+        waiting_for_approval: super::list::waiting_approvals(db)?,
     })
 }
 

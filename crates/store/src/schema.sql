@@ -176,6 +176,7 @@ CREATE TABLE outbox (
     expires_at  INTEGER,
     budget_day  INTEGER,                       -- the day whose budget paid for it
     held        INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)), -- 1: waits for a budget
+    unapproved  INTEGER NOT NULL DEFAULT 0 CHECK (unapproved IN (0, 1)), -- 1: waits for an operator
     standing    TEXT    NOT NULL DEFAULT 'own',
     sender      TEXT    NOT NULL DEFAULT '',
     CHECK (state IN ('queued', 'failed') OR body IS NOT NULL),
@@ -188,6 +189,8 @@ CREATE UNIQUE INDEX outbox_digest   ON outbox (digest)     WHERE digest IS NOT N
 CREATE INDEX        outbox_hash     ON outbox (hash)       WHERE hash IS NOT NULL;
 CREATE INDEX        outbox_open     ON outbox (agent, state, held)
     WHERE (state = 'queued' OR state = 'prepared' OR state = 'accepted');
+CREATE INDEX        outbox_unapproved ON outbox (id)
+    WHERE state = 'queued' AND unapproved = 1;
 CREATE INDEX        outbox_nonce    ON outbox (agent, nonce) WHERE state IN ('mined', 'final');
 CREATE INDEX        outbox_mined    ON outbox (height)     WHERE state = 'mined';
 CREATE INDEX        outbox_final    ON outbox (height)     WHERE state = 'final';
@@ -263,6 +266,7 @@ CREATE TABLE task (
     trace       TEXT,                        -- the same
     answers     TEXT    NOT NULL DEFAULT '[]', -- to its questions, JSON
     question    TEXT,                        -- that it waits with, JSON
+    unapproved  INTEGER NOT NULL DEFAULT 0 CHECK (unapproved IN (0, 1)), -- 1: waits for an operator
     UNIQUE (agent, behaviour, key),
     CHECK ((ended_at IS NULL) = (state IN ('submitted', 'working', 'input-required'))),
     CHECK ((question IS NULL) = (state <> 'input-required')),
@@ -272,6 +276,7 @@ CREATE TABLE task (
 ) STRICT;
 CREATE INDEX task_open     ON task (due_at, id)
     WHERE state IN ('submitted', 'working', 'input-required');
+CREATE INDEX task_unapproved ON task (id) WHERE state = 'submitted' AND unapproved = 1;
 CREATE INDEX task_inbox    ON task (inbox) WHERE inbox IS NOT NULL;
 CREATE INDEX task_ended    ON task (ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX task_prunable ON task (agent, standing, sender, ended_at, id)
@@ -339,6 +344,22 @@ CREATE INDEX sighting_seen    ON sighting (seen_at);
 CREATE INDEX sighting_message ON sighting (agent, message_id) WHERE message_id IS NOT NULL;
 CREATE INDEX sighting_claim   ON sighting (agent, recipient, kind, height, id) WHERE mark IS NOT NULL;
 CREATE INDEX sighting_re      ON sighting (agent, re) WHERE re IS NOT NULL AND mark IS NOT NULL;
+
+-- Who may call the runtime from outside. The secrets themselves are stored nowhere.
+CREATE TABLE token (
+    name         TEXT    NOT NULL PRIMARY KEY,
+    secret       BLOB    NOT NULL UNIQUE,      -- SHA-256 of the secret
+    agents       TEXT,                         -- the wallets that its holder may use, JSON; NULL: all
+    may_read     INTEGER NOT NULL CHECK (may_read IN (0, 1)),
+    may_send     INTEGER NOT NULL CHECK (may_send IN (0, 1)),
+    may_operate  INTEGER NOT NULL CHECK (may_operate IN (0, 1)),
+    recipients   TEXT,                         -- to whom its holder may send, JSON; NULL: to all
+    daily_budget INTEGER CHECK (daily_budget >= 0), -- NULL: no limit of its own
+    made_at      INTEGER NOT NULL,
+    expires_at   INTEGER,
+    day          INTEGER NOT NULL CHECK (day >= 0), -- on which its holder spent last: days since the epoch
+    spent        INTEGER NOT NULL CHECK (spent >= 0) -- on that day
+) STRICT, WITHOUT ROWID;
 
 -- Heights that the source could not read completely.
 CREATE TABLE gap (

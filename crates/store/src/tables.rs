@@ -84,6 +84,7 @@ pub(super) fn archives(db: &Database) -> Archives {
         spending: Box::new(Rows::of(db)),
         sightings: Box::new(Rows::of(db)),
         gaps: Box::new(Rows::of(db)),
+        tokens: Box::new(Rows::of(db)),
     }
 }
 
@@ -369,6 +370,9 @@ pub(super) fn refused(refusal: Refusal) -> StoreError {
     match refusal {
         Refusal::Full { reason } => StoreError::Full { reason },
         Refusal::TooMuch { reason } => StoreError::TooMuch { reason },
+        refusal @ (Refusal::NoToken(_) | Refusal::SameToken(_) | Refusal::TokenBudget { .. }) => {
+            StoreError::Token(refusal)
+        }
         other => StoreError::Contradiction(other),
     }
 }

@@ -6,15 +6,15 @@ use serde_json::json;
 use super::super::{Context, Failure};
 use super::{DeadQueue, QueueIdArgs};
 use crate::config::Config;
+use crate::ops::change::{StoreChange, make};
 use crate::ops::queues::list::RowId;
-use crate::ops::queues::{self, QueueChange};
 
 pub(super) async fn each(
     args: &QueueIdArgs,
     config: &Config,
     context: &Context,
     done: &str,
-    change: impl Fn(QueueTarget) -> QueueChange,
+    change: impl Fn(QueueTarget) -> StoreChange,
 ) -> Result<(), Failure> {
     let selection = args
         .rows
@@ -35,7 +35,7 @@ pub(super) async fn each(
     };
     let mut changed = 0;
     for target in targets {
-        changed += queues::change(&config.store.path, change(target)).await?;
+        changed += make(&config.store.path, change(target)).await?;
     }
     if context.output.is_json() {
         return context.output.json(&json!({ "changed": changed }));

@@ -89,6 +89,12 @@ pub(super) async fn run(
             counts.waiting_for_budget
         ))?;
     }
+    if counts.waiting_for_approval > 0 {
+        out.line(format!(
+            "{} wait for approval; `agentry approvals list` prints them",
+            counts.waiting_for_approval
+        ))?;
+    }
     out.line(format!(
         "inbox: {}; events: {}; outbox: {}; forged: {}; gaps: {}",
         all(&counts.inbox),
@@ -205,7 +211,7 @@ fn lines(listed: &QueueList, names: &Names<'_>) -> Vec<Row> {
 }
 
 /// The first line of a content, for a column of a table.
-pub(super) fn line(words: &Words, limit: usize) -> String {
+pub(in crate::cli) fn line(words: &Words, limit: usize) -> String {
     match &words.text {
         Some(text) => first_line(text, limit),
         None if words.sealed => "(sealed)".to_owned(),

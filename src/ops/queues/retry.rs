@@ -17,7 +17,7 @@ const PAGE: u32 = 32;
 impl Operations {
     /// Verifies the senders of these dead letters again: a key may have become known since, which
     /// verifies the sender, or shows that the sender did not sign.
-    pub(super) async fn reverify(&self, target: &QueueTarget) -> Result<(), StoreError> {
+    pub(in crate::ops) async fn reverify(&self, target: &QueueTarget) -> Result<(), StoreError> {
         let shared = &self.shared;
         let mut after = InboxId(0);
         loop {

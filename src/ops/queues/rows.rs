@@ -9,6 +9,9 @@ use super::super::names::Names;
 use super::waits::Waits;
 use crate::runtime::submitter::budget;
 
+/// Why a transaction waits that an operator has to approve.
+const UNAPPROVED: &str = "it waits for approval; `agentry approvals list` prints what does";
+
 /// The content of a message.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Words {
@@ -36,7 +39,7 @@ impl Words {
         stored.map_or_else(|_| Self::default(), |stored| Self::of(&stored.payload))
     }
 
-    fn of_payload(payload: &str) -> Self {
+    pub(in crate::ops) fn of_payload(payload: &str) -> Self {
         let payload = Json::parse(payload.as_bytes(), Limits::default());
         payload.map_or_else(|_| Self::default(), |payload| Self::of(&payload))
     }
@@ -114,7 +117,10 @@ impl TransactionRow {
         let live = waits.of(&item.id, is_unposted);
         // The store has the reason for waiting, if it is known there. The reason of a failed row is
         // not a reason for waiting.
-        let waits = item.reason.clone().filter(|_| is_open_transaction(&item));
+        let waits = match item.waits_for_approval {
+            true => Some(UNAPPROVED.to_owned()),
+            false => item.reason.clone().filter(|_| is_open_transaction(&item)),
+        };
         Self {
             to_name: names.text(&item.to),
             words: Words::of_payload(&item.payload),

@@ -14,6 +14,7 @@ use agentry_store::StoreError;
 use super::Work;
 use super::under_way::Run;
 use crate::config::BehaviourInstance;
+use crate::config::approve::Approved;
 use crate::runtime::backoff;
 use crate::runtime::compose::{self, Author, Circumstances};
 use crate::runtime::registry::Hosted;
@@ -88,12 +89,15 @@ impl Work {
             &mut outcome,
             durable::least_pause(subject.row().map(|event| event.kind)),
         );
-        for Sending {
-            index,
-            to,
-            outgoing,
-        } in sends
-        {
+        let approve = hosted.config.common.approve.and(instance.approve);
+        outcome.tasks_unapproved = approve.has(Approved::StartTask);
+        for sending in sends {
+            let unapproved = approve.holds(&sending);
+            let Sending {
+                index,
+                to,
+                outgoing,
+            } = sending;
             let (to, answers) = match (to, message) {
                 (Some(to), _) => (to, None),
                 (None, Some(message)) => (message.from.clone(), Some(message)),
@@ -108,6 +112,7 @@ impl Work {
             let mut draft = draft.await?;
             // The sender's share pays for everything that follows from its message, answer or not.
             draft.cause = cause.clone();
+            draft.unapproved = unapproved;
             outcome.sends.push((draft, None));
         }
         let memory = self.memory.get_or_insert_default();

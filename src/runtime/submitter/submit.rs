@@ -156,9 +156,11 @@ impl Work {
         let (mut places, mut charged) = (Vec::new(), Vec::new());
         for (place, (draft, _)) in sends.iter().enumerate() {
             let mut state = self.state();
-            // An expired draft is queued, and expired from there.
+            // An expired draft is queued, and expired from there. One that waits for an operator is
+            // signed when it is approved.
             let is_over = draft.expires_at.is_some_and(|at| at < now);
-            if !is_over && let Admission::Paid(charge) = state.money.pay(agent, draft, now) {
+            let waits = is_over || draft.unapproved;
+            if !waits && let Admission::Paid(charge) = state.money.pay(agent, draft, now) {
                 let (draft, nonce) = ((*draft).clone(), state.nonces.next(agent, Nonce::at(now)));
                 places.push(place);
                 charged.push(Charged {

@@ -150,6 +150,7 @@ mod tests {
 
     fn row(attempts: u32, interrupted: u32) -> Task {
         Task {
+            unapproved: false,
             id: TaskId(7),
             agent: AgentId(1),
             behaviour: "tasks".to_owned(),

@@ -55,6 +55,7 @@ impl State {
                 let times = (outcome.at, outcome.tasks_from);
                 let owner = (agent, behaviour.as_str());
                 let from = (&origin, inbox, &outcome.cause, outcome.trail);
+                let task = (task, outcome.tasks_unapproved);
                 self.submit_task(owner, task, from, times, changes);
             }
             for (key, number, answer) in &outcome.answers {

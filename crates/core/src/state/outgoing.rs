@@ -115,6 +115,7 @@ impl State {
             expires_at: draft.expires_at,
             budget_day: None,
             held: false,
+            unapproved: draft.unapproved,
             cause: draft.cause.clone(),
         });
         if let Some(request) = &draft.receipt {
@@ -137,7 +138,7 @@ impl State {
         let queued = self
             .outbox
             .get(&id)
-            .filter(|row| row.state == OutboxState::Queued);
+            .filter(|row| row.state == OutboxState::Queued && !row.unapproved);
         let Some(agent) = queued.map(|row| row.agent) else {
             return Ok(SendResult::Known(id));
         };

@@ -9,6 +9,7 @@ pub mod inbox;
 pub mod outbox;
 pub mod sighting;
 pub mod task;
+pub mod token;
 
 pub use agent::{Agent, Memory, Spending};
 pub use card::{Card, Gap};
@@ -17,3 +18,4 @@ pub use inbox::{Forged, Message};
 pub use outbox::{Outgoing, Tracking};
 pub use sighting::Sighting;
 pub use task::Task;
+pub use token::Token;

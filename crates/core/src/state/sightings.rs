@@ -170,6 +170,7 @@ impl State {
             };
             row.reason = None;
             row.held = false;
+            row.unapproved = false;
             row.signed = Some(outbox::Signed {
                 nonce,
                 hash: found.hash,

@@ -22,7 +22,7 @@ impl State {
     pub(super) fn submit_task(
         &mut self,
         (agent, behaviour): (AgentId, &str),
-        start: &TaskStart,
+        (start, unapproved): (&TaskStart, bool),
         (origin, inbox, cause, trail): (&Origin, Option<InboxId>, &Cause, Trail),
         (at, from): (Timestamp, Timestamp),
         changes: &mut Changes,
@@ -49,6 +49,7 @@ impl State {
             tokens: Tokens::default(),
             reserved: None,
             due_at: at.max(from),
+            unapproved,
             answers: Vec::new(),
             question: None,
             deadline: start.deadline,
@@ -93,7 +94,8 @@ impl State {
         at: Timestamp,
         changes: &mut Changes,
     ) {
-        if self.attempt(id, attempts).is_none() {
+        let begins = self.attempt(id, attempts);
+        if begins.is_none_or(|row| row.unapproved) {
             changes.result = CommitResult::Stale;
             return;
         }

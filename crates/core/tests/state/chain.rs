@@ -77,6 +77,7 @@ fn sent() -> (Stage, TransactionHash) {
     let prepared = prepared(&draft, 100);
     let hash = prepared.hash;
     stage.apply(Commit::Send {
+        token: None,
         agent: AGENT,
         draft,
         prepared: Some(prepared),

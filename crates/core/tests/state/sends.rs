@@ -15,6 +15,7 @@ use super::{
 
 fn send(draft: Draft, prepared: Option<Prepared>) -> Commit {
     Commit::Send {
+        token: None,
         agent: AGENT,
         draft,
         prepared,
@@ -124,6 +125,7 @@ fn a_wallet_that_waits_for_a_block_takes_no_turn_from_others() {
     stage.apply(send(one.clone(), Some(prepared(&one, 100))));
     stage.apply(send(draft("send/2", "again"), None));
     stage.apply(Commit::Send {
+        token: None,
         agent: other,
         draft: draft("send/3", "hello"),
         prepared: None,

@@ -3,7 +3,8 @@
 use agentry_chain::Cursor;
 use agentry_core::record::{self, RecordError};
 use agentry_core::state::row::{
-    Agent, Card, Event, Forged, Gap, Memory, Message, Outgoing, Sighting, Spending, Task, Tracking,
+    Agent, Card, Event, Forged, Gap, Memory, Message, Outgoing, Sighting, Spending, Task, Token,
+    Tracking,
 };
 use agentry_protocol::{
     BlockHash, ChainId, Limits, MessageId, SignedTransaction, StoredTransaction,
@@ -52,6 +53,7 @@ pub(super) fn look(db: &Connection, depth: Depth) -> Result<Vec<String>> {
     look.rows("true", card)?;
     look.rows::<Spending>("true", |_| Ok(()))?;
     look.rows::<Sighting>("true", |_| Ok(()))?;
+    look.rows::<Token>("true", |_| Ok(()))?;
     Ok(look.found)
 }
 

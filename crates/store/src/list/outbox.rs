@@ -46,6 +46,8 @@ pub struct OutboxItem {
     pub reason: Option<String>,
     /// Whether it is held by a day's budget.
     pub waits_for_budget: bool,
+    /// Whether it is held until an operator approves it.
+    pub waits_for_approval: bool,
     /// How well the sender that caused it is known: `known`, `listed`, `stranger` or `unverified`;
     /// `own` if no sender caused it.
     pub standing: String,
@@ -119,7 +121,7 @@ pub fn outbox(db: &Reader, filter: &Filter) -> Result<Vec<OutboxItem>, StoreErro
                     q.expires_at, r.state, r.wanted, r.detail, r.resends_left, r.due_at,
                     r.behaviour, r.label, r.changed_at,
                     (SELECT count(*) FROM outbox o WHERE o.resend_of = q.id),
-                    nullif(q.sender, '')
+                    nullif(q.sender, ''), q.unapproved = 1 AND q.state = 'queued'
              FROM outbox q JOIN agent ON agent.id = q.agent
              LEFT JOIN receipt r ON r.outbox = q.id
              WHERE {conditions} ORDER BY q.id DESC LIMIT ?"
@@ -171,6 +173,7 @@ fn item(row: &Row<'_>) -> rusqlite::Result<OutboxItem> {
             .get::<_, Option<i64>>(21)?
             .map(|row| format!("outbox/{row}")),
         waits_for_budget: row.get(22)?,
+        waits_for_approval: row.get(36)?,
         standing: row.get(23)?,
         brought_about_by: row.get(35)?,
         budget_day: optional_natural(row, 24)?,

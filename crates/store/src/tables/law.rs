@@ -271,6 +271,7 @@ fn a_row_that_changed_in_the_same_group_is_found_as_it_is_now() {
         day: 0,
     };
     let send = |origin: &str, prepared| Commit::Send {
+        token: None,
         agent: AgentId(1),
         draft: Draft::new(
             origin.to_owned(),

@@ -7,6 +7,7 @@ mod inbox;
 mod outbox;
 mod sighting;
 mod task;
+mod token;
 
 use serde_json::Value;
 

@@ -316,6 +316,7 @@ async fn a_draft_queued_in_the_backup_and_sent_later_is_recognised_on_signing() 
     let later = says("control/3", Json::string("hello"));
     let send = async |draft: &Draft| {
         let commit = Commit::Send {
+            token: None,
             agent: AGENT,
             draft: draft.clone(),
             prepared: None,

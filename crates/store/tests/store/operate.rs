@@ -46,6 +46,7 @@ async fn dead_letters() -> (tempfile::TempDir, Store, Vec<AgentId>) {
             let draft = draft(&format!("{origin}/{from}"), 8, "pong");
             let signed = prepared(from, &draft, nonce);
             let send = Commit::Send {
+                token: None,
                 agent: *agent,
                 draft,
                 prepared: Some(signed),
@@ -262,6 +263,7 @@ async fn counts_are_by_agent() {
         .unwrap();
     let held = draft("control/held", 9, "later");
     let send = Commit::Send {
+        token: None,
         agent: agents[1],
         draft: held,
         prepared: None,
@@ -273,6 +275,7 @@ async fn counts_are_by_agent() {
     let paid = draft("control/paid", 9, "now");
     let prepared = Some(prepared(2, &paid, 9));
     let send = Commit::Send {
+        token: None,
         agent: agents[1],
         draft: paid,
         prepared,

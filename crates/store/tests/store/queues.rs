@@ -214,6 +214,7 @@ async fn a_mined_reply_that_is_withdrawn_is_followed_again() {
     let reply = draft("control/1", 9, "pong");
     let signed = prepared(1, &reply, 7);
     let commit = Commit::Send {
+        token: None,
         agent: agents[0],
         draft: reply,
         prepared: Some(signed.clone()),
@@ -258,6 +259,7 @@ async fn a_reply_is_known_by_what_was_signed_even_under_another_hash() {
     let reply = draft("control/1", 9, "pong");
     let signed = prepared(1, &reply, 7);
     let send = Commit::Send {
+        token: None,
         agent: agents[0],
         draft: reply,
         prepared: Some(signed.clone()),
@@ -391,6 +393,7 @@ async fn what_was_signed_cannot_be_dropped() {
     let reply = draft("control/1", 9, "pong");
     let signed = prepared(1, &reply, 7);
     let send = Commit::Send {
+        token: None,
         agent: agents[0],
         draft: reply,
         prepared: Some(signed),
@@ -583,6 +586,7 @@ async fn the_store_keeps_the_latest_runtime_time() {
     let noted = || store.read(read::noted_time);
     assert_eq!(noted().await.unwrap(), None);
     let send = |at| Commit::Send {
+        token: None,
         agent: agents[0],
         draft: draft(&format!("control/{at}"), 9, "pong"),
         prepared: None,

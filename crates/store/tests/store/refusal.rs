@@ -122,6 +122,7 @@ async fn a_commit_that_cannot_be_stored_fails_alone() {
         let (store, agent) = (store.clone(), agents[0]);
         running.spawn(async move {
             let sent = Commit::Send {
+                token: None,
                 agent,
                 draft,
                 prepared: None,

@@ -161,6 +161,7 @@ async fn a_final_transaction_that_is_seen_again_is_still_pruned() {
         block_hash: None,
     };
     let send = Commit::Send {
+        token: None,
         agent: agents[0],
         draft,
         prepared: Some(signed),
@@ -194,6 +195,7 @@ async fn an_unsent_message_is_reported_after_a_pause() {
         resends: 0,
     });
     let send = Commit::Send {
+        token: None,
         agent: agents[0],
         draft,
         prepared: None,

@@ -23,6 +23,7 @@ fn sighting(signed: &Prepared, height: u64) -> Step {
 
 async fn send(store: &Store, signed: Option<Prepared>) -> Changes {
     let send = Commit::Send {
+        token: None,
         agent: AGENT,
         draft: draft("control/1", 9, "hello"),
         prepared: signed,

@@ -35,6 +35,7 @@ fn paid(from: u8, draft: &Draft, nonce: u64, day: u64) -> Prepared {
 
 async fn send(store: &Store, agent: AgentId, draft: Draft, signed: Option<Prepared>) -> OutboxId {
     let commit = Commit::Send {
+        token: None,
         agent,
         draft,
         prepared: signed,
@@ -449,6 +450,7 @@ fn change(agent: AgentId, number: u8, day: u64, event: Event) -> Commit {
             signed: at_once,
             cause,
         } => Commit::Send {
+            token: None,
             agent,
             draft: plain(cause_of(cause)),
             prepared: at_once.then_some(signed),

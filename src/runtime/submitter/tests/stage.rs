@@ -175,6 +175,7 @@ impl Stage {
                         max_wait: Duration::from_secs(1),
                         daily_budget: Amount(*budget),
                         max_hops: 16,
+                        approve: crate::config::approve::Approvals::NONE,
                         daily_tokens: None,
                     }),
                     behaviours: Arc::new([]),
@@ -228,6 +229,7 @@ impl Stage {
     /// A commit that sends a draft.
     pub(super) fn commit(&self, agent: AgentId, draft: Draft) -> Commit {
         Commit::Send {
+            token: None,
             agent,
             draft,
             prepared: None,

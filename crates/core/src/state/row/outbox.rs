@@ -65,6 +65,8 @@ pub struct Outgoing {
     pub budget_day: Option<u64>,
     /// Whether it waits for a budget.
     pub held: bool,
+    /// Whether it waits for an operator's approval; if it has failed, whether it was never approved.
+    pub unapproved: bool,
     /// Who caused it.
     pub cause: Cause,
 }
@@ -95,6 +97,7 @@ impl Outgoing {
             expires_at: self.expires_at,
             cause: self.cause.clone(),
             receipt: None,
+            unapproved: self.unapproved,
         }
     }
 
@@ -123,7 +126,7 @@ pub enum Index {
     Hash(TransactionHash, OutboxId),
     /// By its digest.
     Digest(MessageDigest),
-    /// Queued, and not held by a budget.
+    /// Queued, not held by a budget, and approved if that is needed.
     Queued(AgentId, OutboxId),
     /// Held by a budget, by the words of the cause.
     Held(AgentId, &'static str, String, OutboxId),
@@ -200,10 +203,12 @@ impl Row for Outgoing {
         }
         match self.state {
             OutboxState::Queued => {
-                entries.push(match self.held {
-                    true => Index::Held(agent, standing, sender.to_owned(), id),
-                    false => Index::Queued(agent, id),
-                });
+                if !self.unapproved {
+                    entries.push(match self.held {
+                        true => Index::Held(agent, standing, sender.to_owned(), id),
+                        false => Index::Queued(agent, id),
+                    });
+                }
                 entries.extend(self.expires_at.map(|at| Index::Expiry(at, id)));
             }
             OutboxState::Prepared | OutboxState::Accepted => entries.push(Index::Open(agent, id)),

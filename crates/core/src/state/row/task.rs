@@ -43,6 +43,8 @@ pub struct Task {
     pub reserved: Option<TokenCharge>,
     /// When it may start.
     pub due_at: Timestamp,
+    /// Whether it waits for an operator's approval.
+    pub unapproved: bool,
     /// The answers to its questions, in order.
     pub answers: Vec<Value>,
     /// The question that it waits with.
@@ -131,7 +133,7 @@ impl Lane {
 /// How a task is found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Index {
-    /// Waiting, by its lane and the time at which it may start.
+    /// Waiting for its turn, by its lane and the time at which it may start.
     Waiting(Lane, Timestamp, TaskId),
     /// Waiting, by its deadline.
     Deadline(Timestamp, TaskId),
@@ -180,7 +182,9 @@ impl Row for Task {
         let mut entries = vec![Index::Key(self.agent, behaviour, key)];
         match self.state {
             TaskState::Submitted => {
-                entries.push(Index::Waiting(self.lane(), self.due_at, self.id));
+                if !self.unapproved {
+                    entries.push(Index::Waiting(self.lane(), self.due_at, self.id));
+                }
                 entries.extend(self.waits_until().map(|at| Index::Deadline(at, self.id)));
             }
             TaskState::InputRequired => {

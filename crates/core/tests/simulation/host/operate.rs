@@ -28,6 +28,7 @@ impl Host {
                 ..Draft::new(format!("send/{number}"), to, Amount(FEE), payload)
             },
             prepared: None,
+            token: None,
             at: self.now(clocks),
         };
         self.commit(send, clocks)?;

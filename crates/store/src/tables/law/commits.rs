@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use agentry_core::commit::{
-    Arrival, Backfill, CardSeen, Handled, HostedAgent, Observation, Outcome, OwnTransaction, Plan,
-    Planned, PostResult, QueueKind, QueueTarget, Reverified, Selection, Step as Seen, TaskEnd,
-    TimerSetting,
+    Arrival, Backfill, CardSeen, Handled, HeldEffect, HostedAgent, Observation, Outcome,
+    OwnTransaction, Plan, Planned, PostResult, QueueKind, QueueTarget, Reverified, Selection,
+    Step as Seen, TaskEnd, TimerSetting,
 };
 use agentry_core::rows::{
     AgentId, Draft, EventId, EventRef, InboxId, OutboxId, Prepared, ReceiptRequest, ReceiptState,
@@ -15,13 +15,14 @@ use agentry_core::rows::{
 use agentry_core::state::State;
 use agentry_core::task::Question;
 use agentry_core::{
-    Authenticity, Cause, Commit, Standing, TaskOutput, TaskStart, TokenCharge, Tokens,
+    Authenticity, Cause, Commit, Rights, Standing, TaskOutput, TaskStart, Token, TokenCharge,
+    TokenName, Tokens,
 };
 use agentry_protocol::command::{Ack, AckStatus, JobComplete, JobId, JobResult};
 use agentry_protocol::{
-    Address, Amount, BlockHash, BlockHeight, Envelope, Header, Json, KnownCommand, Limits,
-    MessageId, Nonce, Number, Payload, Seed, SignedTransaction, SigningKey, StoredTransaction,
-    Timestamp, Trace, Trail, Transaction, TransactionHash, message,
+    Address, Amount, BlockHash, BlockHeight, ContentHash, Envelope, Header, Json, KnownCommand,
+    Limits, MessageId, Nonce, Number, Payload, Seed, SignedTransaction, SigningKey,
+    StoredTransaction, Timestamp, Trace, Trail, Transaction, TransactionHash, message,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -43,7 +44,7 @@ pub(super) struct Step {
 
 pub(super) fn step() -> impl Strategy<Value = Step> {
     // Most commits of a real history are observations, outcomes and posts.
-    let what = prop_oneof![4 => Just(0_u8), 4 => Just(1), 1 => Just(2), 5 => 3_u8..35];
+    let what = prop_oneof![4 => Just(0_u8), 4 => Just(1), 1 => Just(2), 5 => 3_u8..38];
     (what, any::<[u8; 10]>(), any::<u8>()).prop_map(|(what, numbers, at)| Step {
         what,
         numbers,
@@ -137,6 +138,10 @@ impl Dice<'_> {
 
     fn word(&mut self) -> String {
         self.pick(&["one", "two", "three"]).to_owned()
+    }
+
+    fn token_name(&mut self) -> TokenName {
+        self.word().parse().unwrap()
     }
 
     fn behaviour(&mut self) -> String {
@@ -246,6 +251,7 @@ impl Dice<'_> {
                 within_ms: 1_000,
                 resends: u32::from(dice.number(3)),
             }),
+            unapproved: self.number(4) == 0,
         }
     }
 
@@ -442,6 +448,7 @@ impl Dice<'_> {
                     deadline: self.maybe(|dice| dice.at.plus_ms(60_000)),
                 })
                 .collect(),
+            tasks_unapproved: self.number(3) == 0,
             tasks_from: self.at.plus_ms(u64::from(self.number(2)) * 500),
             cancels: self
                 .maybe(|dice| dice.pick(&["a", "b"]).to_owned())
@@ -776,6 +783,7 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
             let draft = dice.draft(&origin);
             let prepared = dice.maybe(|dice| dice.prepared(agent, &draft));
             Commit::Send {
+                token: dice.maybe(Dice::token_name),
                 agent,
                 draft,
                 prepared,
@@ -862,6 +870,33 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
                 at,
             }
         }
+        35 => Commit::Decide {
+            effect: if dice.yes() {
+                HeldEffect::Outbox(dice.outbox())
+            } else {
+                HeldEffect::Task(dice.task().0)
+            },
+            granted: dice.number(3) > 0,
+            reason: dice.maybe(Dice::word),
+            at,
+        },
+        36 => Commit::CreateToken(Token {
+            name: dice.token_name(),
+            secret: ContentHash::from_bytes([dice.number(3); 32]),
+            agents: dice.maybe(|_| [address(1)].into()),
+            rights: Rights {
+                read: dice.yes(),
+                send: dice.yes(),
+                operate: dice.yes(),
+            },
+            recipients: dice.maybe(|dice| [address(dice.sender())].into()),
+            daily_budget: dice.maybe(|dice| Amount(u64::from(dice.number(200)))),
+            made_at: at,
+            expires_at: dice.maybe(|dice| dice.at.plus_ms(60_000)),
+        }),
+        37 => Commit::RevokeToken {
+            name: dice.token_name(),
+        },
         33 => Commit::Plan {
             plans: (0..=dice.number(2)).map(|_| dice.plan()).collect(),
             at,
@@ -879,7 +914,7 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
 }
 
 /// How many kinds of commits there are.
-pub(super) const KINDS: usize = 36;
+pub(super) const KINDS: usize = 39;
 
 /// The kind of a commit.
 pub(super) fn kind(commit: &Commit) -> String {

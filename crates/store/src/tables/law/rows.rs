@@ -44,9 +44,9 @@ pub(super) fn ranked(mut rows: Rows) -> Rows {
     rows
 }
 
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 16] = [
     "agent", "inbox", "progress", "forged", "state", "event", "outbox", "receipt", "task", "card",
-    "spending", "sighting", "gap", "usage", "meta",
+    "spending", "sighting", "gap", "token", "usage", "meta",
 ];
 
 fn sorted(mut rows: Vec<Value>) -> Vec<String> {
@@ -101,6 +101,7 @@ pub(super) fn of_state(state: &State) -> Rows {
         state.spending().iter().map(spending).collect(),
         state.sightings().iter().map(sighting).collect(),
         state.gaps().iter().map(gap).collect(),
+        state.tokens().iter().map(token).collect(),
         usage(state),
         facts(state),
     ];
@@ -199,6 +200,7 @@ fn outgoing(row: &row::Outgoing) -> Value {
         "message_id": hex(row.message_id.as_ref().map(MessageId::as_bytes)),
         "resend_of": row.resend_of.map(|id| id.0), "expires_at": row.expires_at,
         "budget_day": row.budget_day, "held": u8::from(row.held),
+        "unapproved": u8::from(row.unapproved),
         "standing": row.cause.words().0, "sender": row.cause.words().1,
     })
 }
@@ -228,6 +230,7 @@ fn task(row: &row::Task) -> Value {
         "sender": row.cause.words().1, "origin": row.origin.as_str(),
         "hops": row.trail.hops, "trace": optional(row.trail.trace.as_ref()),
         "answers": json!(row.answers).to_string(),
+        "unapproved": u8::from(row.unapproved),
         "question": row.question.as_ref().map(|question| json!(question).to_string()),
     })
 }
@@ -261,6 +264,20 @@ fn sighting(row: &row::Sighting) -> Value {
 
 fn gap(row: &row::Gap) -> Value {
     json!({ "height": row.height.0, "reason": row.reason, "since": row.since })
+}
+
+fn token(row: &row::Token) -> Value {
+    let token = &row.token;
+    let listed = |all: Option<String>| all.map_or(Value::Null, Value::String);
+    json!({
+        "name": token.name, "secret": hex(Some(token.secret.as_bytes())),
+        "agents": listed(token.agents.as_ref().map(|all| json!(all).to_string())),
+        "recipients": listed(token.recipients.as_ref().map(|all| json!(all).to_string())),
+        "may_read": u8::from(token.rights.read), "may_send": u8::from(token.rights.send),
+        "may_operate": u8::from(token.rights.operate), "daily_budget": token.daily_budget,
+        "made_at": token.made_at, "expires_at": token.expires_at,
+        "day": row.day, "spent": row.spent,
+    })
 }
 
 fn usage(state: &State) -> Vec<Value> {

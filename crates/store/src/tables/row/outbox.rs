@@ -43,6 +43,7 @@ impl Stored for Outgoing {
         "expires_at",
         "budget_day",
         "held",
+        "unapproved",
         "standing",
         "sender",
     ];
@@ -82,6 +83,7 @@ impl Stored for Outgoing {
             expires_at: columns.optional_time()?,
             budget_day: columns.optional_whole()?,
             held: columns.flag()?,
+            unapproved: columns.flag()?,
             cause: columns.cause()?,
         })
     }
@@ -123,6 +125,7 @@ impl Stored for Outgoing {
             self.expires_at.into(),
             Cell::some(self.budget_day, Cell::whole),
             Cell::flag(self.held),
+            Cell::flag(self.unapproved),
             standing.into(),
             sender.into(),
         ]

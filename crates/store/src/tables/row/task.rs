@@ -57,6 +57,7 @@ impl Stored for Task {
         "trace",
         "answers",
         "question",
+        "unapproved",
     ];
 
     fn read_key(columns: &mut Columns<'_>) -> Result<TaskId> {
@@ -97,6 +98,7 @@ impl Stored for Task {
             trail: columns.trail()?,
             answers: columns.text(|text| serde_json::from_str(text))?,
             question: columns.optional_text(|text| serde_json::from_str(text))?,
+            unapproved: columns.flag()?,
         })
     }
 
@@ -138,6 +140,7 @@ impl Stored for Task {
             Cell::some(self.question.as_ref(), |question| {
                 Cell::text(&json!(question))
             }),
+            Cell::flag(self.unapproved),
         ]
     }
 
