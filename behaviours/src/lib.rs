@@ -16,6 +16,7 @@
 //! | other module | contents |
 //! |---|---|
 //! | [`confine`] | running programs within limits; the helper that a binary with `command` calls |
+//! | [`net`] | HTTP requests to places that an operator names |
 //! | [`units`] | durations and sizes in agents.toml |
 //!
 //! `docs/behaviours.md` documents the keys of each; a test checks that it is complete.
@@ -23,6 +24,7 @@
 pub mod ack;
 pub mod confine;
 pub mod executors;
+pub mod net;
 pub mod pong;
 pub mod process;
 mod start;

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::runtime::host::{Host, HostError, HostOptions, Started};
 use crate::runtime::reload::Reread;
 use crate::runtime::signer::SignError;
+use crate::runtime::webhooks::WebhookError;
 use crate::wallet::prompt;
 
 /// Arguments of `run`. The configuration says what is hosted; see also `--set`.
@@ -176,6 +177,7 @@ impl From<HostError> for Failure {
             HostError::Store(error) => return error.into(),
             HostError::Wallet { ref source, .. } => wallet_code(source),
             HostError::Unlock(SignError::Locked { ref source, .. }) => wallet_code(source),
+            HostError::Webhook(ref error) => webhook_code(error),
             HostError::NoWallet { .. } => ExitCode::NoInput,
             HostError::Unlock(_) => ExitCode::Data,
             HostError::OtherChainId { .. } | HostError::OtherChain { .. } => ExitCode::Config,
@@ -187,6 +189,15 @@ impl From<HostError> for Failure {
             HostError::Panicked => ExitCode::Internal,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+const fn webhook_code(error: &WebhookError) -> ExitCode {
+    match error {
+        WebhookError::Secret { .. } => ExitCode::NoInput,
+        WebhookError::NotASecret { .. } => ExitCode::Data,
+        WebhookError::Private(_) => ExitCode::Config,
+        WebhookError::Client { .. } => ExitCode::Internal,
     }
 }
 

@@ -86,6 +86,7 @@ impl<'a> Check<'a> {
         let (agents, names) = self.agents();
         let fleets = self.fleets(&wallets, &names);
         let contacts = self.contacts(&names);
+        let webhooks = self.webhooks();
         Some(Config {
             file: file.to_owned(),
             chain: chain?,
@@ -99,6 +100,7 @@ impl<'a> Check<'a> {
             agents,
             fleets,
             contacts,
+            webhooks,
             settings: std::mem::take(&mut self.settings),
         })
     }

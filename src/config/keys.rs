@@ -3,7 +3,7 @@
 use super::check::Keys;
 use super::model::{
     AGENT, ChainConfig, CommonConfig, Contact, DevnetTable, DirectoryConfig, FLEET, HttpConfig,
-    StoreConfig, TasksConfig, WalletsConfig,
+    StoreConfig, TasksConfig, WalletsConfig, WebhookConfig,
 };
 
 /// Every table of agents.toml, in the order of the reference.
@@ -19,6 +19,7 @@ pub const TABLES: &[Table] = &[
     AGENT,
     FLEET,
     Contact::TABLE,
+    WebhookConfig::TABLE,
 ];
 
 /// The table of that name.
@@ -43,6 +44,8 @@ pub enum Holds {
     List,
     /// One of a few words; see its description.
     Word,
+    /// true or false.
+    Boolean,
     /// A list of tables.
     Tables,
 }

@@ -38,6 +38,24 @@ impl<T: Kind> Kind for Option<T> {
     }
 }
 
+/// `true` or `false`; outside the file it is a text.
+impl Kind for bool {
+    const HOLDS: Holds = Holds::Boolean;
+
+    fn read(value: &mut Unchecked<'_>) -> Option<Self> {
+        match &value.given.raw {
+            Raw::Boolean(boolean) => Some(*boolean),
+            Raw::Text(text) if !value.is_of_file() && text == "true" => Some(true),
+            Raw::Text(text) if !value.is_of_file() && text == "false" => Some(false),
+            _ => value.must_be("true or false"),
+        }
+    }
+
+    fn show(&self) -> Value {
+        json!(self)
+    }
+}
+
 /// A text that is not blank.
 impl Kind for String {
     const HOLDS: Holds = Holds::Text;

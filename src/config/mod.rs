@@ -36,6 +36,7 @@ mod stack;
 #[cfg(test)]
 mod tests;
 mod values;
+pub mod webhooks;
 
 pub use error::{ConfigError, ConfigIssue, ConfigIssues, Origin};
 pub use hosted::{HostError, HostedAgent};

@@ -26,6 +26,7 @@ use super::keys::{Described, Holds, Key, Table, describe};
 use super::node_url::NodeUrl;
 use super::rate::Rate;
 use super::values::{Kind, Ranged};
+use super::webhooks::{NoticeName, WebhookUrl};
 use crate::schedule::Scheduled;
 use crate::wallet::WalletStore;
 
@@ -62,6 +63,8 @@ pub struct Config {
     /// Agents elsewhere whose addresses and keys the operator vouches for; names are unique here
     /// and among [`Self::agents`], addresses are unique here.
     pub contacts: Vec<Contact>,
+    /// Where operators are told of what needs them; names are unique.
+    pub webhooks: Vec<WebhookConfig>,
     /// Each value and its origin, in the order of the reference. No secrets.
     pub settings: Vec<Setting>,
 }
@@ -248,6 +251,26 @@ describe! {
         public_key: Option<PublicKey>,
         /// the key to which messages to it are sealed, 64 hexadecimal digits
         enc_key: Option<EncryptionKey>,
+    }
+}
+
+describe! {
+    /// where operators are told of what needs them
+    [[webhook]]
+    #[derive(Clone, Debug)]
+    pub struct WebhookConfig {
+        /// its name, unique; must be set
+        name: AgentName,
+        /// the https address that is called; must be set. `config show` prints only its host: the rest
+        /// may be a secret
+        url: WebhookUrl,
+        /// a file that holds the secret with which calls are signed, at least 24 bytes; must be set
+        secret_file: PathBuf,
+        /// what it is told of: "dead_letter", "transaction_failed", "task_failed", "halted",
+        /// "budget_low", "approval_waiting"; default: all of these
+        events: Option<Vec<NoticeName>>,
+        /// whether it may be on this machine or in a private network, and use http; default: false
+        allow_private: Option<bool>,
     }
 }
 

@@ -26,6 +26,7 @@ use super::limits::{self, LimitError, Needs};
 use super::metrics::Metrics;
 use super::reload::Reread;
 use super::signer::SignError;
+use super::webhooks::WebhookError;
 use crate::config::{BehaviourInstance, Config, HostError as AgentsError};
 use crate::wallet::{PasswordError, WalletError};
 
@@ -224,6 +225,9 @@ pub enum HostError {
     /// The agents and their wallets do not fit together.
     #[error(transparent)]
     Agents(#[from] AgentsError),
+    /// A webhook cannot be used.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// An agent's wallet does not exist, on a real node.
     #[error(
         "agent {agent}: there is no wallet {wallet:?} in {place}; create it with `agentry wallet create {wallet}`, or import it"

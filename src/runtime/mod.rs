@@ -41,6 +41,7 @@
 //! | [`http`] | `/health`, `/ready`, `/metrics` |
 //! | [`metrics`] | the counters and gauges |
 //! | `lag` | detecting a node that is behind the blocks already read |
+//! | [`webhooks`] | telling operators of what needs them |
 //! | [`limits`] | the operating-system limits that the runtime needs |
 //! | [`kill`] | named points at which tests kill the process |
 
@@ -71,6 +72,7 @@ pub mod standing;
 pub mod submitter;
 pub mod tasks;
 pub mod watcher;
+pub mod webhooks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -149,6 +149,7 @@ const fn holds(holds: Holds) -> &'static str {
         Holds::Url => "URL",
         Holds::Path => "path",
         Holds::List => "list of texts",
+        Holds::Boolean => "true or false",
         Holds::Word => "word",
         Holds::Tables => "list of tables",
     }

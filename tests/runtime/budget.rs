@@ -11,7 +11,7 @@ use super::{Stage, address, key};
 const PONG: &str = r#"{ kind = "pong" }"#;
 
 /// A ping whose header verifies its sender.
-fn verified_ping(key: PublicKey) -> Json {
+pub(crate) fn verified_ping(key: PublicKey) -> Json {
     let header = Header {
         key: Some(key),
         ..Header::default()

@@ -18,6 +18,7 @@ mod runner;
 mod submit;
 mod tasks;
 mod time;
+mod webhooks;
 mod worker;
 
 use std::collections::HashMap;
@@ -73,6 +74,28 @@ impl Stage {
 
     /// With further tables.
     pub(crate) fn with_tables(behaviours: &str, more: &str, keys: &str, tables: &str) -> Self {
+        Self::with_files(behaviours, more, keys, tables, &[])
+    }
+
+    /// With further files.
+    pub(crate) fn with_files(
+        behaviours: &str,
+        more: &str,
+        keys: &str,
+        tables: &str,
+        files: &[(&str, &str)],
+    ) -> Self {
+        Self::try_with_files(behaviours, more, keys, tables, files).unwrap()
+    }
+
+    /// The same, or why the runtime cannot start.
+    pub(crate) fn try_with_files(
+        behaviours: &str,
+        more: &str,
+        keys: &str,
+        tables: &str,
+        files: &[(&str, &str)],
+    ) -> Result<Self, HostError> {
         let dir = tempfile::tempdir().unwrap();
         let devnet = Devnet::start(DevnetConfig {
             dir: dir.path().join("node"),
@@ -103,6 +126,9 @@ impl Stage {
         wallets
             .add(&"other".parse().unwrap(), &other, &address(20), &password)
             .unwrap();
+        for (name, text) in files {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
         let node = NodeClient::new(&devnet.url(), NodeOptions::default()).unwrap();
         let store = dir.path().join("agentry.db");
         let mut stage = Self {
@@ -114,8 +140,8 @@ impl Stage {
             text,
             dir,
         };
-        stage.start();
-        stage
+        stage.try_start(0)?;
+        Ok(stage)
     }
 
     /// Starts the runtime (again).

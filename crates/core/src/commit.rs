@@ -324,6 +324,29 @@ pub enum Commit {
         /// Its name.
         name: TokenName,
     },
+    /// The runtime starts and reports its webhooks.
+    SetWebhooks {
+        /// The names of all.
+        names: Vec<String>,
+    },
+    /// Notices were delivered to a webhook.
+    Delivered {
+        /// The webhook, by its name.
+        webhook: String,
+        /// The last of the notices.
+        through: i64,
+    },
+    /// An agent has spent most of a day's budget.
+    BudgetLow {
+        /// The agent.
+        agent: AgentId,
+        /// The day: days since the epoch, UTC.
+        day: u64,
+        /// How much of it.
+        reason: String,
+        /// The time of the change.
+        at: Timestamp,
+    },
     /// Posting is halted until an operator resumes it.
     Halt {
         /// The reason.
@@ -378,6 +401,7 @@ impl Commit {
             | Self::Plan { at, .. }
             | Self::Send { at, .. }
             | Self::Prepare { at, .. }
+            | Self::BudgetLow { at, .. }
             | Self::Post { at, .. } => Some(*at),
             // Commits of an operator, who may run no runtime; those that use the time that blocks
             // confirm; and those without a time.
@@ -387,6 +411,8 @@ impl Commit {
             | Self::Decide { .. }
             | Self::CreateToken(_)
             | Self::RevokeToken { .. }
+            | Self::SetWebhooks { .. }
+            | Self::Delivered { .. }
             | Self::ExpireQueued { .. }
             | Self::Prune { .. }
             | Self::Identify { .. }

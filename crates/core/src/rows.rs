@@ -260,6 +260,24 @@ words!(
     }
 );
 
+words!(
+    /// What operators are told of.
+    NoticeKind {
+        /// A message or another event is a dead letter.
+        DeadLetter = "dead_letter",
+        /// A transaction failed, and is not sent again.
+        TransactionFailed = "transaction_failed",
+        /// A task failed.
+        TaskFailed = "task_failed",
+        /// Posting is halted until an operator resumes it.
+        Halted = "halted",
+        /// An agent has spent most of a day's budget.
+        BudgetLow = "budget_low",
+        /// An effect waits for an operator's approval.
+        ApprovalWaiting = "approval_waiting",
+    }
+);
+
 impl TaskState {
     /// Whether it has not ended.
     pub const fn is_open(self) -> bool {

@@ -16,6 +16,7 @@
 //! | [`due`], [`lanes`] | what is to be done next, tasks included |
 //! | [`drafts`], [`sent`] | what is to be sent next; what was sent |
 //! | `approvals`, `tokens` | what operators decide on, and who may call from outside |
+//! | [`notices`] | what operators are told of |
 //! | `operate` | what operators do, and what the passing of time does |
 
 mod approvals;
@@ -25,6 +26,7 @@ pub mod drafts;
 pub mod due;
 mod events;
 pub mod lanes;
+pub mod notices;
 mod observe;
 mod operate;
 mod outcome;
@@ -70,6 +72,8 @@ pub struct State {
     sightings: Table<row::Sighting>,
     gaps: Table<row::Gap>,
     tokens: Table<row::Token>,
+    notices: Table<row::Notice>,
+    webhooks: Table<row::Webhook>,
 }
 
 /// The single values of a state. They are copied with each commit: what is large is shared.
@@ -118,6 +122,9 @@ pub struct Ids {
     pub card: i64,
     /// Of a sighting.
     pub sighting: i64,
+    /// Of a notice.
+    #[serde(default)]
+    pub notice: i64,
 }
 
 const fn next(id: &mut i64) -> i64 {
@@ -220,6 +227,8 @@ pub struct Archives {
     pub sightings: Box<dyn Archive<row::Sighting>>,
     pub gaps: Box<dyn Archive<row::Gap>>,
     pub tokens: Box<dyn Archive<row::Token>>,
+    pub notices: Box<dyn Archive<row::Notice>>,
+    pub webhooks: Box<dyn Archive<row::Webhook>>,
 }
 
 /// What a state has that its archives lack.
@@ -259,9 +268,11 @@ macro_rules! each_table {
             sightings,
             gaps,
             tokens,
+            notices,
+            webhooks,
         } = $state;
         each_table!(@ $table => $run; agents, memory, inbox, forged, events, outbox, receipts,
-            tasks, cards, spending, sightings, gaps, tokens);
+            tasks, cards, spending, sightings, gaps, tokens, notices, webhooks);
     }};
     (@ $table:ident => $run:expr; $($name:ident),+) => {
         $({ let $table = $name; $run; })+
@@ -286,6 +297,8 @@ impl State {
             sightings: Table::over(archives.sightings),
             gaps: Table::over(archives.gaps),
             tokens: Table::over(archives.tokens),
+            notices: Table::over(archives.notices),
+            webhooks: Table::over(archives.webhooks),
         }
     }
 
@@ -297,6 +310,9 @@ impl State {
         let mut changes = Changes::default();
         let before = self.facts.clone();
         let changed = self.change(commit, &mut changes);
+        if changed.is_ok() {
+            self.notice(commit, &before);
+        }
         if changes.result == CommitResult::Applied && !self.is_changed(&before) {
             changes.result = CommitResult::Unchanged;
         }
@@ -546,6 +562,14 @@ impl State {
             Commit::RevokeToken { name } => {
                 changes.rows = usize::from(self.tokens.remove(name).is_some());
             }
+            Commit::SetWebhooks { names } => self.set_webhooks(names),
+            Commit::Delivered { webhook, through } => self.delivered_to(webhook, *through),
+            Commit::BudgetLow {
+                agent,
+                day,
+                reason,
+                at,
+            } => self.budget_low(*agent, *day, Some(reason), *at),
             Commit::Halt { reason } => self.facts.halted = Some(reason.clone()),
             Commit::Resume => changes.rows = usize::from(self.facts.halted.take().is_some()),
             Commit::Prune { before, at } => self.prune(*before, *at, changes),
@@ -573,6 +597,7 @@ impl State {
                         name: agent.name.clone(),
                         start_height: agent.start_height,
                         last_nonce: None,
+                        low_budget_day: None,
                     });
                     id
                 }
@@ -647,6 +672,16 @@ impl State {
     /// The transactions of hosted wallets that the outbox does not know.
     pub fn sightings(&self) -> &Table<row::Sighting> {
         &self.sightings
+    }
+
+    /// What operators are still to be told of.
+    pub fn notices(&self) -> &Table<row::Notice> {
+        &self.notices
+    }
+
+    /// Where operators are told.
+    pub fn webhooks(&self) -> &Table<row::Webhook> {
+        &self.webhooks
     }
 
     /// The tokens of those who may call the runtime from outside.

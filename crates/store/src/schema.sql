@@ -29,7 +29,8 @@ CREATE TABLE agent (
     address      TEXT    NOT NULL UNIQUE,
     name         TEXT    NOT NULL,
     start_height INTEGER NOT NULL CHECK (start_height >= 0), -- messages in lower blocks are ignored
-    last_nonce   INTEGER CHECK (last_nonce >= 0) -- the highest nonce ever assigned to the wallet
+    last_nonce   INTEGER CHECK (last_nonce >= 0), -- the highest nonce ever assigned to the wallet
+    low_budget_day INTEGER CHECK (low_budget_day >= 0) -- of which operators were told that its budget is low
 ) STRICT;
 
 -- The messages to hosted wallets. Two messages are the same if their verified sender gave them the same
@@ -359,6 +360,24 @@ CREATE TABLE token (
     expires_at   INTEGER,
     day          INTEGER NOT NULL CHECK (day >= 0), -- on which its holder spent last: days since the epoch
     spent        INTEGER NOT NULL CHECK (spent >= 0) -- on that day
+) STRICT, WITHOUT ROWID;
+
+-- What operators are told of. A row is deleted when every webhook has it.
+CREATE TABLE notice (
+    id      INTEGER PRIMARY KEY,             -- never assigned twice
+    kind    TEXT    NOT NULL
+        CHECK (kind = 'dead_letter' OR kind = 'transaction_failed' OR kind = 'task_failed'
+            OR kind = 'halted' OR kind = 'budget_low' OR kind = 'approval_waiting'),
+    agent   INTEGER REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
+    subject TEXT    NOT NULL,                -- the row that it is about, as operators name it; empty: none
+    reason  TEXT,
+    at      INTEGER NOT NULL
+) STRICT;
+
+-- Where operators are told, and what was delivered there: everything up to the notice `through`.
+CREATE TABLE webhook (
+    name    TEXT    NOT NULL PRIMARY KEY,
+    through INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Heights that the source could not read completely.

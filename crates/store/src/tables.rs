@@ -85,6 +85,8 @@ pub(super) fn archives(db: &Database) -> Archives {
         sightings: Box::new(Rows::of(db)),
         gaps: Box::new(Rows::of(db)),
         tokens: Box::new(Rows::of(db)),
+        notices: Box::new(Rows::of(db)),
+        webhooks: Box::new(Rows::of(db)),
     }
 }
 

@@ -42,6 +42,7 @@ use crate::runtime::signer::{Keyring, Signer, Slot};
 use crate::runtime::submitter::{Drain, Outbox, Submitter, SubmitterSettings};
 use crate::runtime::tasks::{self, Pool};
 use crate::runtime::watcher::ChainWatcher;
+use crate::runtime::webhooks;
 use crate::runtime::{Confirmed, Shared};
 
 /// How often rows older than `retention` are pruned.
@@ -158,6 +159,7 @@ async fn host(
             configured: config.chain.id.to_string(),
         });
     }
+    let webhooks = webhooks::prepare(&config.webhooks).await?;
     let status =
         StatusServer::start(config.http.listen, Arc::clone(&metrics)).map_err(|source| {
             HostError::Listen {
@@ -413,6 +415,7 @@ async fn host(
         beginning.cursor,
     )
     .start();
+    let webhooks = webhooks::serve(webhooks, &shared).await?;
     let catching_up = actix_rt::spawn(catch_up::report(shared.clone()));
     let pruning = actix_rt::spawn(prune(shared.clone(), config.store.retention));
     let started = Started {
@@ -456,6 +459,7 @@ async fn host(
     stop(&in_hand, &submitter, options.stop_limit).await;
     pruning.abort();
     catching_up.abort();
+    drop(webhooks);
     drop(backfill);
     drop(serving);
     drop(socket);

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::keys::table;
+use crate::config::keys::{Table, table};
 use crate::config::{Config, Contact};
 
 /// The most names that a line lists.
@@ -111,7 +111,11 @@ fn listed(names: &[String]) -> String {
 /// Whether a value is fixed until the next start: those of agents and contacts are not.
 fn is_fixed(key: &str) -> bool {
     let table = key.split('.').next().and_then(table);
-    table.is_some_and(|table| !table.repeated && table.name != "defaults")
+    let is_applied = |table: &&Table| match table.repeated {
+        true => table.name != "webhook",
+        false => table.name == "defaults",
+    };
+    table.is_some_and(|table| !is_applied(&table))
 }
 
 /// Each changed key that needs a restart.

@@ -29,9 +29,24 @@ pub(super) struct Money {
     pub(super) holding: HashSet<AgentId>,
     /// From when on a budget may suffice for drafts that wait for one.
     release_at: Option<Instant>,
+    /// The wallets that have spent most of a day's budget, with the day; each is told once.
+    low: HashSet<(AgentId, u64)>,
+    /// Those of them of which operators are still to be told.
+    untold: Vec<LowBudget>,
     /// The day at the last check of the clock.
     day: u64,
 }
+
+/// A wallet has spent most of a day's budget.
+#[derive(Debug)]
+pub(super) struct LowBudget {
+    pub(super) agent: AgentId,
+    pub(super) day: u64,
+    pub(super) reason: String,
+}
+
+/// A budget is low when less than this part of it is left: a tenth.
+const LOW: u64 = 10;
 
 impl Money {
     /// `spending` is that of the days from [`first_day`] on.
@@ -47,6 +62,8 @@ impl Money {
             unstored: 0,
             holding,
             release_at: Some(Instant::now()),
+            low: HashSet::new(),
+            untold: Vec::new(),
             day: now.day(),
         }
     }
@@ -66,6 +83,9 @@ impl Money {
         };
         let cost = Cost::new(draft.amount, draft.fee);
         let admission = self.ledger.pay(agent, budget, &draft.cause, cost, now);
+        if let Admission::Paid(charge) = &admission {
+            self.look_at(agent, budget, charge.day);
+        }
         if let Admission::Short(short) = admission
             && self.ledger.tell(agent, short.limit, now)
         {
@@ -78,6 +98,21 @@ impl Money {
             );
         }
         admission
+    }
+
+    /// Notes a budget that is low.
+    fn look_at(&mut self, agent: AgentId, budget: Budget, day: u64) {
+        let (all, spent) = (budget.all, self.ledger.spent(agent, day).all);
+        let left = all.saturating_sub(spent);
+        if left.0 < all.0 / LOW && self.low.insert((agent, day)) {
+            let reason = format!("{spent} of the {all} AIT of this day are spent");
+            self.untold.push(LowBudget { agent, day, reason });
+        }
+    }
+
+    /// The low budgets of which operators are still to be told.
+    pub(super) fn untold(&mut self) -> Vec<LowBudget> {
+        std::mem::take(&mut self.untold)
     }
 
     /// Why a draft that exceeds its budget waits.
@@ -153,6 +188,7 @@ impl Money {
         let today = now.day();
         if today != self.day {
             self.day = today;
+            self.low.retain(|(_, day)| *day >= today);
             self.release();
         }
         // Charges that are not stored yet are known only here.

@@ -15,6 +15,7 @@ use agentry_store::{StoreError, read};
 use tokio::time::{Interval, MissedTickBehavior, interval_at, sleep};
 
 use super::budget::Admission;
+use super::money::LowBudget;
 use super::submit::Paid;
 use super::{MAX_JOBS, Work};
 use crate::runtime::signer::{Sign, SignError};
@@ -67,6 +68,7 @@ impl Work {
                 _ = ticks.tick() => {
                     let now = self.shared.clock.local();
                     self.state().tick(now);
+                    self.tell_low_budgets().await;
                 }
                 _ = expiries.tick() => {
                     self.expire_queued().await;
@@ -144,6 +146,23 @@ impl Work {
             self.shared.store.commit(Commit::Hold { held }).await?;
         }
         Ok(())
+    }
+
+    /// Tells operators of budgets that are low.
+    async fn tell_low_budgets(&self) {
+        let untold = self.state().money.untold();
+        for LowBudget { agent, day, reason } in untold {
+            let at = self.shared.clock.now();
+            let low = Commit::BudgetLow {
+                agent,
+                day,
+                reason,
+                at,
+            };
+            if let Err(error) = self.shared.store.commit(low).await {
+                tracing::error!(%error, "cannot store that a budget is low");
+            }
+        }
     }
 
     /// Queries the chain for the counters of the wallets of these drafts; wallets

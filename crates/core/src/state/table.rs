@@ -246,6 +246,15 @@ impl<R: Row> Table<R> {
             .any(|(key, before)| seen.insert(key) && self.get(key) != *before)
     }
 
+    /// The rows that the current commit has changed and not deleted, each with the row before.
+    pub(super) fn changed(&self) -> Vec<(Option<Arc<R>>, Arc<R>)> {
+        let mut seen = BTreeSet::new();
+        let first = self.changes.iter().filter(|(key, _)| seen.insert(key));
+        first
+            .filter_map(|(key, before)| Some((before.clone(), self.get(key)?)))
+            .collect()
+    }
+
     /// Ends a commit that succeeded.
     pub(super) fn keep(&mut self) {
         self.changes.clear();

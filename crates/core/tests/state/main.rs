@@ -6,6 +6,7 @@ mod approvals;
 mod chain;
 mod due;
 mod events;
+mod notices;
 mod operate;
 mod origins;
 mod plans;

@@ -3,8 +3,8 @@
 use agentry_chain::Cursor;
 use agentry_core::record::{self, RecordError};
 use agentry_core::state::row::{
-    Agent, Card, Event, Forged, Gap, Memory, Message, Outgoing, Sighting, Spending, Task, Token,
-    Tracking,
+    Agent, Card, Event, Forged, Gap, Memory, Message, Notice, Outgoing, Sighting, Spending, Task,
+    Token, Tracking, Webhook,
 };
 use agentry_protocol::{
     BlockHash, ChainId, Limits, MessageId, SignedTransaction, StoredTransaction,
@@ -54,6 +54,8 @@ pub(super) fn look(db: &Connection, depth: Depth) -> Result<Vec<String>> {
     look.rows::<Spending>("true", |_| Ok(()))?;
     look.rows::<Sighting>("true", |_| Ok(()))?;
     look.rows::<Token>("true", |_| Ok(()))?;
+    look.rows::<Notice>("true", |_| Ok(()))?;
+    look.rows::<Webhook>("true", |_| Ok(()))?;
     Ok(look.found)
 }
 

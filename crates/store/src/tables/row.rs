@@ -4,6 +4,7 @@ mod agent;
 mod card;
 mod event;
 mod inbox;
+mod notice;
 mod outbox;
 mod sighting;
 mod task;

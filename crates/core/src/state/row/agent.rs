@@ -20,6 +20,8 @@ pub struct Agent {
     pub start_height: BlockHeight,
     /// The highest nonce ever assigned to the wallet.
     pub last_nonce: Option<Nonce>,
+    /// The day of which operators were told that its budget is low: days since the epoch, UTC.
+    pub low_budget_day: Option<u64>,
 }
 
 /// How an agent is found.

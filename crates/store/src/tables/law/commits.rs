@@ -44,7 +44,7 @@ pub(super) struct Step {
 
 pub(super) fn step() -> impl Strategy<Value = Step> {
     // Most commits of a real history are observations, outcomes and posts.
-    let what = prop_oneof![4 => Just(0_u8), 4 => Just(1), 1 => Just(2), 5 => 3_u8..38];
+    let what = prop_oneof![4 => Just(0_u8), 4 => Just(1), 1 => Just(2), 5 => 3_u8..40];
     (what, any::<[u8; 10]>(), any::<u8>()).prop_map(|(what, numbers, at)| Step {
         what,
         numbers,
@@ -138,6 +138,10 @@ impl Dice<'_> {
 
     fn word(&mut self) -> String {
         self.pick(&["one", "two", "three"]).to_owned()
+    }
+
+    fn names(&mut self) -> BTreeSet<String> {
+        (0..self.number(3)).map(|_| self.word()).collect()
     }
 
     fn token_name(&mut self) -> TokenName {
@@ -897,6 +901,19 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
         37 => Commit::RevokeToken {
             name: dice.token_name(),
         },
+        38 => Commit::SetWebhooks {
+            names: dice.names().into_iter().collect(),
+        },
+        39 if dice.yes() => Commit::Delivered {
+            webhook: dice.word(),
+            through: state.facts().ids.notice - i64::from(dice.number(3)),
+        },
+        39 => Commit::BudgetLow {
+            agent: dice.agent(),
+            day: at.day(),
+            reason: dice.word(),
+            at,
+        },
         33 => Commit::Plan {
             plans: (0..=dice.number(2)).map(|_| dice.plan()).collect(),
             at,
@@ -914,7 +931,7 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
 }
 
 /// How many kinds of commits there are.
-pub(super) const KINDS: usize = 39;
+pub(super) const KINDS: usize = 42;
 
 /// The kind of a commit.
 pub(super) fn kind(commit: &Commit) -> String {

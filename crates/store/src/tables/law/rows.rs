@@ -44,9 +44,9 @@ pub(super) fn ranked(mut rows: Rows) -> Rows {
     rows
 }
 
-const TABLES: [&str; 16] = [
+const TABLES: [&str; 18] = [
     "agent", "inbox", "progress", "forged", "state", "event", "outbox", "receipt", "task", "card",
-    "spending", "sighting", "gap", "token", "usage", "meta",
+    "spending", "sighting", "gap", "token", "notice", "webhook", "usage", "meta",
 ];
 
 fn sorted(mut rows: Vec<Value>) -> Vec<String> {
@@ -102,6 +102,8 @@ pub(super) fn of_state(state: &State) -> Rows {
         state.sightings().iter().map(sighting).collect(),
         state.gaps().iter().map(gap).collect(),
         state.tokens().iter().map(token).collect(),
+        state.notices().iter().map(notice).collect(),
+        state.webhooks().iter().map(webhook).collect(),
         usage(state),
         facts(state),
     ];
@@ -129,6 +131,7 @@ fn agent(row: &row::Agent) -> Value {
     json!({
         "id": row.id.0, "address": text(&row.address), "name": row.name,
         "start_height": row.start_height.0, "last_nonce": row.last_nonce,
+        "low_budget_day": row.low_budget_day,
     })
 }
 
@@ -278,6 +281,17 @@ fn token(row: &row::Token) -> Value {
         "made_at": token.made_at, "expires_at": token.expires_at,
         "day": row.day, "spent": row.spent,
     })
+}
+
+fn notice(row: &row::Notice) -> Value {
+    json!({
+        "id": row.id, "kind": row.kind, "agent": row.agent, "subject": row.subject,
+        "reason": row.reason, "at": row.at,
+    })
+}
+
+fn webhook(row: &row::Webhook) -> Value {
+    json!({ "name": row.name, "through": row.through })
 }
 
 fn usage(state: &State) -> Vec<Value> {

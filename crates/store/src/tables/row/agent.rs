@@ -12,8 +12,14 @@ use crate::tables::columns::{Cell, Columns};
 
 impl Stored for Agent {
     const TABLE: &'static str = "agent";
-    const COLUMNS: &'static [&'static str] =
-        &["id", "address", "name", "start_height", "last_nonce"];
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "address",
+        "name",
+        "start_height",
+        "last_nonce",
+        "low_budget_day",
+    ];
 
     fn read_key(columns: &mut Columns<'_>) -> Result<AgentId> {
         columns.id().map(AgentId)
@@ -26,6 +32,7 @@ impl Stored for Agent {
             name: columns.string()?,
             start_height: BlockHeight(columns.whole()?),
             last_nonce: columns.optional_whole()?.map(Nonce::new),
+            low_budget_day: columns.optional_whole()?,
         })
     }
 
@@ -36,6 +43,7 @@ impl Stored for Agent {
             self.name.as_str().into(),
             Cell::whole(self.start_height.0),
             self.last_nonce.into(),
+            Cell::some(self.low_budget_day, Cell::whole),
         ]
     }
 
