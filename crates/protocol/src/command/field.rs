@@ -118,7 +118,7 @@ impl<'a> Fields<'a> {
         let list = self.optional(field, |value| {
             let items = || value.items();
             let expected = "an array of objects";
-            if value.kind() != Kind::Array || !items().all(|item| item.is_object()) {
+            if value.kind() != Kind::Array || !items().all(JsonRef::is_object) {
                 return Err(CommandFault::Type { expected });
             }
             match value.len() {
