@@ -402,7 +402,7 @@ fn main() -> ExitCode {
 mod tests {
     use agentry_sdk::Card;
     use agentry_sdk::protocol::command::{
-        Announce, JobComplete, JobError, JobFailed, JobId, JobResult, Tags,
+        Announce, Endpoints, JobComplete, JobError, JobFailed, JobId, JobResult, Tags,
     };
     use agentry_sdk::protocol::{BlockHeight, TransactionHash};
     use agentry_sdk::testing::{
@@ -435,6 +435,7 @@ mod tests {
                 capabilities: Tags::new(vec!["shout".parse().unwrap()]).unwrap(),
                 commands: Tags::default(),
                 enc_key: None,
+                endpoints: Endpoints::default(),
                 expires: START.plus_ms(24 * 3_600_000),
             },
             transaction: TransactionHash::of(name.as_bytes()),

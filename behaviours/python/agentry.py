@@ -303,6 +303,7 @@ class Card:
     expires_ms: int
     height: int
     description: Optional[str] = None
+    endpoints: List[Mapping[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

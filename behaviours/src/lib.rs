@@ -10,6 +10,7 @@
 //!
 //! | executor of `tasks` | module | what does the job |
 //! |---|---|---|
+//! | `a2a` | [`executors::a2a`] | an agent that speaks A2A |
 //! | `command` | [`executors::command`] | a program |
 //! | `http` | [`executors::http`] | a model behind an OpenAI-compatible endpoint |
 //!
@@ -42,6 +43,7 @@ pub fn builtins() -> Registry {
         .with::<process::Process>()
         .with::<status::StatusReporter>()
         .with::<tasks::Tasks>()
+        .with_executor::<executors::a2a::A2a>()
         .with_executor::<executors::command::Command>()
         .with_executor::<executors::http::Http>()
 }

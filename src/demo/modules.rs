@@ -35,6 +35,7 @@ pub(super) async fn registration(talk: &mut Talk<'_, impl FnMut(Step)>) -> Resul
             description: Some("an agent of the demonstration".to_owned()),
             capabilities: None,
             commands: None,
+            endpoints: Vec::new(),
             ttl_ms: CARD_TTL_MS,
         };
         talk.client(who).register(name, card).await?;

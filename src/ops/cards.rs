@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::directory::words;
 use super::send::{self, SendRequest, Sent};
 use super::{OperationError, Operations};
-use crate::runtime::directory::{Registration, RegistrationError};
+use crate::runtime::directory::{EndpointWanted, Registration, RegistrationError};
 use crate::runtime::environment;
 use crate::runtime::registry::Hosted;
 
@@ -31,6 +31,9 @@ pub struct CardWanted {
     pub capabilities: Option<Vec<String>>,
     /// The commands; those that its behaviours declare if none are given.
     pub commands: Option<Vec<String>>,
+    /// Where else it can be reached.
+    #[serde(default)]
+    pub endpoints: Vec<EndpointWanted>,
     /// How long a card is valid, in milliseconds.
     pub ttl_ms: u64,
 }
@@ -48,7 +51,8 @@ impl CardWanted {
             &given(&self.capabilities, environment::capabilities),
             &given(&self.commands, environment::commands),
             self.ttl_ms,
-        )
+        )?
+        .with_endpoints(&self.endpoints)
     }
 }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::who::{self, WhoError};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
-use crate::runtime::directory::backfill;
+use crate::runtime::directory::{EndpointWanted, backfill};
 
 /// A card of the directory.
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +31,8 @@ pub struct CardEntry {
     pub capabilities: Vec<String>,
     /// The commands that it accepts.
     pub commands: Vec<String>,
+    /// Where else it says that it can be reached.
+    pub endpoints: Vec<EndpointWanted>,
     /// Until when the card is valid.
     #[serde(rename = "expires_at")]
     pub expires: Timestamp,
@@ -56,6 +58,7 @@ impl CardEntry {
             description: card.card.description.as_ref().map(ToString::to_string),
             capabilities: words(&card.card.capabilities),
             commands: words(&card.card.commands),
+            endpoints: EndpointWanted::all(&card.card.endpoints),
             expires: card.card.expires,
             expired: card.card.check_time(now).is_err(),
             announced: announced.announced_at,

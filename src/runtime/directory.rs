@@ -33,7 +33,7 @@ use agentry_store::{Store, StoreError, read};
 use contacts::Contacts;
 use table::Table;
 
-pub use registration::{MIN_TTL_MS, Registration, RegistrationError};
+pub use registration::{EndpointWanted, MIN_TTL_MS, Registration, RegistrationError};
 pub use seen::card_of;
 
 /// Contacts and cards, in memory. Clones share one directory.

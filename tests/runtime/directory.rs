@@ -8,7 +8,7 @@ use agentry::config::{Config, Overlay, Source};
 use agentry::ops::OperationError;
 use agentry::ops::cards::{CardWanted, Registered};
 use agentry::runtime::control::{Client, ControlError};
-use agentry::runtime::directory::Registration;
+use agentry::runtime::directory::{EndpointWanted, Registration};
 use agentry::{Host, HostOptions};
 use agentry_chain::{NodeClient, NodeOptions};
 use agentry_devnet::{Devnet, DevnetConfig, Fault, Faults};
@@ -273,6 +273,10 @@ async fn register(stage: &Stage, name: &str) -> Registered {
         description: Some("answers pings".to_owned()),
         capabilities: Some(vec!["pong".to_owned()]),
         commands: None,
+        endpoints: vec![EndpointWanted {
+            protocol: "a2a".to_owned(),
+            url: "https://ponger.example/a2a".to_owned(),
+        }],
         ttl_ms: 3_600_000,
     };
     let client = Client::new(&stage.store);
@@ -292,6 +296,10 @@ async fn a_registered_agent_is_known_elsewhere_until_it_withdraws() {
     assert_eq!(card.public_key, key(1).public_key());
     assert!(card.card.enc_key.is_some(), "messages to it can be sealed");
     assert!(card.card.capabilities.contains("pong"));
+    let endpoints = card.card.endpoints.as_slice();
+    assert_eq!(endpoints.len(), 1);
+    assert_eq!(endpoints[0].protocol.as_str(), "a2a");
+    assert_eq!(endpoints[0].url.as_str(), "https://ponger.example/a2a");
     assert!(card.card.commands.contains("PING"), "what pong declares");
 
     // Registered again: the later card counts, here and there.
@@ -309,6 +317,7 @@ async fn a_registered_agent_is_known_elsewhere_until_it_withdraws() {
         description: None,
         capabilities: None,
         commands: None,
+        endpoints: Vec::new(),
         ttl_ms: 3_600_000,
     };
     let refused = client.register("nobody", card).await.unwrap_err();

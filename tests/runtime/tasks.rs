@@ -236,6 +236,7 @@ async fn an_attempt_that_takes_too_long_is_dropped() {
         .until("it fails", |stage| said(stage, "a failed: timeout"))
         .await;
     assert_eq!((bench.begun(), bench.dropped()), (2, 2));
+    assert_eq!(bench.over(), 1, "after the first attempt comes another");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,6 +255,7 @@ async fn a_deadline_ends_running_and_waiting_tasks() {
         .until("the first fails", |stage| said(stage, "a failed: deadline"))
         .await;
     assert_eq!((bench.begun(), bench.dropped()), (1, 1));
+    assert_eq!(bench.over(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -273,6 +275,7 @@ async fn a_canceled_task_is_dropped_immediately() {
         })
         .await;
     stage.until("it is dropped", |_| bench.dropped() == 1).await;
+    assert_eq!(bench.over(), 1);
     assert_eq!(
         bench.begun(),
         1,
@@ -362,6 +365,7 @@ async fn a_task_goes_on_after_a_restart_and_is_answered_once() {
         1,
         "a running task is dropped when the runtime stops"
     );
+    assert_eq!(bench.over(), 0, "and goes on later");
     stage.start();
     stage.until("it runs again", |_| bench.begun() == 2).await;
     assert!(stage.said().is_empty());

@@ -21,6 +21,7 @@ pub(crate) struct Bench {
     running: AtomicUsize,
     most: AtomicUsize,
     dropped: AtomicUsize,
+    over: AtomicUsize,
     gate: watch::Sender<bool>,
 }
 
@@ -37,6 +38,7 @@ impl Bench {
                 running: AtomicUsize::new(0),
                 most: AtomicUsize::new(0),
                 dropped: AtomicUsize::new(0),
+                over: AtomicUsize::new(0),
                 gate: watch::Sender::new(false),
             })
         });
@@ -63,17 +65,23 @@ impl Bench {
         self.dropped.load(Ordering::SeqCst)
     }
 
+    /// The number of attempts that were dropped because their task was over.
+    pub(crate) fn over(&self) -> usize {
+        self.over.load(Ordering::SeqCst)
+    }
+
     /// Opens the gate for attempts that wait there, now and later.
     pub(crate) fn open(&self) {
         self.gate.send_replace(true);
     }
 
-    fn begin(self: &Arc<Self>) -> Attempt {
+    fn begin(self: &Arc<Self>, desk: &Desk) -> Attempt {
         self.begun.fetch_add(1, Ordering::SeqCst);
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(running, Ordering::SeqCst);
         Attempt {
             bench: Arc::clone(self),
+            desk: desk.clone(),
             returned: false,
         }
     }
@@ -81,6 +89,7 @@ impl Bench {
 
 struct Attempt {
     bench: Arc<Bench>,
+    desk: Desk,
     returned: bool,
 }
 
@@ -88,6 +97,8 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         self.bench.running.fetch_sub(1, Ordering::SeqCst);
         if !self.returned {
+            let over = usize::from(self.desk.is_over());
+            self.bench.over.fetch_add(over, Ordering::SeqCst);
             self.bench.dropped.fetch_add(1, Ordering::SeqCst);
         }
     }
@@ -189,7 +200,7 @@ impl Behaviour for Worker {
     }
 
     async fn execute(&self, task: &Task, desk: &Desk) -> Result<TaskOutput, TaskError> {
-        let mut attempt = self.bench.begin();
+        let mut attempt = self.bench.begin(desk);
         let action = task.input["action"].as_str().unwrap();
         let result = match action.split_once('/').unwrap_or((action, "")) {
             ("say", _) => Ok(TaskOutput::text(format!("{} said", task.key))),

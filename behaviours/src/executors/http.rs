@@ -15,13 +15,11 @@
 //! | module | contents |
 //! |---|---|
 //! | `settings` | the keys in agents.toml |
-//! | `key` | the API key of the service |
 //! | `request` | the request |
 //! | `exchange` | sending the request and reading the answer, within limits of size and time |
 //! | `pause` | the pause that a busy service asks for |
 //! | `refused` | whether a refusal is permanent |
 //! | `answer` | the answer: one JSON object, or a stream of them; whether it is complete |
-//! | `lines` | the events or lines of a stream |
 //! | `failure` | the failures, and what the submitter is told |
 //!
 //! The job's `prompt` becomes the user message, after the operator's `system` message. The job's
@@ -79,14 +77,12 @@ use std::time::Duration;
 use agentry_sdk::protocol::timestamp::millis;
 use agentry_sdk::{ConfigureError, Desk, Executor, Setup, Task, TaskError, TaskOutput};
 use backon::{ExponentialBuilder, Retryable};
-use reqwest::{Client, redirect, retry};
+use reqwest::Client;
 use tokio::time::Instant;
 
 mod answer;
 mod exchange;
 mod failure;
-mod key;
-mod lines;
 mod pause;
 mod refused;
 mod request;
@@ -97,6 +93,8 @@ pub use settings::{HttpSettings, OnLength};
 use answer::Whole;
 use failure::{Failure, LENGTH};
 use settings::Service;
+
+use super::client;
 
 /// The pauses for a busy service that asks for none, with jitter up to half a minute.
 const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
@@ -125,16 +123,7 @@ impl Http {
         if let Some(client) = self.client.get() {
             return Ok(client.clone());
         }
-        // An error means that a provider is installed already, which is fine.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .connect_timeout(self.service.connect_timeout)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .tcp_nodelay(true)
-            .user_agent(concat!("agentry/", env!("CARGO_PKG_VERSION")))
+        let client = client::builder(self.service.connect_timeout)
             .build()
             .map_err(Failure::client)?;
         Ok(self.client.get_or_init(|| client).clone())
@@ -172,7 +161,7 @@ impl Http {
     async fn ask_with(&self, task: &Task, desk: &Desk, counts: bool) -> Result<Whole, Failure> {
         let service = &self.service;
         let body = request::body(service, task, counts)?;
-        let key = service.key.read().await?;
+        let key = service.key.read().await.map_err(Failure::NoKey)?;
         let client = self.client()?;
         let longest = service.retry_after_max;
         let mut busy_since = None;

@@ -315,6 +315,16 @@ pub(super) fn card(card: &sdk::Card) -> wire::Card {
         description: card.card.description.as_ref().map(ToString::to_string),
         capabilities: tags(&card.card.capabilities),
         commands: tags(&card.card.commands),
+        endpoints: card
+            .card
+            .endpoints
+            .as_slice()
+            .iter()
+            .map(|endpoint| wire::Endpoint {
+                protocol: endpoint.protocol.to_string(),
+                url: endpoint.url.to_string(),
+            })
+            .collect(),
         sealable: card.card.enc_key.is_some(),
         expires_ms: card.card.expires.get(),
         height: card.height.0,

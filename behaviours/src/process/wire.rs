@@ -262,12 +262,24 @@ pub struct Card {
     pub capabilities: Vec<String>,
     /// The commands that the agent handles.
     pub commands: Vec<String>,
+    /// Where else the agent can be reached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<Endpoint>,
     /// Whether messages to the agent can be sealed.
     pub sealable: bool,
     /// When the card expires, in milliseconds since the epoch.
     pub expires_ms: u64,
     /// The height of the block that contains the card.
     pub height: u64,
+}
+
+/// Where else an agent says that it can be reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Endpoint {
+    /// The protocol that is spoken there, such as `a2a`.
+    pub protocol: String,
+    /// The URL.
+    pub url: String,
 }
 
 /// The JSON Schema (draft 2020-12) of a line in either direction.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentry_sdk::protocol::command::{
-    Announce, Answer, CARD_MAX_AHEAD_MS, ExecuteAiJob, FetchResult, JobComplete, JobFailed, JobId,
-    JobInput, JobProgress, Params, RESULT_MAX, Tags,
+    Announce, Answer, CARD_MAX_AHEAD_MS, Endpoints, ExecuteAiJob, FetchResult, JobComplete,
+    JobFailed, JobId, JobInput, JobProgress, Params, RESULT_MAX, Tags,
 };
 use agentry_sdk::protocol::message::compose;
 use agentry_sdk::protocol::{
@@ -416,6 +416,7 @@ fn card(key: &PublicKey, capability: &str) -> Card {
             capabilities: Tags::new(vec![capability.parse().unwrap()]).unwrap(),
             commands: Tags::default(),
             enc_key: None,
+            endpoints: Endpoints::default(),
             expires: Timestamp::new(CARD_MAX_AHEAD_MS),
         },
         transaction: TransactionHash::of(b"card"),

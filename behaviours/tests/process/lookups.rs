@@ -1,6 +1,6 @@
 //! A program's lookups of names and cards.
 
-use agentry_sdk::protocol::command::{Announce, Tags};
+use agentry_sdk::protocol::command::{Announce, Endpoint, Endpoints, Tags};
 use agentry_sdk::protocol::{BlockHeight, SigningKey, TransactionHash};
 use agentry_sdk::testing::TestEnvironment;
 use agentry_sdk::{Card, Effect};
@@ -13,11 +13,13 @@ use crate::support::{address, build, context_in, python_program, text};
 fn finder() -> Value {
     let program = r#"
 import agentry, json
+def shown(card):
+    return card.name + "".join("@" + place["url"] for place in card.endpoints)
 class Finder(agentry.Behaviour):
     def on_message(self, message, context):
         if message.text.startswith("{"):
             cards = context.find(**json.loads(message.text))
-            return agentry.Effects().reply(" ".join(card.name for card in cards))
+            return agentry.Effects().reply(" ".join(shown(card) for card in cards))
         try:
             return agentry.Effects().reply(context.resolve(message.text))
         except agentry.UnknownName as error:
@@ -28,6 +30,10 @@ agentry.run(Finder())
 }
 
 fn card(name: &str, capability: &str) -> Card {
+    let endpoint = (name == "idler").then(|| Endpoint {
+        protocol: "a2a".parse().unwrap(),
+        url: "https://idler.example/a2a".parse().unwrap(),
+    });
     let key = SigningKey::from_seed(&agentry_sdk::protocol::Seed::from_bytes([7; 32]));
     Card {
         address: address(&format!("ait1{name}")),
@@ -38,6 +44,7 @@ fn card(name: &str, capability: &str) -> Card {
             capabilities: Tags::new(vec![capability.parse().unwrap()]).unwrap(),
             commands: Tags::default(),
             enc_key: None,
+            endpoints: Endpoints::new(Vec::from_iter(endpoint)).unwrap(),
             expires: context_in(TestEnvironment::new()).now.plus_ms(60_000_000),
         },
         transaction: TransactionHash::of(name.as_bytes()),
@@ -59,7 +66,10 @@ async fn a_program_finds_agents() {
         let effects = behaviour.on_event(&text(said), &context).await.unwrap();
         crate::support::reply(&effects).to_owned()
     };
-    assert_eq!(look_up(r#"{"capabilities":["rest"]}"#).await, "idler");
+    assert_eq!(
+        look_up(r#"{"capabilities":["rest"]}"#).await,
+        "idler@https://idler.example/a2a"
+    );
     assert_eq!(look_up(r#"{"name":"worker007"}"#).await, "worker007");
     assert_eq!(
         look_up(r#"{"capabilities":["work"],"limit":2}"#).await,

@@ -32,6 +32,9 @@ pub enum BoundError {
     /// A name looks like an address, and could be confused with one.
     #[error("it begins with \"ait1\", as an address does")]
     LikeAnAddress,
+    /// The text is not the URL of a host.
+    #[error("it is not the http or https URL of a host, without a user name")]
+    NotAUrl,
 }
 
 fn check_length(text: &str, limit: usize) -> Result<(), BoundError> {
@@ -138,6 +141,35 @@ impl<'de, const MAX: usize> serde::Deserialize<'de> for Word<MAX> {
     }
 }
 
+/// An absolute `http` or `https` URL of at most `MAX` bytes, in printable ASCII: with a host, and
+/// without a user name, a password or a fragment. Scheme and host are checked for their characters
+/// only.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HttpUrl<const MAX: usize>(Box<str>);
+
+bounded_text!([const MAX: usize] HttpUrl<MAX>);
+
+impl<const MAX: usize> HttpUrl<MAX> {
+    fn check(text: &str) -> Result<(), BoundError> {
+        check_length(text, MAX)?;
+        check_characters(text, |found| {
+            matches!(found, '!'..='~') && !"\"#<>\\^`{|}".contains(found)
+        })?;
+        let rest = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://"))
+            .ok_or(BoundError::NotAUrl)?;
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        let is_host = authority
+            .chars()
+            .all(|found| found.is_ascii_alphanumeric() || ".-_:[]".contains(found));
+        if authority.is_empty() || authority.starts_with(':') || !is_host {
+            return Err(BoundError::NotAUrl);
+        }
+        Ok(())
+    }
+}
+
 /// Longest name of an agent, in bytes: the same limit as in agents.toml.
 pub const AGENT_NAME_MAX: usize = 64;
 
@@ -231,6 +263,36 @@ mod tests {
         for bad in ["", ".a", "-a", "_a", "a b", "é", "a/b", &"n".repeat(65)] {
             assert!(bad.parse::<AgentName>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_url_names_a_host_and_no_user() {
+        for good in [
+            "https://h",
+            "http://127.0.0.1:1/a?b=c",
+            "https://[::1]:8443/%20~",
+        ] {
+            assert_eq!(good.parse::<HttpUrl<64>>().unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            "h",
+            "https://",
+            "https:///a",
+            "https://:1",
+            "https://u@h",
+            "ftp://h",
+            "HTTPS://h",
+        ] {
+            let found = bad.parse::<HttpUrl<64>>();
+            assert_eq!(found, Err(BoundError::NotAUrl), "{bad}");
+        }
+        for bad in ["https://h/#a", "https://h/ a", "https://h/\n", "https://é"] {
+            let found = bad.parse::<HttpUrl<64>>();
+            assert!(matches!(found, Err(BoundError::Character { .. })), "{bad}");
+        }
+        assert!("https://h/".parse::<HttpUrl<10>>().is_ok());
+        assert!("https://h/a".parse::<HttpUrl<10>>().is_err());
     }
 
     #[test]

@@ -25,7 +25,10 @@ mod job;
 mod sealed;
 mod talk;
 
-pub use card::{Announce, CARD_MAX_AHEAD_MS, CardTimeError, DESCRIPTION_MAX, Description};
+pub use card::{
+    Announce, CARD_MAX_AHEAD_MS, CardTimeError, DESCRIPTION_MAX, Description, ENDPOINT_URL_MAX,
+    ENDPOINTS_MAX, Endpoint, Endpoints,
+};
 pub use error::{CommandError, CommandFault};
 pub use fetch::{FetchResult, PART_MIN, ResultPart};
 pub use field::{TAGS_MAX, Tag, Tags, WORD_MAX};

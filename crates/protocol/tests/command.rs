@@ -4,9 +4,9 @@
 
 use agentry_protocol::command::{
     Ack, AckStatus, Announce, CARD_MAX_AHEAD_MS, CardTimeError, CommandError, CommandFault,
-    DETAIL_MAX, ExecuteAiJob, JobComplete, JobError, JobFailed, JobId, JobProgress, JobResult,
-    PARAMS_MAX, PROMPT_MAX, Params, Progress, QueueCounts, RESULT_MAX, Sealed, Status,
-    StatusReport, TAGS_MAX, Tag, Tags, TaskCounts,
+    DETAIL_MAX, ENDPOINTS_MAX, Endpoint, Endpoints, ExecuteAiJob, JobComplete, JobError, JobFailed,
+    JobId, JobProgress, JobResult, PARAMS_MAX, PROMPT_MAX, Params, Progress, QueueCounts,
+    RESULT_MAX, Sealed, Status, StatusReport, TAGS_MAX, Tag, Tags, TaskCounts,
 };
 use agentry_protocol::{
     EncryptionKey, Envelope, Json, KnownCommand, MessageId, Payload, Timestamp, TransactionHash,
@@ -141,6 +141,14 @@ fn status() {
     }
 }
 
+fn endpoints(places: &[(&str, &str)]) -> Endpoints {
+    let places = places.iter().map(|(protocol, url)| Endpoint {
+        protocol: protocol.parse().unwrap(),
+        url: url.parse().unwrap(),
+    });
+    Endpoints::new(places.collect()).unwrap()
+}
+
 #[test]
 fn cards() {
     let key = "aa".repeat(32);
@@ -150,10 +158,11 @@ fn cards() {
         capabilities: tags(&["ping"]),
         commands: tags(&["PING"]),
         enc_key: Some(EncryptionKey::from_bytes([0xaa; 32])),
+        endpoints: endpoints(&[("a2a", "https://ponger.example/a2a")]),
         expires,
     };
     let body = format!(
-        r#"{{"capabilities":["ping"],"cmd":"ANNOUNCE","commands":["PING"],"description":"answers","enc_key":"{key}","expires":1000,"name":"ponger"}}"#
+        r#"{{"capabilities":["ping"],"cmd":"ANNOUNCE","commands":["PING"],"description":"answers","enc_key":"{key}","endpoints":[{{"protocol":"a2a","url":"https://ponger.example/a2a"}}],"expires":1000,"name":"ponger"}}"#
     );
     assert_eq!(
         known(&body),
@@ -172,10 +181,13 @@ fn cards() {
         capabilities: Tags::default(),
         commands: Tags::default(),
         enc_key: None,
+        endpoints: Endpoints::default(),
         expires: Timestamp::new(1),
     };
     assert_eq!(least, KnownCommand::Announce(expected));
     let many = format!("[{}\"x\"]", "\"x\",".repeat(TAGS_MAX));
+    let one = r#"{"protocol":"a2a","url":"https://h"}"#;
+    let too_many = format!("[{}{one}]", format!("{one},").repeat(ENDPOINTS_MAX));
     for (key, value) in [
         ("name", "null"),
         ("name", "\"\""),
@@ -188,6 +200,16 @@ fn cards() {
         ("capabilities", many.as_str()),
         ("commands", "{}"),
         ("description", "[]"),
+        ("endpoints", "{}"),
+        ("endpoints", "[\"https://h\"]"),
+        ("endpoints", r#"[{"protocol":"a2a"}]"#),
+        ("endpoints", r#"[{"protocol":"","url":"https://h"}]"#),
+        ("endpoints", r#"[{"protocol":"a2a","url":"h"}]"#),
+        (
+            "endpoints",
+            r#"[{"protocol":"a2a","url":"https://user@h"}]"#,
+        ),
+        ("endpoints", too_many.as_str()),
     ] {
         let entries = [("name", "\"p\""), ("expires", "1"), ("enc_key", "null")];
         let entries: Vec<String> = entries
@@ -197,7 +219,8 @@ fn cards() {
             .map(|(key, value)| format!("\"{key}\":{value}"))
             .collect();
         let body = format!(r#"{{"cmd":"ANNOUNCE",{}}}"#, entries.join(","));
-        assert_eq!(refused(&body).1, key, "{body}");
+        let field = refused(&body).1;
+        assert_eq!(field.split('.').next(), Some(key), "{body}");
     }
 
     let now = Timestamp::new(1_795_000_000_000);
@@ -451,16 +474,25 @@ fn card() -> impl Strategy<Value = KnownCommand> {
         any_tags(),
         any_tags(),
         prop::option::of(any::<[u8; 32]>()),
+        prop::collection::vec(
+            (word(), "https?://[a-z.]{1,9}(:[0-9])?/[!$-;=?-Z]{0,80}"),
+            0..9,
+        ),
         (0..=Timestamp::MAX_STATED.get()).prop_map(Timestamp::new),
     )
         .prop_map(
-            |(name, description, capabilities, commands, key, expires)| {
+            |(name, description, capabilities, commands, key, places, expires)| {
+                let places = places.into_iter().map(|(protocol, url)| Endpoint {
+                    protocol,
+                    url: url.parse().unwrap(),
+                });
                 KnownCommand::Announce(Announce {
                     name: name.parse().unwrap(),
                     description: description.map(|text| text.parse().unwrap()),
                     capabilities,
                     commands,
                     enc_key: key.map(EncryptionKey::from_bytes),
+                    endpoints: Endpoints::new(places.collect()).unwrap(),
                     expires,
                 })
             },

@@ -14,6 +14,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -213,6 +214,7 @@ pub struct Desk {
     ask: Arc<dyn Fn(Ask) + Send + Sync>,
     /// The answers that [`ask`](Self::ask) has not returned yet.
     answers: Arc<Mutex<VecDeque<Value>>>,
+    is_over: Arc<AtomicBool>,
 }
 
 impl Desk {
@@ -223,6 +225,7 @@ impl Desk {
             used: Arc::default(),
             ask: Arc::new(|_| {}),
             answers: Arc::default(),
+            is_over: Arc::default(),
         }
     }
 
@@ -278,6 +281,22 @@ impl Desk {
     pub fn used(&self, tokens: Tokens) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         *used = used.plus(tokens);
+    }
+
+    /// Whether the task has ended from outside, while it ran: it was canceled, its deadline has
+    /// passed, or its last attempt took too long.
+    ///
+    /// The future of an attempt is dropped then, as it is when the attempt ends for another reason:
+    /// a question, a time limit that allows another attempt, the end of the process. So an executor
+    /// that has work done elsewhere asks this where it drops: if the task is over, the work can be
+    /// stopped; otherwise another attempt goes on with it.
+    pub fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
+
+    /// Makes [`is_over`](Self::is_over) true. For runtimes, before they drop the attempt.
+    pub fn end(&self) {
+        self.is_over.store(true, Ordering::Release);
     }
 
     /// The tokens that were reported so far.

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use agentry_sdk::protocol::command::{Ack, AckStatus, Announce, Status, Tags};
+use agentry_sdk::protocol::command::{Ack, AckStatus, Announce, Endpoints, Status, Tags};
 use agentry_sdk::protocol::{AckRequest, BlockHeight, Json, KnownCommand, Limits, TransactionHash};
 use agentry_sdk::testing::{MessageBuilder, Party, START, TestEnvironment, block_on};
 use agentry_sdk::{
@@ -23,6 +23,7 @@ fn card(owner: &str, name: &str, capabilities: &[&str], height: u64) -> Card {
             capabilities: Tags::new(tags.collect()).unwrap(),
             commands: Tags::new(vec!["PING".parse().unwrap()]).unwrap(),
             enc_key: None,
+            endpoints: Endpoints::default(),
             expires: START.plus_ms(1_000),
         },
         transaction: TransactionHash::of(b"card"),

@@ -18,6 +18,7 @@ use crate::ops::send::random_key;
 use crate::ops::who::{self, WhoError};
 use crate::runtime::clock::Clock;
 use crate::runtime::control::{Client, ControlError};
+use crate::runtime::directory::EndpointWanted;
 
 /// How long to wait for the signature if nothing else is waited for.
 const SIGNING: Duration = Duration::from_secs(10);
@@ -78,6 +79,9 @@ pub struct RegisterArgs {
     /// A command that it accepts [default: those that its behaviours declare]
     #[arg(long = "command", value_name = "CMD")]
     commands: Vec<String>,
+    /// Where else it can be reached, such as a2a=https://agents.example/worker
+    #[arg(long = "endpoint", value_name = "PROTOCOL=URL", value_parser = endpoint)]
+    endpoints: Vec<EndpointWanted>,
     /// How long the card is valid; it is renewed automatically while the agent is hosted
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration)]
     expires: Duration,
@@ -94,6 +98,16 @@ pub struct WithdrawArgs {
     waiting: Waiting,
 }
 
+fn endpoint(text: &str) -> Result<EndpointWanted, String> {
+    let (protocol, url) = text
+        .split_once('=')
+        .ok_or("write it as PROTOCOL=URL, such as a2a=https://agents.example/worker")?;
+    Ok(EndpointWanted {
+        protocol: protocol.to_owned(),
+        url: url.to_owned(),
+    })
+}
+
 pub(super) async fn register(
     args: RegisterArgs,
     config: &Config,
@@ -106,6 +120,7 @@ pub(super) async fn register(
         description: args.description,
         capabilities: given(args.capabilities),
         commands: given(args.commands),
+        endpoints: args.endpoints,
         ttl_ms: millis(args.expires),
     };
     let registered = client(config).register(&agent, card).await;

@@ -63,6 +63,10 @@ pub(super) fn run(args: &ShowArgs, config: &Config, context: &Context) -> Result
     }
     fields.push(("capabilities", list(&line.capabilities)));
     fields.push(("commands", list(&line.commands)));
+    fields.extend(line.endpoints.iter().map(|endpoint| {
+        let place = format!("{} {}", endpoint.protocol, endpoint.url);
+        ("endpoint", printable(&place, 400))
+    }));
     let expired = if line.expired { "expired " } else { "" };
     fields.push((
         "expires",

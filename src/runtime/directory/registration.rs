@@ -1,6 +1,8 @@
 //! A hosted agent's announcement, and its renewal.
 
-use agentry_protocol::command::{Announce, CARD_MAX_AHEAD_MS, Description, Tag, Tags};
+use agentry_protocol::command::{
+    Announce, CARD_MAX_AHEAD_MS, Description, Endpoint, Endpoints, Tag, Tags,
+};
 use agentry_protocol::header::MAX_ID_AHEAD_MS;
 use agentry_protocol::{AgentName, EncryptionKey, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -26,8 +28,32 @@ pub struct Registration {
     pub capabilities: Tags,
     /// The commands that the agent takes.
     pub commands: Tags,
+    /// Where else the agent can be reached.
+    pub endpoints: Endpoints,
     /// How long a card is valid, in milliseconds.
     pub ttl_ms: u64,
+}
+
+/// Where else an agent can be reached, as an operator or the store has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointWanted {
+    /// The protocol that is spoken there.
+    pub protocol: String,
+    /// The URL.
+    pub url: String,
+}
+
+impl EndpointWanted {
+    /// The endpoints of a card.
+    pub fn all(endpoints: &Endpoints) -> Vec<Self> {
+        let endpoints = endpoints.as_slice().iter();
+        endpoints
+            .map(|endpoint| Self {
+                protocol: endpoint.protocol.to_string(),
+                url: endpoint.url.to_string(),
+            })
+            .collect()
+    }
 }
 
 /// Why a card cannot be announced.
@@ -54,12 +80,20 @@ pub enum RegistrationError {
         /// The problem with it.
         reason: String,
     },
-    /// There are too many capabilities or commands.
+    /// There are too many capabilities, commands or endpoints.
     #[error("the card lists too many {what} entries: {reason}")]
     TooMany {
-        /// `capability` or `command`.
+        /// `capability`, `command` or `endpoint`.
         what: &'static str,
         /// The problem with the list.
+        reason: String,
+    },
+    /// An endpoint is not valid.
+    #[error("the endpoint {url:?} cannot be announced: {reason}")]
+    Endpoint {
+        /// The URL as given.
+        url: String,
+        /// The problem with it, or with its protocol.
         reason: String,
     },
     /// The card's life is too short.
@@ -114,8 +148,18 @@ impl Registration {
             )?,
             capabilities: tags("capability", capabilities)?,
             commands: tags("command", commands)?,
+            endpoints: Endpoints::default(),
             ttl_ms,
         })
+    }
+
+    /// The same registration, with these endpoints.
+    ///
+    /// # Errors
+    /// [`RegistrationError`] names the endpoint that cannot be announced.
+    pub fn with_endpoints(mut self, wanted: &[EndpointWanted]) -> Result<Self, RegistrationError> {
+        self.endpoints = read_endpoints(wanted)?;
+        Ok(self)
     }
 
     /// Reads the data of a renewal event.
@@ -139,6 +183,7 @@ impl Registration {
             capabilities: self.capabilities.clone(),
             commands: self.commands.clone(),
             enc_key: enc_key.into(),
+            endpoints: self.endpoints.clone(),
             expires: now.plus_ms(self.life_ms()),
         }
     }
@@ -177,6 +222,24 @@ fn tags(what: &'static str, words: &[String]) -> Result<Tags, RegistrationError>
     })
 }
 
+fn read_endpoints(wanted: &[EndpointWanted]) -> Result<Endpoints, RegistrationError> {
+    let read = |wanted: &EndpointWanted| {
+        let refused = |error: agentry_protocol::bounded::BoundError| RegistrationError::Endpoint {
+            url: wanted.url.clone(),
+            reason: error.to_string(),
+        };
+        Ok(Endpoint {
+            protocol: wanted.protocol.parse().map_err(refused)?,
+            url: wanted.url.parse().map_err(refused)?,
+        })
+    };
+    let endpoints = wanted.iter().map(read).collect::<Result<_, _>>()?;
+    Endpoints::new(endpoints).map_err(|error| RegistrationError::TooMany {
+        what: "endpoint",
+        reason: error.to_string(),
+    })
+}
+
 /// The form of a registration in the store.
 #[derive(Serialize, Deserialize)]
 struct Written {
@@ -184,6 +247,9 @@ struct Written {
     description: Option<String>,
     capabilities: Vec<String>,
     commands: Vec<String>,
+    /// Missing in a store of a version that did not know it.
+    #[serde(default)]
+    endpoints: Vec<EndpointWanted>,
     ttl_ms: u64,
 }
 
@@ -197,7 +263,8 @@ impl TryFrom<Written> for Registration {
             &written.capabilities,
             &written.commands,
             written.ttl_ms,
-        )
+        )?
+        .with_endpoints(&written.endpoints)
     }
 }
 
@@ -209,6 +276,7 @@ impl From<Registration> for Written {
             description: registration.description.as_ref().map(ToString::to_string),
             capabilities: words(&registration.capabilities),
             commands: words(&registration.commands),
+            endpoints: EndpointWanted::all(&registration.endpoints),
             ttl_ms: registration.ttl_ms,
         }
     }

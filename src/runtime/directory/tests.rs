@@ -3,7 +3,7 @@
 use agentry_chain::ChainTransaction;
 use agentry_core::Commit;
 use agentry_core::commit::{Backfill, CardSeen, Observation, Step};
-use agentry_protocol::command::{Announce, CARD_MAX_AHEAD_MS, KnownCommand};
+use agentry_protocol::command::{Announce, CARD_MAX_AHEAD_MS, Endpoints, KnownCommand};
 use agentry_protocol::header::Header;
 use agentry_protocol::{
     BlockHash, BlockHeight, ChainId, Json, MessageId, Number, Payload, Seed, SignedTransaction,
@@ -35,6 +35,7 @@ fn card(name: &str, expires: Timestamp) -> Announce {
         capabilities: agentry_protocol::command::Tags::default(),
         commands: agentry_protocol::command::Tags::default(),
         enc_key: None,
+        endpoints: Endpoints::default(),
         expires,
     }
 }

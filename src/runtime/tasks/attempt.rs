@@ -166,6 +166,7 @@ impl Attempt {
                 biased;
                 () = self.place.canceled() => {
                     tracing::info!("the task was canceled");
+                    run.desk.end();
                     break None;
                 }
                 // Before the result: a program that asks may answer its execution at once, too.
@@ -175,8 +176,16 @@ impl Attempt {
                     let used = used(&ended, &run.desk);
                     return Some((ended, used));
                 }
-                () = sleep_until(until) => break Some(Ended::TimedOut),
-                () = &mut deadline => break Some(Ended::Deadline),
+                () = sleep_until(until) => {
+                    if self.row.failed_attempts() >= self.limits.attempts {
+                        run.desk.end();
+                    }
+                    break Some(Ended::TimedOut);
+                }
+                () = &mut deadline => {
+                    run.desk.end();
+                    break Some(Ended::Deadline);
+                }
                 changed = reported.changed(), if open => {
                     open = changed.is_ok();
                     if let Some(report) = reported.borrow_and_update().clone() {

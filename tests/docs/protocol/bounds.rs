@@ -98,6 +98,28 @@ pub(super) fn of(holds: &str) -> Vec<(Value, bool)> {
         }
         return values;
     }
+    if is("list of at most") && holds.ends_with(" endpoints") {
+        let [count] = numbers.try_into().unwrap();
+        let of = |protocol: &str, url: &str| json!({ "protocol": protocol, "url": url });
+        let url = |length: usize| format!("https://{}", "h".repeat(length - "https://".len()));
+        return vec![
+            (json!([]), true),
+            (vec![of("a2a", &url(256)); count].into(), true),
+            (vec![of("a2a", &url(256)); count + 1].into(), false),
+            (json!([of(&"x".repeat(64), "http://h:1/?a")]), true),
+            (json!([of(&"x".repeat(65), "http://h")]), false),
+            (json!([of("", "http://h")]), false),
+            (json!([of("a2a", &url(257))]), false),
+            (json!([of("a2a", "https://user@h")]), false),
+            (json!([of("a2a", "https://h/#a")]), false),
+            (json!([of("a2a", "ftp://h")]), false),
+            (json!([of("a2a", "https:///")]), false),
+            (json!([{ "protocol": "a2a" }]), false),
+            (json!([{ "url": "https://h" }]), false),
+            (json!(["https://h"]), false),
+            (json!({}), false),
+        ];
+    }
     if is("list of at most") {
         let [count, least, most] = numbers.try_into().unwrap();
         return vec![

@@ -9,12 +9,12 @@ use reqwest::{Client, Response, StatusCode};
 
 use super::answer::{Answer, DETAIL, Whole};
 use super::failure::Failure;
-use super::key::Key;
-use super::lines::{BYTE_ORDER_MARK, Data, Form, Lines};
 use super::pause;
 use super::refused::Refused;
 use super::request;
 use super::settings::Service;
+use crate::executors::key::Key;
+use crate::executors::lines::{BYTE_ORDER_MARK, Data, Form, Lines};
 
 /// The most bytes that one byte of text takes in JSON: `\u001f`.
 const ESCAPED: usize = 6;
@@ -47,7 +47,7 @@ pub(super) async fn ask(
         // A string of structured fields (RFC 9651); its digits need no escape.
         .header(IDEMPOTENCY_KEY, format!("\"{}\"", task.idempotency_key))
         .body(body.to_vec());
-    if let Some(header) = key.and_then(Key::header) {
+    if let Some(header) = key.and_then(Key::bearer) {
         request = request.header(AUTHORIZATION, header);
     }
     let idle = service.idle_timeout;
@@ -149,7 +149,8 @@ async fn stream(
         };
         let chunk = chunk.as_ref();
         left = left.checked_sub(chunk.len()).ok_or(Failure::TooLong(max))?;
-        for data in lines.take(chunk)? {
+        let items = lines.take(chunk);
+        for data in items.map_err(|error| Failure::BadAnswer(error.to_string()))? {
             match data {
                 Data::Done => return Ok(true),
                 Data::Error(text) => return Err(told(&text)),

@@ -1,6 +1,5 @@
 //! The failures of a request, and what the submitter of the job is told.
 
-use std::error::Error;
 use std::time::Duration;
 
 use agentry_sdk::TaskError;
@@ -8,6 +7,7 @@ use reqwest::StatusCode;
 
 use super::refused::Refused;
 use super::request::STREAM_OPTIONS;
+use crate::executors::client::reasons;
 
 /// The code for an answer that reached the limit of tokens: of a failure, or of an incomplete
 /// result.
@@ -236,17 +236,4 @@ fn is_busy(status: StatusCode) -> bool {
 
 fn is_transient(status: StatusCode) -> bool {
     is_busy(status) || status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT
-}
-
-/// An error of reqwest with all its sources, without the URL.
-fn reasons(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(reason) = source {
-        text.push_str(": ");
-        text.push_str(&reason.to_string());
-        source = reason.source();
-    }
-    text
 }

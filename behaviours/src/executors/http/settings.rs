@@ -9,7 +9,7 @@ use agentry_sdk::{ConfigureError, Setup};
 use reqwest::Url;
 use serde::Deserialize;
 
-use super::key::KeySource;
+use crate::executors::key::KeySource;
 use crate::units::{Bytes, Time, within};
 
 /// The path of the endpoint below a base URL.
@@ -164,16 +164,7 @@ impl HttpSettings {
                 "`max_tokens` is 0: every answer would be empty; set at least 1".into(),
             ));
         }
-        let key = match (self.key_file, self.key_env) {
-            (Some(_), Some(_)) => {
-                return Err(ConfigureError(
-                    "both `key_file` and `key_env` are set; remove one".into(),
-                ));
-            }
-            (Some(file), None) => KeySource::File(setup.path(file)),
-            (None, Some(name)) => KeySource::Variable(name),
-            (None, None) => KeySource::None,
-        };
+        let key = KeySource::of(self.key_file, self.key_env, setup)?;
         let bytes = (Bytes(1), Bytes(MAX_OUTPUT_BYTES as u64));
         let response = within("max_response_bytes", self.max_response_bytes, bytes)?;
         let times = (Time(Duration::from_millis(1)), Time::seconds(24 * 3600));

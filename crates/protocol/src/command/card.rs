@@ -1,8 +1,9 @@
 //! ANNOUNCE: an agent's card in the directory.
 
-use super::error::CommandError;
-use super::field::{Entries, Fields, Tags, parsed, tags, time};
-use crate::bounded::{AgentName, Bounded};
+use super::error::{CommandError, CommandFault};
+use super::field::{Entries, Fields, Tag, Tags, parsed, tags, time};
+use crate::bounded::{AgentName, Bounded, HttpUrl};
+use crate::json::Json;
 use crate::sealing::EncryptionKey;
 use crate::timestamp::Timestamp;
 
@@ -15,6 +16,68 @@ pub const DESCRIPTION_MAX: usize = 1024;
 
 /// An agent's description of itself: at most 1024 bytes.
 pub type Description = Bounded<DESCRIPTION_MAX>;
+
+/// Most endpoints of a card: with texts of the greatest length 2.5 KiB, so that 100,000 cards fit in
+/// memory.
+pub const ENDPOINTS_MAX: usize = 8;
+
+/// Longest URL of an endpoint, in bytes.
+pub const ENDPOINT_URL_MAX: usize = 256;
+
+/// Where an agent can be reached otherwise than over the chain.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// The protocol that is spoken there, such as `a2a` for A2A v1.0, whose URL is that of the agent
+    /// card or its base.
+    pub protocol: Tag,
+    /// The URL.
+    pub url: HttpUrl<ENDPOINT_URL_MAX>,
+}
+
+/// A list of at most [`ENDPOINTS_MAX`] endpoints, in their owner's order.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Endpoints(Vec<Endpoint>);
+
+impl Endpoints {
+    /// A list of these endpoints.
+    ///
+    /// # Errors
+    /// [`CommandFault::TooMany`].
+    pub fn new(endpoints: Vec<Endpoint>) -> Result<Self, CommandFault> {
+        let (found, limit) = (endpoints.len(), ENDPOINTS_MAX);
+        if found > limit {
+            return Err(CommandFault::TooMany { found, limit });
+        }
+        Ok(Self(endpoints))
+    }
+
+    /// The endpoints, in order.
+    pub fn as_slice(&self) -> &[Endpoint] {
+        &self.0
+    }
+
+    fn read(fields: Fields<'_>) -> Result<Self, CommandError> {
+        let endpoint = |one: Fields<'_>| {
+            Ok(Endpoint {
+                protocol: one.required("endpoints.protocol", parsed)?,
+                url: one.required("endpoints.url", parsed)?,
+            })
+        };
+        fields
+            .objects("endpoints", ENDPOINTS_MAX, endpoint)
+            .map(Self)
+    }
+
+    fn write(&self, entries: &mut Entries) {
+        let endpoints = self.0.iter().map(|endpoint| {
+            let mut entries = Entries::default();
+            entries.text("protocol", &endpoint.protocol);
+            entries.text("url", &endpoint.url);
+            entries.finish()
+        });
+        entries.json("endpoints", Json::array(endpoints));
+    }
+}
 
 /// The parameters of ANNOUNCE. It counts when it is verified, under the key in its header, and
 /// sent by an address to itself.
@@ -30,6 +93,9 @@ pub struct Announce {
     pub commands: Tags,
     /// The key with which messages to the agent are sealed. None: it accepts no sealed messages.
     pub enc_key: Option<EncryptionKey>,
+    /// Where else the agent can be reached. These are claims like the description: whoever connects
+    /// there must check whom they reach.
+    pub endpoints: Endpoints,
     /// When the card expires.
     pub expires: Timestamp,
 }
@@ -76,6 +142,7 @@ impl Announce {
             capabilities: fields.optional("capabilities", tags)?.unwrap_or_default(),
             commands: fields.optional("commands", tags)?.unwrap_or_default(),
             enc_key: fields.optional("enc_key", parsed)?,
+            endpoints: Endpoints::read(fields)?,
             expires: fields.required("expires", time)?,
         })
     }
@@ -86,6 +153,9 @@ impl Announce {
         entries.tags("capabilities", &self.capabilities);
         entries.tags("commands", &self.commands);
         entries.optional_text("enc_key", self.enc_key.as_ref());
+        if !self.endpoints.0.is_empty() {
+            self.endpoints.write(entries);
+        }
         entries.time("expires", Some(self.expires));
     }
 }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::error::{CommandError, CommandFault};
 use crate::bounded::Word;
-use crate::json::{Json, JsonRef};
+use crate::json::{Json, JsonRef, Kind};
 use crate::timestamp::Timestamp;
 
 /// Longest short word in a command, in bytes: types, names of capabilities, codes, versions.
@@ -106,6 +106,28 @@ impl<'a> Fields<'a> {
             }
         })
     }
+
+    /// An optional list of at most `limit` objects, each read by a function; empty if it is missing.
+    pub(super) fn objects<T>(
+        self,
+        field: &'static str,
+        limit: usize,
+        read: impl Fn(Self) -> Result<T, CommandError>,
+    ) -> Result<Vec<T>, CommandError> {
+        let cmd = self.cmd;
+        let list = self.optional(field, |value| {
+            let items = || value.items();
+            let expected = "an array of objects";
+            if value.kind() != Kind::Array || !items().all(JsonRef::is_object) {
+                return Err(CommandFault::Type { expected });
+            }
+            match value.len() {
+                found if found > limit => Err(CommandFault::TooMany { found, limit }),
+                _ => Ok(items().map(|object| Self { cmd, object })),
+            }
+        })?;
+        list.into_iter().flatten().map(read).collect()
+    }
 }
 
 /// A string, as it is.
@@ -139,7 +161,7 @@ pub(super) fn time(value: JsonRef<'_>) -> Result<Timestamp, CommandFault> {
 
 /// A list of tags.
 pub(super) fn tags(value: JsonRef<'_>) -> Result<Tags, CommandFault> {
-    if value.kind() != crate::json::Kind::Array {
+    if value.kind() != Kind::Array {
         return Err(CommandFault::Type {
             expected: "an array of strings",
         });

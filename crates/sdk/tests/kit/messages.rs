@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agentry_sdk::protocol::command::{Ack, AckStatus, Announce, Tags};
+use agentry_sdk::protocol::command::{Ack, AckStatus, Announce, Endpoints, Tags};
 use agentry_sdk::protocol::{AckRequest, Json, KnownCommand};
 use agentry_sdk::testing::{Agent, MessageBuilder, Party, START, Simulation, block_on};
 use agentry_sdk::{Environment as _, NameError, Settlement};
@@ -211,6 +211,7 @@ fn cards_on_the_chain_update_the_directory() {
                 capabilities: Tags::new(vec!["dig".parse().unwrap()]).unwrap(),
                 commands: Tags::default(),
                 enc_key: None,
+                endpoints: Endpoints::default(),
                 expires: START.plus_ms(60_000),
             })
         };

@@ -1,13 +1,12 @@
-//! The API key of a service.
+//! The secret that a service asks for: an API key or a token.
 
 use std::fmt;
 use std::path::PathBuf;
 
+use agentry_sdk::{ConfigureError, Setup};
 use reqwest::header::HeaderValue;
 use tokio::io::AsyncReadExt as _;
 use zeroize::Zeroizing;
-
-use super::failure::Failure;
 
 /// The longest key, in bytes: every server accepts a header of this size.
 const KEY_MAX: usize = 4 << 10;
@@ -33,14 +32,35 @@ impl fmt::Debug for Key {
 }
 
 impl KeySource {
+    /// The source that an executor's settings `key_file` and `key_env` name.
+    ///
+    /// # Errors
+    /// Both are set.
+    pub(super) fn of(
+        key_file: Option<PathBuf>,
+        key_env: Option<String>,
+        setup: &Setup<'_>,
+    ) -> Result<Self, ConfigureError> {
+        match (key_file, key_env) {
+            (Some(_), Some(_)) => Err(ConfigureError(
+                "both `key_file` and `key_env` are set; remove one".into(),
+            )),
+            (Some(file), None) => Ok(Self::File(setup.path(file))),
+            (None, Some(name)) => Ok(Self::Variable(name)),
+            (None, None) => Ok(Self::None),
+        }
+    }
+
     /// Reads the key again from its source.
-    pub(super) async fn read(&self) -> Result<Option<Key>, Failure> {
+    ///
+    /// # Errors
+    /// The reason, without the key.
+    pub(super) async fn read(&self) -> Result<Option<Key>, String> {
         let text = match self {
             Self::None => return Ok(None),
             Self::File(path) => {
-                let refused = |error: std::io::Error| {
-                    Failure::NoKey(format!("{} cannot be read: {error}", path.display()))
-                };
+                let refused =
+                    |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
                 let file = tokio::fs::File::open(path).await.map_err(refused)?;
                 let mut text = Zeroizing::new(String::with_capacity(KEY_MAX + 1));
                 let mut file = file.take(KEY_MAX as u64 + 1);
@@ -48,9 +68,7 @@ impl KeySource {
                 text
             }
             Self::Variable(name) => {
-                let refused = |_: std::env::VarError| {
-                    Failure::NoKey(format!("the variable {name} is unset or not valid UTF-8"))
-                };
+                let refused = |_| format!("the variable {name} is unset or not valid UTF-8");
                 Zeroizing::new(std::env::var(name).map_err(refused)?)
             }
         };
@@ -59,9 +77,9 @@ impl KeySource {
         let fits =
             !key.is_empty() && key.len() <= KEY_MAX && key.chars().all(|c| c.is_ascii_graphic());
         if !fits {
-            return Err(Failure::NoKey(format!(
+            return Err(format!(
                 "{self:?} must contain one line of at most {KEY_MAX} printable characters"
-            )));
+            ));
         }
         Ok(Some(Key(Zeroizing::new(key.to_owned()))))
     }
@@ -69,15 +87,24 @@ impl KeySource {
 
 impl Key {
     /// The value of the header `Authorization`, marked as sensitive.
-    pub(super) fn header(&self) -> Option<HeaderValue> {
+    pub(super) fn bearer(&self) -> Option<HeaderValue> {
         let text = Zeroizing::new(format!("Bearer {}", self.0.as_str()));
-        let mut value = HeaderValue::from_str(&text).ok()?;
-        value.set_sensitive(true);
-        Some(value)
+        sensitive(&text)
+    }
+
+    /// The value of another header, marked as sensitive.
+    pub(super) fn plain(&self) -> Option<HeaderValue> {
+        sensitive(&self.0)
     }
 
     /// Removes the key from a text, since some services repeat it in their errors.
     pub(super) fn redact(&self, text: &str) -> String {
         text.replace(self.0.as_str(), "[key]")
     }
+}
+
+fn sensitive(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }

@@ -2,8 +2,6 @@
 
 use serde::de::IgnoredAny;
 
-use super::failure::Failure;
-
 /// The data that marks the end of a stream.
 const DONE: &[u8] = b"[DONE]";
 
@@ -36,6 +34,11 @@ pub(super) struct Lines {
     first: bool,
 }
 
+/// A line or an event of a stream is longer than this many bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an event of the stream is longer than {0} bytes")]
+pub(super) struct Overlong(usize);
+
 /// A relevant item of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Data {
@@ -62,15 +65,17 @@ impl Lines {
     }
 
     /// Parses received bytes. Returns the items that are complete.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Vec<Data>, Failure> {
+    ///
+    /// # Errors
+    /// A line or an event is too long.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Vec<Data>, Overlong> {
         let mut found = Vec::new();
         for piece in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             if std::mem::take(&mut self.after_return) && piece == b"\n" {
                 continue;
             }
             if self.open.len() + self.data.len() + piece.len() > self.max {
-                let reason = format!("an event of the stream is longer than {} bytes", self.max);
-                return Err(Failure::BadAnswer(reason));
+                return Err(Overlong(self.max));
             }
             let (text, end) = match piece.split_last() {
                 Some((end @ (b'\n' | b'\r'), text)) => (text, Some(*end)),
