@@ -8,18 +8,14 @@
 //!
 //! | other module | contents |
 //! |---|---|
-//! | `client` | the HTTP client |
 //! | `key` | the secret that a service asks for |
 //! | `lines` | the events or lines of a stream |
-//! | `places` | the addresses to which an executor may connect |
 //!
 //! The submitter of a job is told of a failure with a code and a fixed text. What a program or a
 //! service says about the failure goes to the log only.
 
 pub mod a2a;
-mod client;
 pub mod command;
 pub mod http;
 mod key;
 mod lines;
-mod places;

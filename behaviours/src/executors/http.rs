@@ -94,7 +94,7 @@ use answer::Whole;
 use failure::{Failure, LENGTH};
 use settings::Service;
 
-use super::client;
+use crate::net;
 
 /// The pauses for a busy service that asks for none, with jitter up to half a minute.
 const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
@@ -123,7 +123,7 @@ impl Http {
         if let Some(client) = self.client.get() {
             return Ok(client.clone());
         }
-        let client = client::builder(self.service.connect_timeout)
+        let client = net::client(self.service.connect_timeout)
             .build()
             .map_err(Failure::client)?;
         Ok(self.client.get_or_init(|| client).clone())

@@ -15,7 +15,7 @@ use super::settings::{Limits, Peer};
 use super::wire::{Event, RemoteTask, Tasks};
 use crate::executors::key::Key;
 use crate::executors::lines::{Data, Form, Lines};
-use crate::executors::{client, places};
+use crate::net;
 
 /// The most bytes of a card.
 const CARD: usize = 256 << 10;
@@ -75,9 +75,9 @@ pub(super) struct Connection {
 
 /// The client with which an agent is reached.
 pub(super) fn client(peer: &Peer) -> Result<Client, Failure> {
-    let mut client = client::builder(peer.limits.connect);
+    let mut client = net::client(peer.limits.connect);
     if !peer.allow_private {
-        client = client.dns_resolver(Arc::new(places::PublicOnly));
+        client = client.dns_resolver(Arc::new(net::PublicOnly));
     }
     client.build().map_err(Failure::client)
 }

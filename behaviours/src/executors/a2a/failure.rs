@@ -6,8 +6,8 @@ use std::time::Duration;
 use agentry_sdk::TaskError;
 use reqwest::StatusCode;
 
-use crate::executors::client::reasons;
-use crate::executors::places::NotPublic;
+use crate::net::NotPublic;
+use crate::net::reasons;
 
 /// Why there is no result. The text is for the log and contains no secrets.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,7 @@ use reqwest::header::{AUTHORIZATION, HeaderName};
 use serde::Deserialize;
 
 use crate::executors::key::KeySource;
-use crate::executors::places::is_public;
+use crate::net::is_public;
 use crate::units::{Bytes, Time, within};
 
 /// The path of the card below a base URL.

@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 
 use super::refused::Refused;
 use super::request::STREAM_OPTIONS;
-use crate::executors::client::reasons;
+use crate::net::reasons;
 
 /// The code for an answer that reached the limit of tokens: of a failure, or of an incomplete
 /// result.
