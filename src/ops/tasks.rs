@@ -24,7 +24,7 @@ use agentry_store::list::task::ExecutingItem;
 use agentry_store::{Reader, StoreError, read};
 
 use super::sealed::Opener;
-use super::send::{Ack, KeyError, SendRequest, Sent, random_key};
+use super::send::{Ack, SendRequest, Sent};
 use super::who::{self, WhoError};
 use super::{OperationError, Operations};
 use crate::config::Config;
@@ -89,9 +89,6 @@ pub enum TaskError {
         /// What is missing, as the rest of a sentence.
         missing: String,
     },
-    /// No request could be made.
-    #[error(transparent)]
-    Key(#[from] KeyError),
     /// The requesting wallet is not known.
     #[error(transparent)]
     Who(#[from] WhoError),
@@ -136,6 +133,8 @@ pub struct SubmitJob {
     pub seal: bool,
     /// Whether it is sent even if the recipient is known not to offer such jobs.
     pub anyway: bool,
+    /// A word chosen by the caller: the same job submitted twice is requested once.
+    pub key: String,
 }
 
 /// Requests a job. When this returns `Ok`, the request is stored and will be sent.
@@ -148,7 +147,7 @@ pub async fn submit(wanted: SubmitJob, config: &Config) -> Result<OutboxId, Task
         offer::check(&wanted.to, job.kind.as_str(), config)?;
     }
     let from = who::resolve_hosted(&wanted.wallet, config).await?;
-    let key = format!("task/{}/{}", random_key()?, job.kind);
+    let key = format!("task/{}/{}", wanted.key, job.kind);
     let now = Clock::default().now();
     let useful_for = wanted.useful_for;
     job.deadline = useful_for.map(|after| now.plus(after));
@@ -180,11 +179,17 @@ pub enum Canceled {
     Here(Box<ExecutingTask>),
 }
 
-/// Cancels a job by a message to the agent that executes it, or a task that is executed here.
+/// Cancels a job by a message to the agent that executes it, or a task that is executed here. A job
+/// that is canceled twice with the same key is canceled by one message.
 ///
 /// # Errors
 /// There is none; it has ended, or is not signed yet; no runtime is running.
-pub async fn cancel(db: &Reader, id: &str, config: &Config) -> Result<Canceled, TaskError> {
+pub async fn cancel(
+    db: &Reader,
+    id: &str,
+    key: &str,
+    config: &Config,
+) -> Result<Canceled, TaskError> {
     let runtime = Client::new(&config.store.path);
     let Some(job) = job::find(db, id, &mut opener(config)).await? else {
         let task = executing::find(db, id, config)?;
@@ -204,7 +209,7 @@ pub async fn cancel(db: &Reader, id: &str, config: &Config) -> Result<Canceled, 
         return Err(TaskError::NotSigned(job.id));
     };
     let to = who::address(&job.to)?;
-    let key = format!("cancel/{}", random_key()?);
+    let key = format!("cancel/{key}");
     let request = SendRequest {
         re: Some(transaction),
         ..SendRequest::new(to, KnownCommand::CancelJob.body(), key)
