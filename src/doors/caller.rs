@@ -5,7 +5,10 @@
 
 use std::collections::BTreeSet;
 
+use agentry_core::{Token, TokenName};
 use agentry_protocol::Address;
+
+pub use agentry_core::Rights;
 
 use super::error::{DoorError, ErrorCode};
 
@@ -28,31 +31,13 @@ impl Scope {
     }
 }
 
-/// What a caller may do with its agents.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rights {
-    /// Reads messages, tasks, the state of agents, and the directory.
-    pub read: bool,
-    /// Sends messages, and requests, answers and cancels tasks.
-    pub send: bool,
-    /// Retries and drops rows of the queues, resumes posting, reloads the configuration.
-    pub operate: bool,
-}
-
-impl Rights {
-    /// All rights.
-    pub const ALL: Self = Self {
-        read: true,
-        send: true,
-        operate: true,
-    };
-}
-
 /// Who calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Its name: keys of requests of callers with different names do not collide.
+    /// Its name.
     pub name: String,
+    /// Its token, whose budget pays for what it sends; none for the operator.
+    pub token: Option<TokenName>,
     /// The hosted agents that it may use.
     pub agents: Scope,
     /// What it may do with them.
@@ -66,9 +51,26 @@ impl Caller {
     pub fn operator() -> Self {
         Self {
             name: "operator".to_owned(),
+            token: None,
             agents: Scope::All,
-            rights: Rights::ALL,
+            rights: Rights {
+                read: true,
+                send: true,
+                operate: true,
+            },
             recipients: Scope::All,
+        }
+    }
+
+    /// The holder of a token.
+    pub fn of_token(token: Token) -> Self {
+        let scope = |some: Option<BTreeSet<Address>>| some.map_or(Scope::All, Scope::Only);
+        Self {
+            name: format!("the holder of token {}", token.name),
+            token: Some(token.name),
+            agents: scope(token.agents),
+            rights: token.rights,
+            recipients: scope(token.recipients),
         }
     }
 
@@ -157,6 +159,7 @@ mod tests {
                 ..Rights::default()
             },
             recipients: Scope::Only([other.clone()].into()),
+            ..Caller::operator()
         };
         caller.check_read().unwrap();
         assert!(caller.sees("ait1one") && !caller.sees("ait1other"));
@@ -172,7 +175,7 @@ mod tests {
             assert!(error.to_string().contains("reader"), "{error}");
         }
         let some = Caller {
-            rights: Rights::ALL,
+            rights: operator.rights,
             ..caller
         };
         some.check_operate().unwrap();

@@ -23,6 +23,7 @@ pub mod tasks;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agentry_core::TokenName;
 use agentry_core::rows::AgentRow;
 use agentry_protocol::Address;
 use agentry_store::{Reader, open_for_reading, read};
@@ -175,7 +176,10 @@ impl Door {
         if given.is_empty() || given.len() > 200 {
             return Err(DoorError::invalid("`key` has 1 to 200 bytes"));
         }
+        // A name of a token is never empty.
+        let token = self.caller.token.as_ref().map_or("", TokenName::as_str);
         let of_caller = hashed(&[
+            token.as_bytes(),
             self.caller.name.as_bytes(),
             agent.address.as_str().as_bytes(),
             given.as_bytes(),

@@ -30,6 +30,8 @@ pub enum ErrorCode {
     NotHosted,
     /// The message must be sealed, and the recipient's encryption key is not known.
     NoRecipientKey,
+    /// The daily budget of the caller's token does not suffice.
+    OverBudget,
     /// The recipient offers no such job.
     NotOffered,
     /// The key was used for another request.
@@ -52,13 +54,14 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Invalid,
         Self::Unauthenticated,
         Self::NotAllowed,
         Self::NotFound,
         Self::NotHosted,
         Self::NoRecipientKey,
+        Self::OverBudget,
         Self::NotOffered,
         Self::KeyReused,
         Self::Conflict,
@@ -79,6 +82,7 @@ impl ErrorCode {
             Self::NotFound => "not_found",
             Self::NotHosted => "not_hosted",
             Self::NoRecipientKey => "no_recipient_key",
+            Self::OverBudget => "over_budget",
             Self::NotOffered => "not_offered",
             Self::KeyReused => "key_reused",
             Self::Conflict => "conflict",
@@ -104,6 +108,7 @@ impl ErrorCode {
             | Self::KeyReused
             | Self::Conflict
             | Self::NotApplied => 409,
+            Self::OverBudget => 429,
             Self::Internal => 500,
             Self::NoResult => 502,
             Self::Busy | Self::Unavailable => 503,
@@ -249,6 +254,7 @@ impl From<OperationError> for DoorError {
             OperationError::Later(_) => Self::unavailable(error),
             OperationError::NoRecipientKey(reason) => Self::new(ErrorCode::NoRecipientKey, reason),
             OperationError::Invalid(reason) => Self::invalid(reason),
+            OperationError::TokenBudget(_) => Self::new(ErrorCode::OverBudget, error.to_string()),
             OperationError::NotHosted(_) => Self::new(
                 ErrorCode::NotHosted,
                 "the running runtime does not host this agent",

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use agentry_core::commit::TaskEnd;
 use agentry_core::rows::TaskId;
-use agentry_core::{Commit, CommitResult, OutboxId};
+use agentry_core::{Commit, CommitResult, OutboxId, TokenName};
 use agentry_protocol::command::{Answer, CommandFault, ExecuteAiJob, InputNumber, JobInput};
 use agentry_protocol::{AckRequest, Address, Json, KnownCommand};
 use agentry_store::list::task::ExecutingItem;
@@ -135,6 +135,8 @@ pub struct SubmitJob {
     pub anyway: bool,
     /// A word chosen by the caller: the same job submitted twice is requested once.
     pub key: String,
+    /// The token that pays for it; none if the operator does.
+    pub token: Option<TokenName>,
 }
 
 /// Requests a job. When this returns `Ok`, the request is stored and will be sent.
@@ -159,6 +161,7 @@ pub async fn submit(wanted: SubmitJob, config: &Config) -> Result<OutboxId, Task
             resends: ACK_RESENDS,
         }),
         seal: wanted.seal,
+        token: wanted.token,
         ..SendRequest::new(wanted.to, KnownCommand::ExecuteAiJob(job).body(), key)
     };
     let runtime = Client::new(&config.store.path);
@@ -180,14 +183,15 @@ pub enum Canceled {
 }
 
 /// Cancels a job by a message to the agent that executes it, or a task that is executed here. A job
-/// that is canceled twice with the same key is canceled by one message.
+/// that is canceled twice with the same key is canceled by one message, for which a token pays if one
+/// is given.
 ///
 /// # Errors
 /// There is none; it has ended, or is not signed yet; no runtime is running.
 pub async fn cancel(
     db: &Reader,
     id: &str,
-    key: &str,
+    (key, token): (&str, Option<TokenName>),
     config: &Config,
 ) -> Result<Canceled, TaskError> {
     let runtime = Client::new(&config.store.path);
@@ -212,6 +216,7 @@ pub async fn cancel(
     let key = format!("cancel/{key}");
     let request = SendRequest {
         re: Some(transaction),
+        token,
         ..SendRequest::new(to, KnownCommand::CancelJob.body(), key)
     };
     let sent = runtime.send(&job.from, request).await?;
@@ -220,7 +225,7 @@ pub async fn cancel(
 }
 
 /// Answers the question that a requested job asks. A question has one answer: if one was sent before,
-/// nothing is sent, and that one is returned.
+/// nothing is sent, and that one is returned. A token pays for it if one is given.
 ///
 /// # Errors
 /// There is no such job; it asks nothing; the answer is too large; no runtime is running.
@@ -228,6 +233,7 @@ pub async fn answer(
     db: &Reader,
     id: &str,
     answer: Json,
+    token: Option<TokenName>,
     config: &Config,
 ) -> Result<(Job, Sent), TaskError> {
     let job = job::find(db, id, &mut opener(config)).await?;
@@ -244,6 +250,7 @@ pub async fn answer(
     let request = SendRequest {
         re: Some(transaction),
         seal: job.asked.sealed,
+        token,
         ..SendRequest::new(to, input.body(), job::answer_key(&job.id, number.get()))
     };
     let sent = Client::new(&config.store.path)

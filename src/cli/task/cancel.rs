@@ -27,7 +27,7 @@ pub(super) async fn run(
     context: &Context,
 ) -> Result<(), Failure> {
     let (id, key) = (args.id.id.trim(), random_key()?);
-    let canceled = tasks::cancel(&open(config)?, id, &key, config).await?;
+    let canceled = tasks::cancel(&open(config)?, id, (&key, None), config).await?;
     let out = context.output;
     match canceled {
         Canceled::Requested { job, sent } if out.is_json() => out.json(&json!({

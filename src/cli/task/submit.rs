@@ -118,6 +118,7 @@ pub(super) async fn run(
         seal: args.seal,
         anyway: args.anyway,
         key: random_key()?,
+        token: None,
     };
     let row = tasks::submit(submitted, config).await?;
     let patience = if args.wait { args.timeout } else { PATIENCE };

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::super::caller::Scope;
 use super::super::error::DoorError;
 use super::{Door, bad_cursor, limit};
+use crate::ops::change::StoreChange;
 use crate::ops::names::Names;
-use crate::ops::queues::QueueChange;
 use crate::ops::queues::list::{self as queues, QueueRow, RowId};
 use crate::runtime::reload::Applied;
 
@@ -210,7 +210,7 @@ impl Door {
     /// # Errors
     /// [`DoorError`].
     pub async fn retry_queue(&self, request: ChangeQueue) -> Result<ChangedRows, DoorError> {
-        self.change(request, QueueChange::Retry).await
+        self.change(request, StoreChange::Retry).await
     }
 
     /// Drops dead letters and failed transactions, and what waits: they are not retried.
@@ -218,13 +218,13 @@ impl Door {
     /// # Errors
     /// [`DoorError`].
     pub async fn drop_queue(&self, request: ChangeQueue) -> Result<ChangedRows, DoorError> {
-        self.change(request, QueueChange::Drop).await
+        self.change(request, StoreChange::Drop).await
     }
 
     async fn change(
         &self,
         request: ChangeQueue,
-        change: fn(QueueTarget) -> QueueChange,
+        change: fn(QueueTarget) -> StoreChange,
     ) -> Result<ChangedRows, DoorError> {
         self.caller.check_operate()?;
         let targets = self
@@ -303,7 +303,7 @@ impl Door {
     /// [`DoorError`].
     pub async fn resume_posting(&self, _: ResumePosting) -> Result<ResumedPosting, DoorError> {
         self.caller.check_operate_all()?;
-        let resumed = self.runtime().change(QueueChange::Resume).await? > 0;
+        let resumed = self.runtime().change(StoreChange::Resume).await? > 0;
         Ok(ResumedPosting { resumed })
     }
 

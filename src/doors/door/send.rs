@@ -227,6 +227,7 @@ impl Door {
                     expires_in: duration("expires_in_ms", content.expires_in_ms)?,
                     ack: content.ack.map(AckWanted::to_ack).transpose()?,
                     seal: content.seal,
+                    token: door.caller.token.clone(),
                     recipient_key: content
                         .recipient_key
                         .as_deref()

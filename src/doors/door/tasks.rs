@@ -189,6 +189,7 @@ impl Door {
                 ack: content.ack.map(AckRequest::from),
                 seal: content.seal,
                 anyway: content.anyway,
+                token: door.caller.token.clone(),
             };
             let row = tasks::submit(wanted, &door.config).await?;
             Ok(format!("outbox/{row}"))
@@ -268,7 +269,7 @@ impl Door {
             let id = door.task(db, &request.id).await?.id;
             // A task is canceled by one message, however often that is asked for.
             let key = format!("door/{id}");
-            match tasks::cancel(db, &id, &key, &door.config).await? {
+            match tasks::cancel(db, &id, (&key, door.caller.token.clone()), &door.config).await? {
                 Canceled::Requested { job, sent } => Ok(CanceledTask {
                     id: job.id,
                     state: job.state,
@@ -290,7 +291,8 @@ impl Door {
         let answer = json(&request.answer)?;
         self.look(async move |db, door| {
             let id = door.task(db, &request.id).await?.id;
-            let (job, sent) = tasks::answer(db, &id, answer, &door.config).await?;
+            let (job, sent) =
+                tasks::answer(db, &id, answer, door.caller.token.clone(), &door.config).await?;
             Ok(AnsweredTask {
                 id: job.id,
                 input: job.input.map(|input| input.number),
@@ -330,7 +332,9 @@ impl Door {
         let door = self.clone();
         let fetch = async move || {
             let db = agentry_store::open_for_reading(&door.config.store.path)?;
-            let (job, text) = fetch::fetch(&db, &job.id, deadline, &door.config, |_, _| {}).await?;
+            let pays = door.caller.token.clone();
+            let (job, text) =
+                fetch::fetch(&db, &job.id, pays, deadline, &door.config, |_, _| {}).await?;
             Ok(TaskResult {
                 id: job.id,
                 from: job.to,
