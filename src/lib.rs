@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`runtime`] | the actors |
 //! | [`ops`] | what can be asked of a runtime |
+//! | [`doors`] | how other software reaches a runtime |
 //! | [`config`] | agents.toml |
 //! | [`wallet`] | keystore files and vaults |
 //! | [`cli`] | the command line |
@@ -27,6 +28,7 @@
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod doors;
 pub mod ops;
 pub mod replay;
 pub mod runtime;

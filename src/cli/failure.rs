@@ -449,7 +449,6 @@ impl From<TaskError> for Failure {
             TaskError::NotOffered { .. } => {
                 Self::data(format!("{error}. --anyway sends it regardless"))
             }
-            TaskError::Key(error) => error.into(),
             TaskError::Who(error) => error.into(),
             TaskError::Runtime(error) => error.into(),
             TaskError::Store(error) => error.into(),

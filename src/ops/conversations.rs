@@ -3,18 +3,22 @@
 //! | part | holds |
 //! |---|---|
 //! | [`hosted`] | messages of a hosted agent, from the store |
+//! | [`page`] | the same, page by page |
 //! | [`chain`] | messages of any address, from the chain |
 
 pub mod chain;
 pub mod hosted;
+pub mod page;
 
 use agentry_protocol::{AckRequest, Address, Authenticity, Thread, Timestamp};
 use agentry_store::list::talk::{ListedMessage, MessageRow};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::content::MessageContent;
 use super::names::Names;
+use super::sealed::Opener;
 use super::search::Found;
 
 /// The messages to select.
@@ -56,7 +60,7 @@ impl Direction {
 }
 
 /// A message of a conversation.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct MessageEntry {
     /// `received` or `sent`.
     pub direction: &'static str,
@@ -66,6 +70,7 @@ pub struct MessageEntry {
     pub height: Option<u64>,
     /// When it was seen in a block; for a sent message without a block, when it was requested; for
     /// a message read from the chain alone, the time of its block.
+    #[schemars(with = "Option<u64>")]
     pub seen_at: Option<Timestamp>,
     /// Its transaction.
     pub transaction: Option<String>,
@@ -78,6 +83,7 @@ pub struct MessageEntry {
     /// The recipient's name.
     pub to_name: Option<String>,
     /// The amount that it transfers, in AIT, with all its digits; `None` if it is not a number.
+    #[schemars(with = "Option<serde_json::Number>")]
     pub amount: Option<Box<RawValue>>,
     /// Its content without the header; `null` if it is sealed and was not opened.
     pub text: Option<String>,
@@ -92,6 +98,7 @@ pub struct MessageEntry {
     /// The acknowledgment that it asks for.
     pub ack: Option<&'static str>,
     /// When it expires.
+    #[schemars(with = "Option<u64>")]
     pub expires_at: Option<Timestamp>,
     /// Why its header cannot be read.
     pub damage: Option<String>,
@@ -112,7 +119,7 @@ pub struct MessageEntry {
 }
 
 /// The delivery of a message.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct MessageReceipt {
     /// The acknowledgment that was asked for.
     pub wanted: Option<String>,
@@ -125,6 +132,18 @@ pub struct MessageReceipt {
 }
 
 impl MessageEntry {
+    /// A message of the store, with its content. A sealed message to a hosted wallet is opened.
+    pub async fn read(told: ListedMessage, opener: &mut Opener) -> Self {
+        let mut content = told.payload.as_ref().map(MessageContent::read);
+        if let (Some(content), MessageRow::Inbox(row)) = (&mut content, told.place)
+            && content.sealed
+        {
+            let opened = opener.open(row).await;
+            content.open(opened.as_ref().map_err(String::as_str));
+        }
+        Self::of_store(told, content)
+    }
+
     /// A message of the store, with its content.
     fn of_store(told: ListedMessage, content: Option<MessageContent>) -> Self {
         let (direction, id) = match told.place {

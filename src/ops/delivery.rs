@@ -62,6 +62,8 @@ pub struct Carrier {
 /// A reply.
 #[derive(Clone, Debug)]
 pub struct Heard {
+    /// Its row in the inbox, if it was read from a store.
+    pub inbox: Option<i64>,
     /// Hash of its transaction.
     pub hash: TransactionHash,
     /// The block that holds it.

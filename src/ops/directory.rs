@@ -7,6 +7,7 @@ use agentry_protocol::{Address, BlockHeight, Timestamp};
 use agentry_sdk::Query;
 use agentry_store::read::{self, AnnouncedCard, Renewal};
 use agentry_store::{Reader, StoreError};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::who::{self, WhoError};
@@ -15,7 +16,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::directory::{EndpointWanted, backfill};
 
 /// A card of the directory.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct CardEntry {
     /// The agent's announced name.
     pub name: String,
@@ -35,11 +36,13 @@ pub struct CardEntry {
     pub endpoints: Vec<EndpointWanted>,
     /// Until when the card is valid.
     #[serde(rename = "expires_at")]
+    #[schemars(with = "u64")]
     pub expires: Timestamp,
     /// Whether the card is no longer valid.
     pub expired: bool,
     /// When it was announced.
     #[serde(rename = "announced_at")]
+    #[schemars(with = "u64")]
     pub announced: Timestamp,
     /// The block that holds it.
     pub height: u64,
@@ -74,22 +77,26 @@ pub fn words(tags: &Tags) -> Vec<String> {
 }
 
 /// The blocks that the directory was read from.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Coverage {
     /// All cards in this block and above are known; `None` if no runtime has run yet.
+    #[schemars(with = "Option<u64>")]
     pub from: Option<BlockHeight>,
     /// The older blocks that a runtime reads.
     pub reading: Option<Backfill>,
 }
 
 /// The older blocks that a runtime reads for the directory.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Backfill {
     /// The first of them.
+    #[schemars(with = "u64")]
     pub from: BlockHeight,
     /// The first block after them.
+    #[schemars(with = "u64")]
     pub to: BlockHeight,
     /// The last block that was read.
+    #[schemars(with = "Option<u64>")]
     pub at: Option<BlockHeight>,
 }
 
@@ -117,6 +124,8 @@ pub struct ListCards {
     /// Also those that have expired: for them, the query is checked as of the time when they were
     /// valid.
     pub expired: bool,
+    /// Only those after this name and address.
+    pub after: Option<(String, String)>,
     /// At most this many.
     pub limit: usize,
 }
@@ -126,7 +135,7 @@ pub struct ListCards {
 pub struct CardList {
     /// Those that match, by name.
     pub cards: Vec<CardEntry>,
-    /// How many match, regardless of the limit.
+    /// How many match, regardless of the limit, after the given one.
     pub matching: usize,
     /// How many the directory has.
     pub known: usize,
@@ -151,6 +160,9 @@ pub fn list(db: &Reader, wanted: &ListCards, now: Timestamp) -> Result<CardList,
         };
         wanted.query.fits(card, asked_at)
             && since.is_none_or(|since| announced.announced_at >= since)
+            && wanted.after.as_ref().is_none_or(|(name, address)| {
+                (card.card.name.as_str(), card.address.as_str()) > (name.as_str(), address.as_str())
+            })
     });
     found.sort_by(|one, other| {
         (&one.card.card.name, &one.card.address).cmp(&(&other.card.card.name, &other.card.address))

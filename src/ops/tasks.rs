@@ -17,14 +17,14 @@ use std::time::{Duration, Instant};
 
 use agentry_core::commit::TaskEnd;
 use agentry_core::rows::TaskId;
-use agentry_core::{Commit, CommitResult, OutboxId};
+use agentry_core::{Commit, CommitResult, OutboxId, TokenName};
 use agentry_protocol::command::{Answer, CommandFault, ExecuteAiJob, InputNumber, JobInput};
 use agentry_protocol::{AckRequest, Address, Json, KnownCommand};
 use agentry_store::list::task::ExecutingItem;
 use agentry_store::{Reader, StoreError, read};
 
 use super::sealed::Opener;
-use super::send::{Ack, KeyError, SendRequest, Sent, random_key};
+use super::send::{Ack, SendRequest, Sent};
 use super::who::{self, WhoError};
 use super::{OperationError, Operations};
 use crate::config::Config;
@@ -89,9 +89,6 @@ pub enum TaskError {
         /// What is missing, as the rest of a sentence.
         missing: String,
     },
-    /// No request could be made.
-    #[error(transparent)]
-    Key(#[from] KeyError),
     /// The requesting wallet is not known.
     #[error(transparent)]
     Who(#[from] WhoError),
@@ -136,6 +133,10 @@ pub struct SubmitJob {
     pub seal: bool,
     /// Whether it is sent even if the recipient is known not to offer such jobs.
     pub anyway: bool,
+    /// A word chosen by the caller: the same job submitted twice is requested once.
+    pub key: String,
+    /// The token that pays for it; none if the operator does.
+    pub token: Option<TokenName>,
 }
 
 /// Requests a job. When this returns `Ok`, the request is stored and will be sent.
@@ -148,7 +149,7 @@ pub async fn submit(wanted: SubmitJob, config: &Config) -> Result<OutboxId, Task
         offer::check(&wanted.to, job.kind.as_str(), config)?;
     }
     let from = who::resolve_hosted(&wanted.wallet, config).await?;
-    let key = format!("task/{}/{}", random_key()?, job.kind);
+    let key = format!("task/{}/{}", wanted.key, job.kind);
     let now = Clock::default().now();
     let useful_for = wanted.useful_for;
     job.deadline = useful_for.map(|after| now.plus(after));
@@ -160,6 +161,7 @@ pub async fn submit(wanted: SubmitJob, config: &Config) -> Result<OutboxId, Task
             resends: ACK_RESENDS,
         }),
         seal: wanted.seal,
+        token: wanted.token,
         ..SendRequest::new(wanted.to, KnownCommand::ExecuteAiJob(job).body(), key)
     };
     let runtime = Client::new(&config.store.path);
@@ -180,11 +182,18 @@ pub enum Canceled {
     Here(Box<ExecutingTask>),
 }
 
-/// Cancels a job by a message to the agent that executes it, or a task that is executed here.
+/// Cancels a job by a message to the agent that executes it, or a task that is executed here. A job
+/// that is canceled twice with the same key is canceled by one message, for which a token pays if one
+/// is given.
 ///
 /// # Errors
 /// There is none; it has ended, or is not signed yet; no runtime is running.
-pub async fn cancel(db: &Reader, id: &str, config: &Config) -> Result<Canceled, TaskError> {
+pub async fn cancel(
+    db: &Reader,
+    id: &str,
+    (key, token): (&str, Option<TokenName>),
+    config: &Config,
+) -> Result<Canceled, TaskError> {
     let runtime = Client::new(&config.store.path);
     let Some(job) = job::find(db, id, &mut opener(config)).await? else {
         let task = executing::find(db, id, config)?;
@@ -204,9 +213,10 @@ pub async fn cancel(db: &Reader, id: &str, config: &Config) -> Result<Canceled, 
         return Err(TaskError::NotSigned(job.id));
     };
     let to = who::address(&job.to)?;
-    let key = format!("cancel/{}", random_key()?);
+    let key = format!("cancel/{key}");
     let request = SendRequest {
         re: Some(transaction),
+        token,
         ..SendRequest::new(to, KnownCommand::CancelJob.body(), key)
     };
     let sent = runtime.send(&job.from, request).await?;
@@ -215,7 +225,7 @@ pub async fn cancel(db: &Reader, id: &str, config: &Config) -> Result<Canceled, 
 }
 
 /// Answers the question that a requested job asks. A question has one answer: if one was sent before,
-/// nothing is sent, and that one is returned.
+/// nothing is sent, and that one is returned. A token pays for it if one is given.
 ///
 /// # Errors
 /// There is no such job; it asks nothing; the answer is too large; no runtime is running.
@@ -223,6 +233,7 @@ pub async fn answer(
     db: &Reader,
     id: &str,
     answer: Json,
+    token: Option<TokenName>,
     config: &Config,
 ) -> Result<(Job, Sent), TaskError> {
     let job = job::find(db, id, &mut opener(config)).await?;
@@ -239,6 +250,7 @@ pub async fn answer(
     let request = SendRequest {
         re: Some(transaction),
         seal: job.asked.sealed,
+        token,
         ..SendRequest::new(to, input.body(), job::answer_key(&job.id, number.get()))
     };
     let sent = Client::new(&config.store.path)

@@ -101,7 +101,9 @@ pub struct Metrics {
 }
 
 /// The state of a runtime, for `/ready`.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 pub struct Condition {
     /// Whether all conditions below hold.
     pub ready: bool,

@@ -7,6 +7,7 @@ mod chain;
 mod config;
 mod directory;
 mod doctor;
+mod doors;
 mod exit;
 mod forms;
 mod general;

@@ -8,6 +8,7 @@ mod budget;
 mod confirmations;
 mod conversation;
 mod directory;
+mod doors;
 mod fair;
 mod isolation;
 mod kinds;
@@ -158,6 +159,18 @@ impl Stage {
     pub(crate) fn try_start(&mut self, by_ms: i64) -> Result<(), HostError> {
         self.clock = Clock::default();
         self.clock.shift(by_ms);
+        let config = self.config();
+        let (_keep, cancel) = watch::channel(false);
+        let options = HostOptions {
+            clock: self.clock.clone(),
+            ..HostOptions::default()
+        };
+        self.host = Some(Host::start(config, options, cancel)?);
+        Ok(())
+    }
+
+    /// Its configuration.
+    pub(crate) fn config(&self) -> Config {
         let registry: Registry = kinds::registry();
         let source = Source::Text {
             path: self.dir.path().join("agents.toml"),
@@ -167,14 +180,7 @@ impl Stage {
             environment: Some(HashMap::new()),
             flags: Vec::new(),
         };
-        let config = Config::load(&source, &overlay, &registry).unwrap();
-        let (_keep, cancel) = watch::channel(false);
-        let options = HostOptions {
-            clock: self.clock.clone(),
-            ..HostOptions::default()
-        };
-        self.host = Some(Host::start(config, options, cancel)?);
-        Ok(())
+        Config::load(&source, &overlay, &registry).unwrap()
     }
 
     /// Makes the next start host another wallet in place of the first.

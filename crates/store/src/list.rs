@@ -46,6 +46,8 @@ pub struct Filter {
     pub row: Option<i64>,
     /// Only rows after this one.
     pub after: i64,
+    /// Only rows before this one.
+    pub before: Option<i64>,
     /// At most this many, the newest.
     pub limit: u64,
 }
@@ -110,6 +112,9 @@ fn conditions(filter: &Filter, columns: &Columns) -> (String, Vec<Value>) {
     }
     if let Some(row) = filter.row {
         and(&format!("{id} = ?"), vec![Value::Integer(row)]);
+    }
+    if let Some(before) = filter.before {
+        and(&format!("{id} < ?"), vec![Value::Integer(before)]);
     }
     values.push(Value::Integer(integer(filter.limit)));
     (sql, values)

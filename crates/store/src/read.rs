@@ -28,7 +28,7 @@ use agentry_core::rows::{AgentId, AgentRow, OutboxId};
 use agentry_core::state::row::{Outgoing, Tracking};
 use agentry_core::state::sent::Question;
 use agentry_protocol::{Address, BlockHeight, Nonce, Timestamp, TransactionHash};
-use rusqlite::params;
+use rusqlite::{Row, params};
 use serde::Serialize;
 
 use super::column::{natural, optional_natural, optional_time, text};
@@ -43,7 +43,7 @@ pub use cards::{
 pub use dead::dead_letters;
 pub(super) use message::authenticity;
 pub use message::{due_message, message_at};
-pub use origin::{is_requested, origin_of};
+pub use origin::{is_requested, origin_beginning, origin_of};
 pub use spending::{Spending, day_tokens, spenders, spending, spent};
 pub use standing::{COUNTED_AT_MOST, standing};
 pub use task::{task, task_named};
@@ -114,20 +114,35 @@ pub fn unmined(db: &Reader, before: Timestamp) -> Result<Unmined, StoreError> {
     )
 }
 
+const AGENT: &str = "SELECT id, address, name, last_nonce FROM agent";
+
 /// All wallets that were ever hosted.
 pub fn agents(db: &Reader) -> Result<Vec<AgentRow>, StoreError> {
+    db.all(&format!("{AGENT} ORDER BY id"), [], agent_row)
+}
+
+/// The wallets that were ever hosted, by address, from the one after `after` on; at most `limit`.
+pub fn agents_after(db: &Reader, after: &str, limit: u64) -> Result<Vec<AgentRow>, StoreError> {
     db.all(
-        "SELECT id, address, name, last_nonce FROM agent ORDER BY id",
-        [],
-        |row| {
-            Ok(AgentRow {
-                id: AgentId(row.get(0)?),
-                address: text(row, 1, Address::from_chain)?,
-                name: row.get(2)?,
-                last_nonce: optional_natural(row, 3)?.map(Nonce::new),
-            })
-        },
+        &format!("{AGENT} WHERE address > ?1 ORDER BY address LIMIT ?2"),
+        params![after, integer(limit)],
+        agent_row,
     )
+}
+
+/// The wallet at this address, if it was ever hosted.
+pub fn agent(db: &Reader, address: &Address) -> Result<Option<AgentRow>, StoreError> {
+    let sql = format!("{AGENT} WHERE address = ?1");
+    db.first(&sql, [address.as_str()], agent_row)
+}
+
+fn agent_row(row: &Row<'_>) -> rusqlite::Result<AgentRow> {
+    Ok(AgentRow {
+        id: AgentId(row.get(0)?),
+        address: text(row, 1, Address::from_chain)?,
+        name: row.get(2)?,
+        last_nonce: optional_natural(row, 3)?.map(Nonce::new),
+    })
 }
 
 /// A hosted wallet's message that a transaction carried.

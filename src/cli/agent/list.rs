@@ -55,6 +55,7 @@ pub(super) fn run(args: ListArgs, config: &Config, context: &Context) -> Result<
         },
         fresh: args.fresh,
         expired: args.all,
+        after: None,
         limit: args.limit,
     };
     let CardList {

@@ -32,7 +32,8 @@ pub(super) async fn run(
     context: &Context,
 ) -> Result<(), Failure> {
     let answer = answer(&args.answer)?;
-    let (job, sent) = tasks::answer(&open(config)?, args.id.id.trim(), answer, config).await?;
+    let (job, sent) =
+        tasks::answer(&open(config)?, args.id.id.trim(), answer, None, config).await?;
     let out = context.output;
     if out.is_json() {
         return out.json(&json!({

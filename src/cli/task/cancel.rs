@@ -6,6 +6,7 @@ use serde_json::json;
 use super::super::{Context, Failure};
 use super::{IdArgs, open};
 use crate::config::Config;
+use crate::ops::send::random_key;
 use crate::ops::tasks::{self, Canceled};
 
 /// Arguments of `task cancel`.
@@ -25,7 +26,8 @@ pub(super) async fn run(
     config: &Config,
     context: &Context,
 ) -> Result<(), Failure> {
-    let canceled = tasks::cancel(&open(config)?, args.id.id.trim(), config).await?;
+    let (id, key) = (args.id.id.trim(), random_key()?);
+    let canceled = tasks::cancel(&open(config)?, id, (&key, None), config).await?;
     let out = context.output;
     match canceled {
         Canceled::Requested { job, sent } if out.is_json() => out.json(&json!({

@@ -39,7 +39,7 @@ pub(super) async fn run(
     let db = open(config)?;
     let bar = context.output.progress(1, "bytes");
     let id = args.id.id.trim();
-    let fetched = tasks::fetch::fetch(&db, id, deadline, config, |here, bytes| {
+    let fetched = tasks::fetch::fetch(&db, id, None, deadline, config, |here, bytes| {
         bar.set_length(bytes);
         bar.set_position(u64::try_from(here).unwrap_or(u64::MAX));
         bar.set_message(format!("{here} of {bytes} bytes"));

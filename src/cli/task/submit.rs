@@ -15,6 +15,7 @@ use super::super::output::or_dash;
 use super::super::{Context, ExitCode, Failure};
 use super::{open, wait};
 use crate::config::Config;
+use crate::ops::send::random_key;
 use crate::ops::tasks::job::Job;
 use crate::ops::tasks::{self, SubmitJob};
 use crate::ops::who;
@@ -116,6 +117,8 @@ pub(super) async fn run(
         ack: args.ack,
         seal: args.seal,
         anyway: args.anyway,
+        key: random_key()?,
+        token: None,
     };
     let row = tasks::submit(submitted, config).await?;
     let patience = if args.wait { args.timeout } else { PATIENCE };

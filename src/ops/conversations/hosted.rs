@@ -8,7 +8,6 @@ use agentry_core::rows::OutboxState;
 use agentry_store::list::talk::{self, ListedMessage, MessageRow, Selection};
 use agentry_store::{Reader, StoreError};
 
-use super::super::content::MessageContent;
 use super::super::sealed::Opener;
 use super::{Direction, MessageEntry, MessageFilter, MessageList};
 
@@ -98,6 +97,7 @@ impl<'a> HostedMessages<'a> {
             thread: thread.as_ref().map(ToString::to_string),
             after,
             limit,
+            ..Selection::default()
         };
         let mut told = Vec::new();
         if *direction == Direction::Forged {
@@ -135,14 +135,7 @@ impl<'a> HostedMessages<'a> {
         self.opener.again();
         let mut entries = Vec::with_capacity(told.len());
         for one in told {
-            let mut content = one.payload.as_ref().map(MessageContent::read);
-            if let (Some(content), MessageRow::Inbox(row)) = (&mut content, one.place)
-                && content.sealed
-            {
-                let opened = self.opener.open(row).await;
-                content.open(opened.as_ref().map_err(String::as_str));
-            }
-            entries.push(MessageEntry::of_store(one, content));
+            entries.push(MessageEntry::read(one, &mut self.opener).await);
         }
         entries
     }

@@ -260,6 +260,17 @@ impl DeliveryReport {
         all
     }
 
+    /// Takes what is known now.
+    ///
+    /// # Errors
+    /// The message cannot be watched.
+    pub async fn look(&mut self, watch: &mut Watch) -> Result<(), DeliveryError> {
+        if let Some(facts) = watch.look().await? {
+            self.learn(facts);
+        }
+        Ok(())
+    }
+
     /// Watches a message until there is a verdict, or `tell` returns that it is enough, or this long
     /// after the report began. `tell` gets the new stages after each look; there may be none.
     ///
@@ -273,9 +284,7 @@ impl DeliveryReport {
     ) -> Result<Option<Verdict>, E> {
         loop {
             let known = self.stages.len();
-            if let Some(facts) = watch.look().await? {
-                self.learn(facts);
-            }
+            self.look(watch).await?;
             let enough = tell(self, self.stages.get(known..).unwrap_or_default())?;
             let verdict = self.verdict();
             let waited = self.began.elapsed();
@@ -292,7 +301,7 @@ impl DeliveryReport {
     }
 
     /// The awaited stages that were reached, and those that were not.
-    fn parts(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+    pub fn parts(&self) -> (Vec<&'static str>, Vec<&'static str>) {
         self.expected().into_iter().partition(|stage| match *stage {
             "received" | "done" => self.acknowledged(stage),
             stage => self.has(stage),
@@ -335,6 +344,11 @@ impl DeliveryReport {
         };
         let answered = !(self.wanted.outcome && self.wanted.answer) || self.has("answered");
         (mined && acknowledged && answered).then_some(Verdict::Complete)
+    }
+
+    /// What is known of the message.
+    pub const fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// The hash of the message's first transaction, once it is signed.

@@ -66,11 +66,7 @@ pub struct StoreWatch {
 }
 
 impl StoreWatch {
-    pub(in crate::ops) fn new(
-        store: &Path,
-        outbox: OutboxId,
-        plain: bool,
-    ) -> Result<Self, StoreError> {
+    pub(crate) fn new(store: &Path, outbox: OutboxId, plain: bool) -> Result<Self, StoreError> {
         Ok(Self {
             db: open_for_reading(store)?,
             opener: Opener::new(store, "no runtime hosts its recipient"),
@@ -115,6 +111,7 @@ impl StoreWatch {
             }
             if let Some(what) = what(content, &reply, progress.delivery.as_ref()) {
                 heard.push(Heard {
+                    inbox: Some(reply.inbox),
                     hash: reply.hash,
                     height: reply.height,
                     authenticity: reply.authenticity,
@@ -283,6 +280,7 @@ impl ChainWatch {
             }
         }
         self.facts.heard.push(Heard {
+            inbox: None,
             hash: found.hash,
             height: Some(found.height.0),
             authenticity: authenticity.as_str().to_owned(),

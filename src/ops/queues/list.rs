@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::slice::from_ref;
 use std::str::FromStr;
 
-use agentry_core::commit::{QueueTarget, Selection};
+use agentry_core::commit::{QueueKind, QueueTarget, Selection};
 use agentry_core::rows::EventId;
 use agentry_core::{InboxId, OutboxId};
 use agentry_store::list::{self, EventItem, Filter, ForgedItem, InboxItem, OutboxItem};
@@ -107,6 +107,69 @@ pub async fn list(
         spending,
         halted,
     })
+}
+
+/// Rows of one queue, oldest first.
+#[derive(Debug)]
+pub struct RowPage {
+    /// The rows.
+    pub rows: Vec<QueueRow>,
+    /// The row before which the next page begins; `None` if there are no older rows.
+    pub next: Option<i64>,
+}
+
+/// Reads the newest rows of one queue that match a filter, up to its limit, with the reasons why they
+/// wait.
+///
+/// # Errors
+/// The store's.
+pub async fn page(
+    db: &Reader,
+    queue: QueueKind,
+    filter: &Filter,
+    names: &Names<'_>,
+    config: &Config,
+) -> Result<RowPage, StoreError> {
+    let store = &config.store.path;
+    let limit = filter.limit;
+    // One row more than the limit shows whether there are others.
+    let filter = &Filter {
+        limit: limit.saturating_add(1),
+        ..filter.clone()
+    };
+    let mut more = false;
+    let rows: Vec<QueueRow> = match queue {
+        QueueKind::Inbox => {
+            let found = newest(list::inbox(db, filter)?, limit, &mut more);
+            let waits = Waits::ask(&found, &[], store).await;
+            let found = found.into_iter();
+            let row = |item| MessageRow::new(item, names, &waits);
+            found
+                .map(|item| QueueRow::Message(Box::new(row(item))))
+                .collect()
+        }
+        QueueKind::Outbox => {
+            let found = newest(list::outbox(db, filter)?, limit, &mut more);
+            let waits = Waits::ask(&[], &found, store).await;
+            let found = found.into_iter();
+            let row = |item| TransactionRow::new(item, names, &waits);
+            found
+                .map(|item| QueueRow::Transaction(Box::new(row(item))))
+                .collect()
+        }
+        QueueKind::Events => {
+            let found = newest(list::events(db, filter)?, limit, &mut more);
+            let (waits, now) = (Waits::ask(&[], &[], store).await, Clock::default().now());
+            let found = found.into_iter();
+            let row = |item| EventRow::new(item, now, &waits);
+            found
+                .map(|item| QueueRow::Event(Box::new(row(item))))
+                .collect()
+        }
+    };
+    let first = rows.first().filter(|_| more);
+    let next = first.and_then(|row| row.id().split_once('/')?.1.parse().ok());
+    Ok(RowPage { rows, next })
 }
 
 /// The rows to list, as read from the store.
@@ -288,6 +351,18 @@ pub enum QueueRow {
     Event(Box<EventRow>),
     /// A forged message.
     Forged(Box<ForgedRow>),
+}
+
+impl QueueRow {
+    /// Its id.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Message(row) => &row.item.id,
+            Self::Transaction(row) => &row.item.id,
+            Self::Event(row) => &row.item.id,
+            Self::Forged(row) => &row.item.id,
+        }
+    }
 }
 
 /// The row with this id.

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use agentry_core::TokenName;
 use agentry_protocol::command::{FetchResult, ResultPart};
 use agentry_protocol::{ContentHash, KnownCommand, TransactionHash};
 use agentry_sdk::task::MAX_OUTPUT_BYTES;
@@ -74,13 +75,14 @@ pub enum FetchError {
 /// Fetches the whole result of a requested job, with its SHA-256 checked. If it was cut, the job's
 /// recipient is asked for the rest, one part after the other; `seen` gets how many bytes there are
 /// after each, and how many there will be. Parts that have come before are not asked for again while
-/// the store keeps them.
+/// the store keeps them. A token pays for the requests if one is given.
 ///
 /// # Errors
 /// There is no such job; [`FetchError`]; no runtime is running.
 pub async fn fetch(
     db: &Reader,
     id: &str,
+    token: Option<TokenName>,
     deadline: Instant,
     config: &Config,
     mut seen: impl FnMut(usize, u64),
@@ -104,6 +106,7 @@ pub async fn fetch(
         transaction,
         runtime: Client::new(&config.store.path),
         opener: &mut opener,
+        token,
         deadline,
     };
     loop {
@@ -129,6 +132,7 @@ struct Parts<'a> {
     transaction: TransactionHash,
     runtime: Client,
     opener: &'a mut Opener,
+    token: Option<TokenName>,
     deadline: Instant,
 }
 
@@ -144,6 +148,7 @@ impl Parts<'_> {
             let message = SendRequest {
                 re: Some(self.transaction),
                 seal: self.job.asked.sealed,
+                token: self.token.clone(),
                 ..SendRequest::new(to.clone(), fetch.body(), key)
             };
             // A request that was made before is not sent again.

@@ -11,7 +11,8 @@ use agentry_protocol::{
 };
 use agentry_store::list::task::{self, AnswerItem, AskedItem, Carrier, OPERATORS_JOBS};
 use agentry_store::{Reader, StoreError, read as store};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::super::sealed::Opener;
 
@@ -19,7 +20,9 @@ use super::super::sealed::Opener;
 const PAGE: u64 = 200;
 
 /// State of a job, in A2A's terms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
     /// Requested
@@ -60,7 +63,7 @@ impl JobState {
 }
 
 /// What a job asks for.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Asked {
     /// Its type.
     #[serde(rename = "type")]
@@ -73,13 +76,14 @@ pub struct Asked {
     pub params: Option<serde_json::Value>,
     /// Until when the result is useful.
     #[serde(rename = "deadline_at")]
+    #[schemars(with = "Option<u64>")]
     pub deadline: Option<Timestamp>,
     /// Whether it was sealed: then only its type is known, and only if `task submit` sent it.
     pub sealed: bool,
 }
 
 /// A message that ended a job.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Ended {
     /// Its transaction.
     pub transaction: String,
@@ -87,13 +91,14 @@ pub struct Ended {
     pub height: Option<u64>,
     /// When it was seen.
     #[serde(rename = "seen_at")]
+    #[schemars(with = "u64")]
     pub at: Timestamp,
     /// Whether it was sealed.
     pub sealed: bool,
 }
 
 /// A result, as far as it was received.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct JobResult {
     /// The text that was received.
     pub text: String,
@@ -112,7 +117,7 @@ pub struct JobResult {
 }
 
 /// A question that a job asks.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct JobQuestion {
     /// Its number, from 1.
     pub number: u32,
@@ -122,13 +127,14 @@ pub struct JobQuestion {
     pub schema: Option<serde_json::Value>,
     /// The time after which the job no longer waits.
     #[serde(rename = "until_at")]
+    #[schemars(with = "Option<u64>")]
     pub until: Option<Timestamp>,
     /// Whether an answer was sent from here.
     pub answered: bool,
 }
 
 /// Why there is no result.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct JobError {
     /// The code, for programs.
     pub code: String,
@@ -136,8 +142,22 @@ pub struct JobError {
     pub message: Option<String>,
 }
 
+/// How a transaction that carried a job is written.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it describes what the store's type serialises")]
+struct JobTransaction {
+    /// Its hash.
+    transaction: String,
+    /// Its state: `prepared`, `accepted`, `mined`, `final` or `failed`.
+    state: String,
+    /// The block that holds it.
+    height: Option<u64>,
+    /// When it was seen in a block.
+    mined_at: Option<u64>,
+}
+
 /// A requested job.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Job {
     /// Its row, as `outbox/12`.
     pub id: String,
@@ -154,6 +174,7 @@ pub struct Job {
     /// What it asks for.
     pub asked: Asked,
     /// When it was requested.
+    #[schemars(with = "u64")]
     pub asked_at: Timestamp,
     /// The transaction by which the recipient identifies it: the first that was mined, or before
     /// that, the last that carried it.
@@ -161,6 +182,7 @@ pub struct Job {
     /// The first block that holds it.
     pub height: Option<u64>,
     /// The transactions that carried it.
+    #[schemars(with = "Vec<JobTransaction>")]
     pub transactions: Vec<Carrier>,
     /// Why it has not been sent yet, if so.
     pub waits: Option<String>,
@@ -225,6 +247,59 @@ pub async fn list(
     let more = jobs.len() > enough;
     jobs.truncate(enough);
     Ok(JobList { jobs, more })
+}
+
+/// How many messages that may request jobs are read for one page.
+const PAGE_READS: u64 = 2_000;
+
+/// Jobs of some agents, newest first.
+#[derive(Clone, Debug)]
+pub struct JobPage {
+    /// The jobs.
+    pub jobs: Vec<Job>,
+    /// The row before which the next page begins; `None` if there are no more jobs.
+    pub next: Option<i64>,
+}
+
+/// Reads the newest jobs that agents at these addresses requested in rows before `before`, up to a
+/// limit; only those in a state, if one is given. A page may have fewer jobs than the limit, or none,
+/// although there are more.
+///
+/// # Errors
+/// The store's.
+pub async fn page(
+    db: &Reader,
+    is_wanted: impl Fn(&str) -> bool,
+    state: Option<JobState>,
+    (mut before, limit): (i64, usize),
+    opener: &mut Opener,
+) -> Result<JobPage, StoreError> {
+    let mut jobs: Vec<Job> = Vec::new();
+    let mut reads = 0;
+    while reads < PAGE_READS {
+        let page = task::asked(db, before, PAGE)?;
+        if page.is_empty() {
+            return Ok(JobPage { jobs, next: None });
+        }
+        for item in page {
+            reads += 1;
+            before = item.row;
+            if !is_wanted(&item.from) {
+                continue;
+            }
+            if let Some(job) = read(db, &item, opener).await?
+                && state.is_none_or(|state| job.state == state)
+            {
+                jobs.push(job);
+                if jobs.len() == limit {
+                    let next = Some(before);
+                    return Ok(JobPage { jobs, next });
+                }
+            }
+        }
+    }
+    let next = Some(before);
+    Ok(JobPage { jobs, next })
 }
 
 /// Finds a job by its row (`outbox/12`), the hash of a transaction that carried it, or its id;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::keys::{Table, table};
@@ -12,7 +13,7 @@ use crate::config::{Config, Contact};
 const MOST_NAMES: usize = 10;
 
 /// The changes of a reload.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Applied {
     /// Agents, those of fleets among them, by their names.
     pub agents: Difference,
@@ -23,7 +24,7 @@ pub struct Applied {
 }
 
 /// The entries that differ.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Difference {
     /// Entries that are new.
     pub added: Vec<String>,

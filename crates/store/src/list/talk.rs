@@ -107,12 +107,26 @@ pub struct Selection {
     pub thread: Option<String>,
     /// Only rows after this one.
     pub after: i64,
-    /// At most this many, the newest.
+    /// Only rows before this one.
+    pub before: Option<i64>,
+    /// Whether the oldest rows come first, in place of the newest.
+    pub oldest_first: bool,
+    /// At most this many, the first.
     pub limit: usize,
 }
 
 impl Selection {
-    /// The rows of a query that belong to the conversation, newest first. Rows of a table without a
+    /// The row before which all selected rows are.
+    fn end(&self) -> i64 {
+        self.before.unwrap_or(i64::MAX)
+    }
+
+    /// The order of the rows.
+    const fn order(&self) -> &'static str {
+        if self.oldest_first { "ASC" } else { "DESC" }
+    }
+
+    /// The rows of a query that belong to the conversation, in its order. Rows of a table without a
     /// column for the conversation are filtered one by one.
     fn pick(
         &self,
@@ -127,34 +141,50 @@ impl Selection {
     }
 }
 
-/// The newest messages to a wallet, newest first.
+const RECEIVED: &str = "SELECT q.id, q.height, q.hash, q.sender, agent.address, q.stored, q.state,
+        q.seen_at, coalesce(q.reason, q.rejected), q.authenticity
+     FROM inbox q JOIN agent ON agent.id = q.agent";
+
+/// The messages to a wallet, newest first unless the oldest are asked for first.
 ///
 /// # Errors
 /// Any error of SQLite.
 pub fn received(db: &Reader, selection: &Selection) -> Result<Vec<ListedMessage>, StoreError> {
     db.all(
-        "SELECT q.id, q.height, q.hash, q.sender, agent.address, q.stored, q.state,
-                q.seen_at, coalesce(q.reason, q.rejected), q.authenticity
-         FROM inbox q JOIN agent ON agent.id = q.agent
-         WHERE agent.address = ?1 AND q.id > ?2 AND (?3 IS NULL OR q.sender = ?3)
-           AND (?4 IS NULL OR q.thread = ?4)
-         ORDER BY q.id DESC LIMIT ?5",
+        &format!(
+            "{RECEIVED} WHERE agent.address = ?1 AND q.id > ?2 AND q.id < ?3
+               AND (?4 IS NULL OR q.sender = ?4) AND (?5 IS NULL OR q.thread = ?5)
+             ORDER BY q.id {} LIMIT ?6",
+            selection.order()
+        ),
         params![
             selection.agent,
             selection.after,
+            selection.end(),
             selection.from,
             selection.thread,
             integer(selection.limit as u64)
         ],
-        |row| {
-            Ok(ListedMessage {
-                state: row.get(6)?,
-                reason: row.get(8)?,
-                authenticity: row.get(9)?,
-                ..heard(row, MessageRow::Inbox(row.get(0)?))?
-            })
-        },
+        received_row,
     )
+}
+
+/// The message in a row of the inbox.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn received_at(db: &Reader, inbox: i64) -> Result<Option<ListedMessage>, StoreError> {
+    let sql = format!("{RECEIVED} WHERE q.id = ?1");
+    db.first(&sql, params![inbox], received_row)
+}
+
+fn received_row(row: &Row<'_>) -> rusqlite::Result<ListedMessage> {
+    Ok(ListedMessage {
+        state: row.get(6)?,
+        reason: row.get(8)?,
+        authenticity: row.get(9)?,
+        ..heard(row, MessageRow::Inbox(row.get(0)?))?
+    })
 }
 
 /// The newest messages to a wallet that name a sender that did not sign them, newest first.
@@ -210,15 +240,19 @@ const SENT: &str = "SELECT q.id, q.height, q.hash, agent.address, q.recipient, q
      FROM outbox q JOIN agent ON agent.id = q.agent
      LEFT JOIN receipt r ON r.outbox = coalesce(q.resend_of, q.id)";
 
-/// The newest messages that a wallet sent, newest first.
+/// The messages that a wallet sent, newest first unless the oldest are asked for first.
 ///
 /// # Errors
 /// Any error of SQLite.
 pub fn sent(db: &Reader, selection: &Selection) -> Result<Vec<ListedMessage>, StoreError> {
     let mut statement = db.prepare(&format!(
-        "{SENT} WHERE agent.address = ?1 AND q.id > ?2 ORDER BY q.id DESC"
+        "{SENT} WHERE agent.address = ?1 AND q.id > ?2 AND q.id < ?3 ORDER BY q.id {}",
+        selection.order()
     ))?;
-    let rows = statement.query_map(params![selection.agent, selection.after], ours)?;
+    let rows = statement.query_map(
+        params![selection.agent, selection.after, selection.end()],
+        ours,
+    )?;
     selection.pick(rows)
 }
 

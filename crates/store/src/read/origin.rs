@@ -35,3 +35,16 @@ pub fn is_requested(db: &Reader, origin: &str) -> Result<bool, StoreError> {
     });
     found.map(|found| found.is_some())
 }
+
+/// The first [origin](agentry_core::rows::Draft::origin) of a transaction that begins with a text.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn origin_beginning(db: &Reader, with: &str) -> Result<Option<String>, StoreError> {
+    let found = db.first(
+        "SELECT origin FROM outbox WHERE origin >= ?1 ORDER BY origin LIMIT 1",
+        [with],
+        |row| row.get::<_, String>(0),
+    )?;
+    Ok(found.filter(|origin| origin.starts_with(with)))
+}

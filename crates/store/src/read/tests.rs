@@ -29,6 +29,8 @@ fn run_each_query(db: &Reader) -> Result<(), StoreError> {
     noted_time(db)?;
     unmined(db, Timestamp::new(1))?;
     agents(db)?;
+    agents_after(db, "", 9)?;
+    super::agent(db, &address)?;
     question(db, agent, hash)?;
     last_outbox(db)?;
     gaps(db, BlockHeight(1))?;
@@ -42,6 +44,7 @@ fn run_each_query(db: &Reader) -> Result<(), StoreError> {
     waiting_message(db, 1)?;
     waiting_transaction(db, 1)?;
     origin_of(db, agent, hash)?;
+    origin_beginning(db, "control/")?;
     cards(db)?;
     card(db, &address)?;
     renewal(db, agent)?;

@@ -34,6 +34,7 @@ fn delivery(state: ReceiptState) -> Option<Delivery> {
 
 fn ack(status: AckStatus) -> Heard {
     Heard {
+        inbox: None,
         hash: hash(status.as_str()),
         height: Some(9),
         authenticity: "verified".to_owned(),
@@ -151,6 +152,7 @@ fn an_answer_is_printable_and_progress_is_none() {
     let mut report = DeliveryReport::new(Instant::now(), answering);
     let content = |text: &str| MessageContent::read(&agentry_protocol::Json::string(text));
     let heard = |of: &str, what| Heard {
+        inbox: None,
         hash: hash(of),
         height: Some(8),
         authenticity: "unverified".to_owned(),
