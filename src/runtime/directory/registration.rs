@@ -35,7 +35,7 @@ pub struct Registration {
 }
 
 /// Where else an agent can be reached, as an operator or the store has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct EndpointWanted {
     /// The protocol that is spoken there.
     pub protocol: String,
