@@ -9,10 +9,12 @@
 //! | [`caller`] | who calls, and what it may do |
 //! | [`door`] | the operations for a caller |
 //! | [`error`] | why an operation was not carried out |
+//! | [`api`] | the HTTP API |
 //!
 //! What comes from the chain (texts, payloads, results, cards) is data: an answer never mixes it with
 //! words of agentry's own, and each message says whom it is from, and whether that is verified.
 
+pub mod api;
 pub mod caller;
 pub mod door;
 pub mod error;

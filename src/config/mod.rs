@@ -9,6 +9,7 @@
 //! | [`load`] | loading all layers: [`Config::load`] |
 //! | [`node_url`] | [`NodeUrl`]: the address of a node |
 //! | [`rate`] | [`Rate`]: a count per length of time |
+//! | `host_name` | the name of a host |
 //! | [`hosted`] | agents and fleets with their wallets: [`Config::hosted`] |
 //! | `document` | the file as a tree with lines and columns |
 //! | `layers`, `stack` | merging the layers |
@@ -21,6 +22,7 @@ mod check;
 mod contacts;
 mod document;
 pub mod error;
+mod host_name;
 pub mod hosted;
 pub mod keys;
 mod kinds;
@@ -39,6 +41,7 @@ mod values;
 pub mod webhooks;
 
 pub use error::{ConfigError, ConfigIssue, ConfigIssues, Origin};
+pub use host_name::HostName;
 pub use hosted::{HostError, HostedAgent};
 pub use layers::Overlay;
 pub use load::{BUILT_IN, Source};

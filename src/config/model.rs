@@ -22,6 +22,7 @@ use serde_json::{Map, Value};
 use super::approve::Approvals;
 use super::check::Keys;
 use super::error::Origin;
+use super::host_name::HostName;
 use super::keys::{Described, Holds, Key, Table, describe};
 use super::node_url::NodeUrl;
 use super::rate::Rate;
@@ -44,7 +45,7 @@ pub struct Config {
     pub chain: ChainConfig,
     /// The runtime's own database.
     pub store: StoreConfig,
-    /// Health, readiness and metrics.
+    /// Health, readiness, metrics and the API.
     pub http: HttpConfig,
     /// The embedded node, if one is configured.
     pub devnet: Option<DevnetTable>,
@@ -107,12 +108,19 @@ describe! {
 }
 
 describe! {
-    /// health, readiness and metrics
+    /// health, readiness, metrics, and the API
     [http]
     #[derive(Clone, Debug)]
     pub struct HttpConfig {
         /// where they are served: a loopback address and a port
         listen: SocketAddr = "127.0.0.1:8070",
+        /// further names under which a proxy on this machine passes requests on; a request that names
+        /// another host is refused
+        allowed_hosts: Vec<HostName> = "",
+        /// how many connections are served at the same time; the others wait. 16 to 10,000
+        connections: usize [16..=10_000] = "256",
+        /// how many of them may be streams of events; 1 to 1,000
+        streams: usize [1..=1_000] = "32",
     }
 }
 

@@ -5,12 +5,15 @@
 
 use std::collections::BTreeSet;
 
-use agentry_core::{Token, TokenName};
-use agentry_protocol::Address;
+use agentry_core::state::row::token::Index;
+use agentry_core::{State, Token, TokenName};
+use agentry_protocol::{Address, ContentHash};
+use agentry_store::Store;
 
 pub use agentry_core::Rights;
 
 use super::error::{DoorError, ErrorCode};
+use crate::runtime::clock::Clock;
 
 /// Some addresses, or all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +75,20 @@ impl Caller {
             rights: token.rights,
             recipients: scope(token.recipients),
         }
+    }
+
+    /// The holder of the token with this secret.
+    ///
+    /// # Errors
+    /// There is none that is valid now; the store cannot be read.
+    pub async fn with_secret(secret: &str, store: &Store) -> Result<Self, DoorError> {
+        let hash = ContentHash::of(secret.as_bytes());
+        let find = move |state: &State| state.tokens().find(&Index::Secret(hash));
+        let token = store.query(find).await?.map(|row| row.token.clone());
+        let now = Clock::default().now();
+        let valid = token.filter(|token| token.expires_at.is_none_or(|at| now < at));
+        let unknown = || DoorError::new(ErrorCode::Unauthenticated, "the token is not valid");
+        valid.map(Self::of_token).ok_or_else(unknown)
     }
 
     /// # Errors

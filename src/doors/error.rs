@@ -20,6 +20,12 @@ use crate::runtime::control::ControlError;
 pub enum ErrorCode {
     /// The request is not valid: sent again, it is refused again.
     Invalid,
+    /// The request is too large.
+    TooLarge,
+    /// The request did not arrive in time.
+    TooSlow,
+    /// The body of the request is not JSON.
+    UnsupportedMedia,
     /// The request names no caller, or one that is not known.
     Unauthenticated,
     /// The caller may not do this.
@@ -54,8 +60,11 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Invalid,
+        Self::TooLarge,
+        Self::TooSlow,
+        Self::UnsupportedMedia,
         Self::Unauthenticated,
         Self::NotAllowed,
         Self::NotFound,
@@ -77,6 +86,9 @@ impl ErrorCode {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Invalid => "invalid",
+            Self::TooLarge => "too_large",
+            Self::TooSlow => "too_slow",
+            Self::UnsupportedMedia => "unsupported_media",
             Self::Unauthenticated => "unauthenticated",
             Self::NotAllowed => "not_allowed",
             Self::NotFound => "not_found",
@@ -99,6 +111,9 @@ impl ErrorCode {
     pub const fn status(self) -> u16 {
         match self {
             Self::Invalid => 400,
+            Self::TooLarge => 413,
+            Self::TooSlow => 408,
+            Self::UnsupportedMedia => 415,
             Self::Unauthenticated => 401,
             Self::NotAllowed => 403,
             Self::NotFound => 404,

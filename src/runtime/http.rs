@@ -1,24 +1,38 @@
-//! `/health`, `/ready` and `/metrics`, on loopback. They accept GET and HEAD.
+//! The HTTP server, on loopback: `/health`, `/ready`, `/metrics`, and the [API](crate::doors::api).
+//!
+//! Every request passes the same guards. Connections, the time for a request's head, its body and its
+//! response, and the size of a body are limited.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
-use actix_web::http::{Method, header};
+use actix_web::dev::{ServerHandle, Service};
+use actix_web::http::{KeepAlive, Method, header};
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, HttpServer, Resource, Route, guard, web};
-use agentry_devnet::check_host;
 
 use super::metrics::Metrics;
+use crate::config::{HostName, HttpConfig};
+use crate::doors::api::connections::{Connection, Connections};
+use crate::doors::api::{self, Api, access};
 
 /// The media type of Prometheus' text format (OpenMetrics 1.0).
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// How long the head of a request may take to arrive.
+const HEAD: Duration = Duration::from_secs(5);
+
+/// How long a connection waits for its next request.
+const KEEP: Duration = Duration::from_secs(15);
 
 /// A running server.
 #[derive(Debug)]
 pub struct StatusServer {
     handle: ServerHandle,
     address: SocketAddr,
+    /// Ends connections of clients that do not read.
+    watching: actix_rt::task::JoinHandle<()>,
 }
 
 impl StatusServer {
@@ -26,25 +40,57 @@ impl StatusServer {
     ///
     /// # Errors
     /// The address cannot be listened on; most often another process already listens there.
-    pub fn start(listen: SocketAddr, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+    pub fn start(config: &HttpConfig, metrics: Arc<Metrics>, api: Api) -> std::io::Result<Self> {
         let metrics = web::Data::from(metrics);
+        let api = web::Data::new(api);
+        let allowed: Arc<[HostName]> = config.allowed_hosts.clone().into();
+        let connections = Connections::default();
+        let watching = actix_rt::spawn(connections.clone().watch());
         let server = HttpServer::new(move || {
+            let allowed = Arc::clone(&allowed);
             App::new()
                 .app_data(metrics.clone())
-                .wrap(from_fn(check_host))
+                .app_data(api.clone())
+                .wrap(from_fn(move |request, next| {
+                    access::guard(request, next, Arc::clone(&allowed))
+                }))
+                .wrap(access::headers())
+                .wrap_fn(|request, service| {
+                    let connection = request.conn_data::<Connection>().cloned();
+                    if let Some(connection) = &connection {
+                        connection.serving();
+                    }
+                    let response = service.call(request);
+                    async move {
+                        let response = response.await;
+                        if let Some(connection) = &connection {
+                            connection.writing();
+                        }
+                        response
+                    }
+                })
                 .service(page("/health", reading().to(health)))
                 .service(page("/ready", reading().to(ready)))
                 .service(page("/metrics", reading().to(text)))
+                .configure(api::configure)
         })
         .workers(1)
+        .max_connections(config.connections)
+        .client_request_timeout(HEAD)
+        .keep_alive(KeepAlive::Timeout(KEEP))
+        .on_connect(move |io, data| connections.connected(io, data))
         .disable_signals()
         .shutdown_timeout(1)
-        .bind(listen)?;
-        let address = server.addrs().first().copied().unwrap_or(listen);
+        .bind(config.listen)?;
+        let address = server.addrs().first().copied().unwrap_or(config.listen);
         let server = server.run();
         let handle = server.handle();
         actix_rt::spawn(server);
-        Ok(Self { handle, address })
+        Ok(Self {
+            handle,
+            address,
+            watching,
+        })
     }
 
     /// The address that it listens on, with the actual port if 0 was configured.
@@ -54,6 +100,7 @@ impl StatusServer {
 
     /// Stops serving.
     pub async fn stop(self) {
+        self.watching.abort();
         self.handle.stop(false).await;
     }
 }
@@ -126,8 +173,14 @@ mod tests {
 
     #[actix_rt::test]
     async fn pages_are_read_with_get_and_head_and_not_otherwise() {
-        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let server = StatusServer::start(listen, Arc::new(Metrics::new())).unwrap();
+        let config = HttpConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            allowed_hosts: Vec::new(),
+            connections: 16,
+            streams: 1,
+        };
+        let metrics = Arc::new(Metrics::new());
+        let server = StatusServer::start(&config, metrics, Api::default()).unwrap();
         let address = server.address();
         let asked = actix_rt::task::spawn_blocking(move || {
             for (path, status) in [("/health", "200"), ("/ready", "503"), ("/metrics", "200")] {

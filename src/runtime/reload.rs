@@ -32,7 +32,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use agentry_devnet::Devnet;
 use agentry_protocol::{Address, BlockHeight, Timestamp};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::Shared;
 use super::host::chain::{self, Nodes};
@@ -118,6 +118,8 @@ struct Inner {
     links: ReloadLinks,
     /// One reload at a time.
     current: Mutex<Current>,
+    /// The current configuration, for those who only read it.
+    told: watch::Sender<Arc<Config>>,
 }
 
 /// The current configuration.
@@ -138,10 +140,11 @@ struct Plan {
 }
 
 impl Reloader {
-    /// A reloader for a runtime that was started with `config` and these passwords.
+    /// A reloader for a runtime that was started with `config` and these passwords. What it has read
+    /// and applied, it tells.
     pub(super) fn new(
         reread: Option<Reread>,
-        config: Config,
+        (config, told): (Config, watch::Sender<Arc<Config>>),
         passwords: Passwords,
         links: ReloadLinks,
     ) -> Self {
@@ -150,6 +153,7 @@ impl Reloader {
             reread,
             links,
             current,
+            told,
         }))
     }
 
@@ -243,6 +247,7 @@ impl Inner {
             .shared
             .directory
             .set_contacts(config.contacts.clone());
+        self.told.send_replace(Arc::new(config.clone()));
         current.config = config;
         Ok(applied)
     }

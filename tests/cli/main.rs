@@ -12,6 +12,7 @@ mod exit;
 mod forms;
 mod general;
 mod host;
+mod http;
 mod init;
 mod interrupt;
 mod json;

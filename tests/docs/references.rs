@@ -37,6 +37,20 @@ fn check(page: &str, expected: &str) {
 }
 
 #[test]
+fn the_openapi_document_is_current() {
+    let path = top().join("docs/openapi.json");
+    let expected = agentry::doors::api::openapi::text();
+    if std::env::var_os("UPDATE").is_some_and(|value| value == "1") {
+        fs::write(&path, &expected).unwrap();
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == expected,
+        "docs/openapi.json is out of date; `UPDATE=1 cargo test --test docs` updates it"
+    );
+}
+
+#[test]
 fn the_reference_of_commands_is_current() {
     let mut root = Cli::command().term_width(98);
     root.build();

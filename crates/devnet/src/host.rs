@@ -38,7 +38,7 @@ pub async fn check_host(
 
 /// Whether the host of a request, with or without a port, is this machine's loopback. No site can
 /// have such a name.
-fn is_loopback(host: &str) -> bool {
+pub fn is_loopback(host: &str) -> bool {
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((address, port)) => (address, port),

@@ -55,7 +55,7 @@ pub use config::{DevnetConfig, MIN_BLOCK_TIME, NoncePolicy};
 pub use error::DevnetError;
 pub use fault::{Fault, FaultError, FaultSwitch, Faults, Probability};
 pub use handle::Devnet;
-pub use host::check_host;
+pub use host::{check_host, is_loopback};
 pub use producer::MinedBlock;
 pub use sync::{SyncError, SyncProgress, SyncReport, sync};
 pub use writer::BlockWriter;

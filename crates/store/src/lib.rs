@@ -14,6 +14,7 @@
 //! | `wal`, `sums` | checks SQLite's write-ahead log; checksums of the pages while the store is closed |
 //! | `health`, `error` | the store's condition; its errors |
 //! | `column`, `cause` | read a column's value as its type |
+//! | `watch` | telling those who watch the store of the rows that change |
 //! | `target` | the rows of the queues that an operator selects |
 //! | `schema` | the tables, and the version of a store |
 //!
@@ -41,6 +42,7 @@ mod sums;
 mod tables;
 mod target;
 mod wal;
+mod watch;
 mod writer;
 
 use std::fs::File;
@@ -50,7 +52,7 @@ use std::time::{Duration, Instant};
 
 use agentry_core::{Changes, Commit, State};
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch as state};
 
 use self::check::{Depth, Seen};
 use self::error::Trouble;
@@ -63,6 +65,7 @@ pub use place::{is_locked, with_suffix};
 pub use reader::{Reader, Snapshot};
 pub use scratch::Scratch;
 pub use tables::Applied;
+pub use watch::RowChange;
 pub use writer::Enqueued;
 
 /// How long a connection waits for SQLite's own locks, which only a checkpoint or a recovery holds.
@@ -156,8 +159,14 @@ impl Store {
     }
 
     /// The store's condition, now and on every change.
-    pub fn condition(&self) -> watch::Receiver<Condition> {
+    pub fn condition(&self) -> state::Receiver<Condition> {
         self.0.health.watch()
+    }
+
+    /// The rows that change from now on, in groups, as the tables are written. One who lags far behind
+    /// misses some, and is told so.
+    pub fn changes(&self) -> broadcast::Receiver<Arc<[RowChange]>> {
+        self.0.writer.changes()
     }
 
     /// The path of the store's file.

@@ -33,26 +33,41 @@ use rusqlite::Connection;
 
 use super::error::Trouble;
 use super::log::{self, Log, Position};
+use super::watch::Publisher;
 use super::{StoreError, meta};
 use archive::Rows;
 pub(super) use archive::{Stored, read_row, select_where};
 
 /// The database, which the tables of the state share. One thread uses it.
 #[derive(Clone, Debug)]
-pub(super) struct Database(Arc<Mutex<Connection>>);
+pub(super) struct Database {
+    connection: Arc<Mutex<Connection>>,
+    /// Tells watchers of the rows that change.
+    publisher: Publisher,
+}
 
 impl Database {
     pub(super) fn new(connection: Connection) -> Self {
-        Self(Arc::new(Mutex::new(connection)))
+        Self {
+            connection: Arc::new(Mutex::new(connection)),
+            publisher: Publisher::default(),
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells watchers of the rows that change.
+    pub(super) const fn publisher(&self) -> &Publisher {
+        &self.publisher
     }
 
     /// The connection, if nothing else uses the database any more.
     pub(super) fn into_inner(self) -> Option<Connection> {
-        let connection = Arc::into_inner(self.0)?.into_inner();
+        let connection = Arc::into_inner(self.connection)?.into_inner();
         Some(connection.unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -285,7 +300,7 @@ impl Tables {
     /// # Errors
     /// The tables are as they were, and so is the log.
     pub(super) fn write(&mut self) -> Result<(), StoreError> {
-        self.transaction(|tables| {
+        let written = self.transaction(|tables| {
             tables.refresh()?;
             if !tables.is_behind() {
                 return Ok(());
@@ -297,7 +312,9 @@ impl Tables {
                 meta::write(&db, meta::POSITION, Some(tables.applied.0.to_string()))?;
             }
             tables.log.cut(tables.applied)
-        })?;
+        });
+        self.db.publisher().end(written.is_ok());
+        written?;
         self.stored = self.state.facts().clone();
         self.written = self.applied;
         self.state.trim();

@@ -19,12 +19,13 @@ use std::time::{Duration, Instant};
 use agentry_core::State;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, oneshot};
 
 use super::error::Trouble;
 use super::health::Health;
 use super::log::Local;
 use super::tables::{Applied, Database, Pending, Tables, is_much};
+use super::watch::{Publisher, RowChange};
 use super::{Changes, Commit, Condition, StoreError, sums};
 
 /// The most commits in one SQLite transaction, which share one fsync. Larger groups gain little and
@@ -113,6 +114,7 @@ enum Request {
 /// The handle of the thread.
 #[derive(Debug)]
 pub(super) struct Writer {
+    publisher: Publisher,
     requests: Option<mpsc::Sender<Request>>,
     room: Arc<Semaphore>,
     /// Whether the tables lack what was committed.
@@ -133,6 +135,7 @@ impl Writer {
             health.met(&trouble);
         }
         let db = Database::new(connection);
+        let publisher = db.publisher().clone();
         let behind = Arc::new(AtomicBool::new(false));
         let log = Box::new(Local::open(&db)?);
         let mut work = Work {
@@ -159,11 +162,17 @@ impl Writer {
                 source,
             })?;
         Ok(Self {
+            publisher,
             requests: Some(requests),
             room: Arc::new(Semaphore::new(QUEUE)),
             behind,
             thread: Some(thread),
         })
+    }
+
+    /// The rows that change from now on.
+    pub(super) fn changes(&self) -> broadcast::Receiver<Arc<[RowChange]>> {
+        self.publisher.watch()
     }
 
     /// Passes a commit to the thread, once there is room. It is stale unless the one `after` which it

@@ -22,6 +22,8 @@ use super::chain::{self, Nodes};
 use super::prepare::{self, Candidate, ENDOWMENT, Passwords, Wallets};
 use super::{HostError, HostOptions, InHand, Started};
 use crate::config::{Config, DevnetTable, NodeUrl};
+use crate::doors::api::events::Hub;
+use crate::doors::api::{Api, ApiLinks};
 use crate::ops::send::SendLinks;
 use crate::ops::{OperationLinks, Operations};
 use crate::runtime::agent::{AgentLinks, SignerLinks};
@@ -160,13 +162,12 @@ async fn host(
         });
     }
     let webhooks = webhooks::prepare(&config.webhooks).await?;
-    let status =
-        StatusServer::start(config.http.listen, Arc::clone(&metrics)).map_err(|source| {
-            HostError::Listen {
-                listen: config.http.listen,
-                source,
-            }
-        })?;
+    let api = Api::default();
+    let status = StatusServer::start(&config.http, Arc::clone(&metrics), api.clone());
+    let status = status.map_err(|source| HostError::Listen {
+        listen: config.http.listen,
+        source,
+    })?;
 
     let embedded = config.devnet.clone().filter(|_| options.embedded_node);
     let (wallets, passwords) = {
@@ -361,9 +362,11 @@ async fn host(
         router.clone().recipient(),
         &config.tasks,
     );
+    let current = watch::Sender::new(Arc::new(loaded.clone()));
+    let loading = current.subscribe();
     let reloader = Reloader::new(
         options.reread,
-        loaded,
+        (loaded, current),
         passwords,
         ReloadLinks {
             shared: shared.clone(),
@@ -396,6 +399,16 @@ async fn host(
         path: socket_path(store.path()),
         source,
     })?;
+    api.open(ApiLinks {
+        store: store.clone(),
+        config: loading,
+        hub: Hub::new(
+            store.clone(),
+            registry.clone(),
+            workers.clone(),
+            config.http.streams,
+        ),
+    });
     let now = shared.clock.now();
     let plan = backfill::plan(&store, config.directory.from, &beginning.cursor, now).await?;
     let backfill = match plan {

@@ -14,6 +14,7 @@ use rusqlite::{Connection, Params, ToSql, params_from_iter};
 use super::columns::{Cell, Columns};
 use super::{Database, usage};
 use crate::StoreError;
+use crate::watch::RowChange;
 
 /// A row of a table of the database.
 pub(crate) trait Stored: Row + std::fmt::Debug {
@@ -48,6 +49,11 @@ pub(crate) trait Stored: Row + std::fmt::Debug {
 
     /// Where an entry of an index is; `None` for an index of open rows, which is in memory.
     fn entry(entry: &Self::Index) -> Option<Entry<'_>>;
+
+    /// What those who watch the store are told of a change of a row; nothing by default.
+    fn told(_: Option<&Self>, _: Option<&Self>) -> Option<RowChange> {
+        None
+    }
 
     /// Writes what is not in the columns.
     ///
@@ -272,7 +278,9 @@ impl<R: Stored> Archive<R> for Rows<R> {
     }
 
     fn write(&self, before: Option<&R>, after: Option<&R>) -> Result<(), ArchiveError> {
-        Ok(write(&self.db.lock(), &self.insert, before, after)?)
+        write(&self.db.lock(), &self.insert, before, after)?;
+        self.db.publisher().note(|| R::told(before, after));
+        Ok(())
     }
 }
 

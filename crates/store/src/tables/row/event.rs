@@ -9,6 +9,7 @@ use rusqlite::Result;
 use super::value;
 use crate::tables::archive::{Entry, Stored};
 use crate::tables::columns::{Cell, Columns};
+use crate::watch::RowChange;
 
 impl Stored for Event {
     const TABLE: &'static str = "event";
@@ -33,6 +34,18 @@ impl Stored for Event {
         "hops",
         "trace",
     ];
+
+    fn told(before: Option<&Self>, after: Option<&Self>) -> Option<RowChange> {
+        let after = after.filter(|after| after.state == EventState::Dead)?;
+        let was_dead = before.is_some_and(|before| before.state == EventState::Dead);
+        (!was_dead).then(|| RowChange::DeadEvent {
+            id: after.id,
+            agent: after.agent,
+            kind: after.kind,
+            behaviour: after.behaviour.clone(),
+            reason: after.reason.clone(),
+        })
+    }
 
     fn read_key(columns: &mut Columns<'_>) -> Result<EventId> {
         columns.id().map(EventId)

@@ -12,6 +12,7 @@ use rusqlite::{Connection, Result, params};
 use crate::read::authenticity;
 use crate::tables::archive::{Entry, Stored};
 use crate::tables::columns::{Cell, Columns};
+use crate::watch::RowChange;
 
 /// A text that is shared, not parsed: it was checked when it was stored.
 fn shared(text: &str) -> std::result::Result<Arc<str>, std::convert::Infallible> {
@@ -47,6 +48,23 @@ impl Stored for Message {
     ];
     const MORE: &'static str =
         ", (SELECT json_group_array(behaviour) FROM progress WHERE progress.inbox = inbox.id)";
+
+    fn told(before: Option<&Self>, after: Option<&Self>) -> Option<RowChange> {
+        let after = after?;
+        let is_same = before.is_some_and(|before| before.state == after.state);
+        (!is_same).then(|| RowChange::Message {
+            id: after.id,
+            agent: after.agent,
+            from: after.sender.clone(),
+            authenticity: after.authenticity,
+            transaction: after.hash,
+            re: after.re,
+            thread: after.thread.clone(),
+            state: after.state,
+            is_new: before.is_none(),
+            reason: after.reason.clone(),
+        })
+    }
 
     fn read_key(columns: &mut Columns<'_>) -> Result<InboxId> {
         columns.id().map(InboxId)

@@ -9,6 +9,7 @@ use rusqlite::Result;
 
 use crate::tables::archive::{Entry, Stored};
 use crate::tables::columns::{Cell, Columns};
+use crate::watch::RowChange;
 
 impl Stored for Outgoing {
     const TABLE: &'static str = "outbox";
@@ -47,6 +48,20 @@ impl Stored for Outgoing {
         "standing",
         "sender",
     ];
+
+    fn told(before: Option<&Self>, after: Option<&Self>) -> Option<RowChange> {
+        let after = after?;
+        let is_same = before.is_some_and(|before| before.state == after.state);
+        (!is_same).then(|| RowChange::Transaction {
+            id: after.id,
+            agent: after.agent,
+            to: after.recipient.clone(),
+            transaction: after.signed.as_ref().map(|signed| signed.hash),
+            resend_of: after.resend_of,
+            state: after.state,
+            reason: after.reason.clone(),
+        })
+    }
 
     fn read_key(columns: &mut Columns<'_>) -> Result<OutboxId> {
         columns.id().map(OutboxId)
@@ -243,6 +258,16 @@ impl Stored for Tracking {
         "due_at",
         "changed_at",
     ];
+
+    fn told(before: Option<&Self>, after: Option<&Self>) -> Option<RowChange> {
+        let (before, after) = (before?, after?);
+        (before.state != after.state).then(|| RowChange::Receipt {
+            outbox: after.outbox,
+            agent: after.agent,
+            state: after.state,
+            detail: after.detail.clone(),
+        })
+    }
 
     fn read_key(columns: &mut Columns<'_>) -> Result<OutboxId> {
         columns.id().map(OutboxId)

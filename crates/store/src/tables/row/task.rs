@@ -10,6 +10,7 @@ use serde_json::json;
 use super::value;
 use crate::tables::archive::{Entry, Stored};
 use crate::tables::columns::{Cell, Columns};
+use crate::watch::RowChange;
 
 /// Two columns: the day and the tokens.
 fn reserved(columns: &mut Columns<'_>) -> Result<Option<TokenCharge>> {
@@ -59,6 +60,21 @@ impl Stored for Task {
         "question",
         "unapproved",
     ];
+
+    fn told(before: Option<&Self>, after: Option<&Self>) -> Option<RowChange> {
+        let after = after?;
+        let is_same = before
+            .is_some_and(|before| before.state == after.state && before.progress == after.progress);
+        (!is_same).then(|| RowChange::Task {
+            id: after.id,
+            agent: after.agent,
+            kind: after.kind.clone(),
+            submitter: after.submitter.clone(),
+            state: after.state,
+            progress: after.progress,
+            error: after.error_code.clone(),
+        })
+    }
 
     fn read_key(columns: &mut Columns<'_>) -> Result<TaskId> {
         columns.id().map(TaskId)
