@@ -102,6 +102,7 @@ fn operation(
         parameters.push(parameter("Idempotency-Key", "header", false, schema));
     }
     let answer = (endpoint.answer)(answers);
+    let links = links(endpoint);
     let mut described = json!({
         "operationId": endpoint.name,
         "summary": endpoint.about,
@@ -111,6 +112,7 @@ fn operation(
             endpoint.status.to_string(): {
                 "description": "Carried out",
                 "content": { "application/json": { "schema": answer } },
+                "links": links,
             },
             "4XX": { "$ref": "#/components/responses/Problem" },
             "5XX": { "$ref": "#/components/responses/Problem" },
@@ -139,6 +141,23 @@ fn operation(
     }
     described["parameters"] = Value::Array(parameters);
     described
+}
+
+/// The operations on what an operation makes: those at its path with an id.
+fn links(endpoint: &Endpoint) -> Map<String, Value> {
+    if endpoint.verb == Verb::Get {
+        return Map::new();
+    }
+    let below = format!("{}/{{id}}", endpoint.path);
+    let those = ENDPOINTS.iter().filter(|one| one.path.starts_with(&below));
+    let link = |one: &Endpoint| {
+        let operation = json!({
+            "operationId": one.name,
+            "parameters": { "id": "$response.body#/id" },
+        });
+        (one.name.to_owned(), operation)
+    };
+    those.map(link).collect()
 }
 
 /// A parameter. It is left out rather than null.

@@ -30,6 +30,12 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// How often a message is resent for want of an acknowledgment, if the caller does not say.
 const RESENDS: u32 = 3;
 
+/// The form of a word: printable ASCII.
+pub(super) const WORD: &str = "^[!-~]([ -~]*[!-~])?$";
+
+/// The form of the hash of a transaction.
+const HASH: &str = "^0x[0-9a-f]{64}$";
+
 /// The message to send.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -46,10 +52,13 @@ pub struct SendMessage {
     #[serde(default)]
     pub amount: u64,
     /// The conversation that it belongs to.
+    #[schemars(regex(pattern = WORD), length(max = 128))]
     pub thread: Option<String>,
     /// The transaction that it answers or refers to.
+    #[schemars(regex(pattern = HASH))]
     pub re: Option<String>,
     /// How long it is valid, in milliseconds: the recipient does not act on it after that.
+    #[schemars(range(min = 1, max = 31_536_000_000_u64))]
     pub expires_in_ms: Option<u64>,
     /// Asks the recipient for an acknowledgment.
     pub ack: Option<AckWanted>,
@@ -58,6 +67,7 @@ pub struct SendMessage {
     #[serde(default)]
     pub seal: bool,
     /// The key to seal it with, in hexadecimal, instead of the one in the directory.
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     pub recipient_key: Option<String>,
     /// A text of your choice: the same request sent again with the same key is the same message.
     #[schemars(length(min = 1, max = 200))]
@@ -71,6 +81,7 @@ pub struct AckWanted {
     /// Which one.
     pub what: AckKind,
     /// How long it may take once the message is in a block, in milliseconds; 60,000 if not given.
+    #[schemars(range(min = 1, max = 31_536_000_000_u64))]
     pub within_ms: Option<u64>,
     /// How often the message is resent if none comes; 3 if not given. The recipient acts on it once.
     #[schemars(range(max = 100))]

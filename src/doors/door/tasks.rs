@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
 use super::super::error::{DoorError, ErrorCode};
-use super::send::{AckKind, duration, json};
+use super::send::{AckKind, WORD, duration, json};
 use super::{Door, POLL, bad_cursor, limit, parsed, wait};
 use crate::ops::tasks::job::{self, Job, JobState};
 use crate::ops::tasks::{self, Canceled, SubmitJob, fetch};
@@ -33,14 +33,18 @@ pub struct SubmitTask {
     /// The type of the task. The card of an agent lists what it offers as capabilities: `task:` and
     /// the type.
     #[serde(rename = "type")]
+    #[schemars(regex(pattern = WORD), length(max = 64))]
     pub kind: String,
     /// The prompt.
+    #[schemars(length(max = 65_536))]
     pub prompt: Option<String>,
     /// The model that should answer.
+    #[schemars(regex(pattern = WORD), length(max = 256))]
     pub model: Option<String>,
     /// Parameters for what executes it.
     pub params: Option<Map<String, Value>>,
     /// How long the result is useful, in milliseconds: that is its deadline.
+    #[schemars(range(min = 1, max = 31_536_000_000_u64))]
     pub useful_for_ms: Option<u64>,
     /// The acknowledgment to ask for. Without one, the request is resent up to three times.
     pub ack: Option<AckKind>,
