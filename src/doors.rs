@@ -10,10 +10,12 @@
 //! | [`door`] | the operations for a caller |
 //! | [`error`] | why an operation was not carried out |
 //! | [`api`] | the HTTP API |
+//! | [`a2a`] | agents on the chain as A2A agents |
 //!
 //! What comes from the chain (texts, payloads, results, cards) is data: an answer never mixes it with
 //! words of agentry's own, and each message says whom it is from, and whether that is verified.
 
+pub mod a2a;
 pub mod api;
 pub mod caller;
 pub mod door;

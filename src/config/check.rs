@@ -73,6 +73,10 @@ impl<'a> Check<'a> {
             self.reader.report(&given.origin, text);
         }
         let http = self.read();
+        let a2a = match self.layers.has_table("a2a") {
+            true => self.read(),
+            false => None,
+        };
         let devnet = if self.layers.has_table("devnet") {
             self.conflicts();
             self.read()
@@ -92,6 +96,7 @@ impl<'a> Check<'a> {
             chain: chain?,
             store: store?,
             http: http?,
+            a2a,
             devnet,
             wallets,
             directory: directory?,

@@ -2,8 +2,8 @@
 
 use super::check::Keys;
 use super::model::{
-    AGENT, ChainConfig, CommonConfig, Contact, DevnetTable, DirectoryConfig, FLEET, HttpConfig,
-    StoreConfig, TasksConfig, WalletsConfig, WebhookConfig,
+    A2aConfig, AGENT, ChainConfig, CommonConfig, Contact, DevnetTable, DirectoryConfig, FLEET,
+    HttpConfig, StoreConfig, TasksConfig, WalletsConfig, WebhookConfig,
 };
 
 /// Every table of agents.toml, in the order of the reference.
@@ -11,6 +11,7 @@ pub const TABLES: &[Table] = &[
     ChainConfig::TABLE,
     StoreConfig::TABLE,
     HttpConfig::TABLE,
+    A2aConfig::TABLE,
     DevnetTable::TABLE,
     WalletsConfig::TABLE,
     DirectoryConfig::TABLE,

@@ -47,6 +47,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// Health, readiness, metrics and the API.
     pub http: HttpConfig,
+    /// The agents that others can reach over A2A, if any.
+    pub a2a: Option<A2aConfig>,
     /// The embedded node, if one is configured.
     pub devnet: Option<DevnetTable>,
     /// Where the keys of [`Self::agents`] are.
@@ -121,6 +123,24 @@ describe! {
         connections: usize [16..=10_000] = "256",
         /// how many of them may be streams of events; 1 to 1,000
         streams: usize [1..=1_000] = "32",
+    }
+}
+
+describe! {
+    /// agents that others can reach over A2A, at /a2a/ and the agent's name, with a token
+    [a2a]
+    #[derive(Clone, Debug, Default)]
+    pub struct A2aConfig {
+        /// the agents: names of hosted agents and contacts, and names or addresses in the directory
+        agents: Vec<String> = "",
+        /// the hosted agent that asks on behalf of callers whose tokens do not name a single one, and
+        /// whose wallet signs the cards of agents that are hosted elsewhere
+        from: Option<String>,
+        /// the URL under which callers reach this server, without a path; default: as they call it
+        url: Option<NodeUrl>,
+        /// whether what callers send is sealed to the agents; default: true. Otherwise, everybody can
+        /// read it on the chain
+        seal: Option<bool>,
     }
 }
 

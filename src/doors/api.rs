@@ -22,9 +22,11 @@ use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use actix::Recipient;
 use actix_web::http::ConnectionType;
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse, Route};
+use agentry_core::AgentId;
 use agentry_store::Store;
 use tokio::sync::watch;
 
@@ -32,6 +34,7 @@ use super::caller::Caller;
 use super::door::Door;
 use super::error::{DoorError, ErrorCode};
 use crate::config::Config;
+use crate::runtime::signer::{DocumentSignature, SignDocument};
 use events::Hub;
 use routes::{ENDPOINTS, Endpoint, Verb};
 
@@ -50,6 +53,8 @@ pub struct ApiLinks {
     pub config: watch::Receiver<Arc<Config>>,
     /// The events.
     pub hub: Hub,
+    /// Signs documents as hosted wallets.
+    pub sign: Recipient<SignDocument>,
 }
 
 /// The API of a runtime, which is served before the runtime has started.
@@ -75,6 +80,23 @@ impl Api {
     pub async fn caller(&self, request: &HttpRequest) -> Result<Caller, DoorError> {
         let secret = access::secret(request)?;
         Caller::with_secret(secret, &self.links()?.store).await
+    }
+
+    /// Signs a document as a hosted wallet.
+    ///
+    /// # Errors
+    /// The runtime is starting or stopping, or the wallet cannot be unlocked.
+    pub async fn sign(
+        &self,
+        agent: AgentId,
+        document: Vec<u8>,
+    ) -> Result<DocumentSignature, DoorError> {
+        let refused = |error: &dyn std::fmt::Display| {
+            DoorError::new(ErrorCode::Unavailable, "nothing can be signed now").with_detail(error)
+        };
+        let signed = self.links()?.sign.send(SignDocument { agent, document });
+        let signed = signed.await.map_err(|error| refused(&error))?;
+        signed.map_err(|error| refused(&error))
     }
 
     /// The operations for a caller.

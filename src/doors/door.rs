@@ -78,6 +78,25 @@ impl Door {
         &self.caller
     }
 
+    /// The configuration.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether the caller may use one agent only.
+    pub(super) fn has_one_agent(&self) -> bool {
+        matches!(&self.caller.agents, Scope::Only(agents) if agents.len() == 1)
+    }
+
+    /// The hosted agent of this name or address, if the caller may use it.
+    ///
+    /// # Errors
+    /// [`DoorError`].
+    pub(super) async fn hosted_agent(&self, name: String) -> Result<AgentRow, DoorError> {
+        self.look(async move |db, door| door.agent(db, Some(&name)))
+            .await
+    }
+
     /// The running runtime.
     fn runtime(&self) -> Client {
         Client::new(&self.config.store.path)
@@ -107,7 +126,7 @@ impl Door {
     }
 
     /// Looks into the store.
-    async fn look<T: Send + 'static>(
+    pub(super) async fn look<T: Send + 'static>(
         &self,
         look: impl AsyncFnOnce(&Reader, &Self) -> Result<T, DoorError> + Send + 'static,
     ) -> Result<T, DoorError> {

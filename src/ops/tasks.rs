@@ -5,12 +5,12 @@
 //! | [`job`] | requested jobs, read from the store |
 //! | [`executing`] | tasks that are executed here |
 //! | [`fetch`] | the whole of a result that was cut |
-//! | `offer` | whether the recipient offers such a job |
+//! | [`offer`] | which jobs an agent offers |
 
 pub mod executing;
 pub mod fetch;
 pub mod job;
-mod offer;
+pub mod offer;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use agentry_core::commit::TaskEnd;
 use agentry_core::rows::TaskId;
 use agentry_core::{Commit, CommitResult, OutboxId, TokenName};
 use agentry_protocol::command::{Answer, CommandFault, ExecuteAiJob, InputNumber, JobInput};
-use agentry_protocol::{AckRequest, Address, Json, KnownCommand};
+use agentry_protocol::{AckRequest, Address, Json, KnownCommand, Thread};
 use agentry_store::list::task::ExecutingItem;
 use agentry_store::{Reader, StoreError, read};
 
@@ -127,6 +127,8 @@ pub struct SubmitJob {
     pub job: ExecuteAiJob,
     /// How long the result is useful: the recipient need not see the job after that.
     pub useful_for: Option<Duration>,
+    /// The conversation that it belongs to.
+    pub thread: Option<Thread>,
     /// The acknowledgment that it asks for.
     pub ack: Option<AckRequest>,
     /// Whether the job and its answer are sealed.
@@ -155,6 +157,7 @@ pub async fn submit(wanted: SubmitJob, config: &Config) -> Result<OutboxId, Task
     job.deadline = useful_for.map(|after| now.plus(after));
     let request = SendRequest {
         expires_in: useful_for,
+        thread: wanted.thread,
         ack: wanted.ack.map(|request| Ack {
             request,
             within: ACK_WITHIN,

@@ -14,6 +14,7 @@ use actix_web::{App, HttpResponse, HttpServer, Resource, Route, guard, web};
 
 use super::metrics::Metrics;
 use crate::config::{HostName, HttpConfig};
+use crate::doors::a2a;
 use crate::doors::api::connections::{Connection, Connections};
 use crate::doors::api::{self, Api, access};
 
@@ -73,6 +74,7 @@ impl StatusServer {
                 .service(page("/ready", reading().to(ready)))
                 .service(page("/metrics", reading().to(text)))
                 .configure(api::configure)
+                .configure(a2a::configure)
         })
         .workers(1)
         .max_connections(config.connections)

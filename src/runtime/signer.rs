@@ -1,8 +1,9 @@
 //! Signer: private keys.
 //!
 //! Only the signer holds private keys. It checks the password when the runtime starts, unlocks a
-//! wallet at its first use, zeroes unlocked keys when they are dropped, and signs nothing but a
-//! transaction of a hosted wallet with the configured chain id. It runs on its own threads: a
+//! wallet at its first use, zeroes unlocked keys when they are dropped, and signs nothing but
+//! transactions of a hosted wallet with the configured chain id, and documents, which are never
+//! transactions. It runs on its own threads: a
 //! signature costs some ten microseconds, a key derivation some ten milliseconds.
 
 use std::collections::HashMap;
@@ -15,6 +16,9 @@ use agentry_protocol::{
     Address, Authenticity, ChainId, DecryptionKey, EncryptionKey, Envelope, KnownCommand, Password,
     Payload, PublicKey, SignedTransaction, SigningKey, StoredTransaction, Transaction,
 };
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use crate::wallet::{OpenVault, Wallet, WalletError};
 
@@ -76,6 +80,29 @@ pub struct OpenSealed {
 impl Message for OpenSealed {
     /// The content; or why it does not open, which a retry does not change.
     type Result = Result<Result<Payload, String>, SignError>;
+}
+
+/// A request to sign a document as a wallet: a detached JWS (RFC 7515) with EdDSA (RFC 8037). What is
+/// signed begins with a header in base64, so it is never a transaction.
+#[derive(Debug)]
+pub struct SignDocument {
+    /// The row of the wallet.
+    pub agent: AgentId,
+    /// The document.
+    pub document: Vec<u8>,
+}
+
+/// A detached JWS: its header and its signature, in base64url.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentSignature {
+    /// The protected header.
+    pub protected: String,
+    /// The signature.
+    pub signature: String,
+}
+
+impl Message for SignDocument {
+    type Result = Result<DocumentSignature, SignError>;
 }
 
 /// Why nothing was signed.
@@ -219,6 +246,27 @@ impl Keyring {
             .collect())
     }
 
+    /// Signs a document as a wallet. The key's id in the header is the wallet's address.
+    ///
+    /// # Errors
+    /// The wallet cannot be unlocked.
+    pub fn sign_document(
+        &self,
+        agent: AgentId,
+        document: &[u8],
+    ) -> Result<DocumentSignature, SignError> {
+        let slot = self.slot(agent)?;
+        let key = slot.unlock()?;
+        let header = serde_json::json!({ "alg": "EdDSA", "kid": slot.address, "typ": "JOSE" });
+        let protected = BASE64_URL_SAFE_NO_PAD.encode(header.to_string());
+        let text = format!("{protected}.{}", BASE64_URL_SAFE_NO_PAD.encode(document));
+        let signature = key.signing.sign(text.as_bytes());
+        Ok(DocumentSignature {
+            protected,
+            signature: BASE64_URL_SAFE_NO_PAD.encode(signature.as_bytes()),
+        })
+    }
+
     /// The public keys of a wallet, which is unlocked to get them.
     ///
     /// # Errors
@@ -347,6 +395,14 @@ impl Handler<PublicKeys> for Signer {
 
     fn handle(&mut self, ask: PublicKeys, _: &mut Self::Context) -> Self::Result {
         self.keyring.public_keys(ask.agent)
+    }
+}
+
+impl Handler<SignDocument> for Signer {
+    type Result = MessageResult<SignDocument>;
+
+    fn handle(&mut self, sign: SignDocument, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.keyring.sign_document(sign.agent, &sign.document))
     }
 }
 

@@ -103,6 +103,7 @@ fn ping(key: Option<&str>) -> SendMessage {
 
 fn task(kind: &str, key: Option<&str>) -> SubmitTask {
     SubmitTask {
+        thread: None,
         from: Some("asker".to_owned()),
         to: "worker".to_owned(),
         kind: kind.to_owned(),

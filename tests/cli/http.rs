@@ -37,7 +37,7 @@ fn start<'a>(world: &'a World, keys: &str) -> Host<'a> {
 }
 
 /// The secret of a new token.
-fn token(host: &Host<'_>, name: &str, more: &[&str]) -> String {
+pub(crate) fn token(host: &Host<'_>, name: &str, more: &[&str]) -> String {
     let mut all = vec!["token", "create", name];
     all.extend(more);
     let made = host.json(&all);
@@ -45,15 +45,15 @@ fn token(host: &Host<'_>, name: &str, more: &[&str]) -> String {
 }
 
 #[derive(Debug)]
-struct Response {
-    status: u16,
+pub(crate) struct Response {
+    pub(crate) status: u16,
     /// In lower case.
-    headers: String,
-    body: String,
+    pub(crate) headers: String,
+    pub(crate) body: String,
 }
 
 impl Response {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
@@ -74,14 +74,14 @@ impl Response {
         );
     }
 
-    fn good(&self, status: u16) -> Value {
+    pub(crate) fn good(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{self:?}");
         self.json()
     }
 }
 
 /// The address of a server.
-fn address(host: &Host<'_>) -> String {
+pub(crate) fn address(host: &Host<'_>) -> String {
     host.status.trim_start_matches("http://").to_owned()
 }
 
@@ -119,7 +119,13 @@ fn read(stream: &mut TcpStream) -> Response {
 }
 
 /// A request with these headers.
-fn call(host: &Host<'_>, method: &str, path: &str, headers: &[&str], body: &str) -> Response {
+pub(crate) fn call(
+    host: &Host<'_>,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    body: &str,
+) -> Response {
     let host_header = format!("Host: {}", address(host));
     let named = headers.iter().any(|header| header.starts_with("Host:"));
     let mut all: Vec<&str> = headers.to_vec();

@@ -71,6 +71,7 @@ mod result;
 mod settings;
 mod wire;
 
+pub use canonical::signed_bytes;
 pub use settings::A2aSettings;
 
 use course::Course;

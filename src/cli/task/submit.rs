@@ -110,6 +110,7 @@ pub(super) async fn run(
         deadline: None,
     };
     let submitted = SubmitJob {
+        thread: None,
         wallet: args.wallet,
         to: to.clone(),
         job,

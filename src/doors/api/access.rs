@@ -32,7 +32,12 @@ pub async fn guard(
         .headers()
         .get_all(header::HOST)
         .map(|host| host.to_str().unwrap_or_default())
-        .chain(request.uri().authority().map(|host| host.as_str()));
+        .chain(
+            request
+                .uri()
+                .authority()
+                .map(actix_web::http::uri::Authority::as_str),
+        );
     let is_ours = |host: &str| is_loopback(host) || allowed.iter().any(|name| name.is(host));
     let refused = if !named.clone().all(is_ours) {
         let message = "this server answers only requests to localhost, to loopback addresses and to \

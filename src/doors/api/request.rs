@@ -110,7 +110,10 @@ pub async fn read(
 }
 
 /// A part of a path without its escapes.
-fn percent_decoded(text: &str) -> Result<String, DoorError> {
+///
+/// # Errors
+/// An escape is wrong; it is not UTF-8.
+pub fn percent_decoded(text: &str) -> Result<String, DoorError> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -161,6 +164,23 @@ fn query(text: &str, properties: &HashMap<String, Holds>) -> Result<Map<String, 
 
 /// The JSON object in the body; an empty body is an empty object.
 async fn object(request: &HttpRequest, body: Payload) -> Result<Map<String, Value>, DoorError> {
+    let bytes = bytes(request, body, &["application/json"]).await?;
+    if bytes.is_empty() {
+        return Ok(Map::new());
+    }
+    serde_json::from_slice(&bytes)
+        .map_err(|error| DoorError::invalid(format!("the body is not a JSON object: {error}")))
+}
+
+/// The body of a request, which has one of these media types unless it is empty.
+///
+/// # Errors
+/// It is too large or too slow, or has another media type.
+pub async fn bytes(
+    request: &HttpRequest,
+    body: Payload,
+    accepted: &[&str],
+) -> Result<Vec<u8>, DoorError> {
     let late = |_| DoorError::new(ErrorCode::TooSlow, "the body did not arrive in time");
     let too_large = || {
         let message = format!("the body has more than {MAX_BODY} bytes");
@@ -175,17 +195,33 @@ async fn object(request: &HttpRequest, body: Payload) -> Result<Map<String, Valu
     let bytes = read.map_err(late)?.map_err(|_| too_large())?;
     let bytes = bytes.map_err(|_| DoorError::invalid("the body is cut"))?;
     if bytes.is_empty() {
-        return Ok(Map::new());
+        return Ok(Vec::new());
     }
     let media_type = request.headers().get(CONTENT_TYPE);
     let media_type = media_type.and_then(|value| value.to_str().ok());
     let media_type = media_type.and_then(|value| value.split(';').next());
-    if !media_type.is_some_and(|found| found.trim().eq_ignore_ascii_case("application/json")) {
+    let is_accepted = |found: &str| {
+        let mut accepted = accepted.iter();
+        accepted.any(|one| found.trim().eq_ignore_ascii_case(one))
+    };
+    if !media_type.is_some_and(is_accepted) {
         let message = "the body is JSON: `Content-Type: application/json`";
         return Err(DoorError::new(ErrorCode::UnsupportedMedia, message));
     }
-    serde_json::from_slice(&bytes)
-        .map_err(|error| DoorError::invalid(format!("the body is not a JSON object: {error}")))
+    Ok(bytes.to_vec())
+}
+
+/// A text as a part of a path.
+pub fn percent_encoded(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match is_plain(byte) {
+            true => encoded.push(char::from(byte)),
+            false => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 #[cfg(test)]

@@ -260,6 +260,26 @@ impl Door {
         })
     }
 
+    /// The conversation of a message that an agent of the caller has sent to this recipient.
+    ///
+    /// # Errors
+    /// There is no such message.
+    pub(in crate::doors) async fn sent_to(
+        &self,
+        id: String,
+        to: Address,
+    ) -> Result<Option<String>, DoorError> {
+        self.caller.check_read()?;
+        self.look(async move |db, door| {
+            let missing = || DoorError::not_found(format_args!("task {id:?}"));
+            let row = sent_row(db, &id)?.ok_or_else(missing)?;
+            let item = task::asked_at(db, row)?;
+            let item = item.filter(|item| item.to == to.as_str() && door.caller.sees(&item.from));
+            Ok(crate::ops::tasks::job::thread(&item.ok_or_else(missing)?))
+        })
+        .await
+    }
+
     /// The content of a message to send.
     fn payload(&self, request: &SendMessage) -> Result<Json, DoorError> {
         let payload = match (&request.text, &request.command) {

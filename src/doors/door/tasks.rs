@@ -43,6 +43,8 @@ pub struct SubmitTask {
     pub model: Option<String>,
     /// Parameters for what executes it.
     pub params: Option<Map<String, Value>>,
+    /// The conversation that it belongs to.
+    pub thread: Option<String>,
     /// How long the result is useful, in milliseconds: that is its deadline.
     #[schemars(range(min = 1, max = 31_536_000_000_u64))]
     pub useful_for_ms: Option<u64>,
@@ -189,6 +191,11 @@ impl Door {
                 wallet: from.address.to_string(),
                 to,
                 job: wanted_job(&content)?,
+                thread: content
+                    .thread
+                    .as_deref()
+                    .map(|thread| parsed("thread", thread))
+                    .transpose()?,
                 useful_for: duration("useful_for_ms", content.useful_for_ms)?,
                 ack: content.ack.map(AckRequest::from),
                 seal: content.seal,

@@ -171,6 +171,8 @@ pub struct Job {
     pub from: String,
     /// Who is to do it.
     pub to: String,
+    /// The conversation that it belongs to.
+    pub thread: Option<String>,
     /// What it asks for.
     pub asked: Asked,
     /// When it was requested.
@@ -345,6 +347,7 @@ async fn read(
         agent: item.agent.clone(),
         from: item.from.clone(),
         to: item.to.clone(),
+        thread: thread(item),
         asked,
         asked_at: item.created_at,
         transaction: transactions
@@ -406,6 +409,13 @@ fn asked(item: &AskedItem) -> Option<Asked> {
         }
         _ => None,
     }
+}
+
+/// The conversation that a message belongs to.
+pub fn thread(item: &AskedItem) -> Option<String> {
+    let payload = Json::parse(item.payload.as_bytes(), Limits::default()).ok()?;
+    let thread = Envelope::read(&payload).header()?.thread.clone();
+    thread.map(|thread| thread.to_string())
 }
 
 fn open_job(job: &ExecuteAiJob) -> Asked {

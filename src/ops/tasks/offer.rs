@@ -1,4 +1,4 @@
-//! Checks whether the recipient offers jobs of a type, as far as it is known here.
+//! Which jobs an agent offers, as far as it is known here.
 
 use agentry_protocol::Address;
 use agentry_protocol::command::Announce;
@@ -25,12 +25,8 @@ pub(super) fn check(to: &Address, kind: &str, config: &Config) -> Result<(), Tas
     let Some(offer) = offer(to, config)? else {
         return Ok(());
     };
-    let types: Vec<&str> = offer
-        .capabilities
-        .iter()
-        .filter_map(|word| word.strip_prefix(TYPE))
-        .collect();
-    let missing = if types.is_empty() && !offer.commands.iter().any(|word| word == ASKS) {
+    let types = offer.types();
+    let missing = if types.is_empty() && !offer.does_jobs() {
         "offers no jobs".to_owned()
     } else if !types.is_empty() && !types.contains(&kind) {
         format!("offers no job of type {kind}, but: {}", types.join(", "))
@@ -41,17 +37,36 @@ pub(super) fn check(to: &Address, kind: &str, config: &Config) -> Result<(), Tas
     Err(TaskError::NotOffered { who, missing })
 }
 
-/// What an agent states about its jobs.
-struct Offer {
+/// What an agent states about what it does.
+#[derive(Clone, Debug)]
+pub struct Offer {
     /// Where it states it, such as `the card of worker`.
-    who: String,
-    commands: Vec<String>,
-    capabilities: Vec<String>,
+    pub who: String,
+    /// The commands that it accepts.
+    pub commands: Vec<String>,
+    /// Its capabilities.
+    pub capabilities: Vec<String>,
+}
+
+impl Offer {
+    /// Whether it does jobs.
+    pub fn does_jobs(&self) -> bool {
+        self.commands.iter().any(|word| word == ASKS)
+    }
+
+    /// The types of the jobs that it does, if it names them.
+    pub fn types(&self) -> Vec<&str> {
+        let words = self.capabilities.iter();
+        words.filter_map(|word| word.strip_prefix(TYPE)).collect()
+    }
 }
 
 /// What is known of an agent's jobs: for a hosted agent from agents.toml, for others from their
 /// current card.
-fn offer(to: &Address, config: &Config) -> Result<Option<Offer>, StoreError> {
+///
+/// # Errors
+/// The store's.
+pub fn offer(to: &Address, config: &Config) -> Result<Option<Offer>, StoreError> {
     let Some(db) = open_if_exists(&config.store.path)? else {
         return Ok(None);
     };

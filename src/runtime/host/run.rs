@@ -408,6 +408,7 @@ async fn host(
             workers.clone(),
             config.http.streams,
         ),
+        sign: signer.clone().recipient(),
     });
     let now = shared.clock.now();
     let plan = backfill::plan(&store, config.directory.from, &beginning.cursor, now).await?;

@@ -125,7 +125,7 @@ const FLOW: &[(&str, Kind)] = &[
 ];
 
 /// The bytes that the signatures of a card cover.
-pub(super) fn signed_bytes(card: &Value) -> Vec<u8> {
+pub fn signed_bytes(card: &Value) -> Vec<u8> {
     let kept = message(CARD, card).unwrap_or_else(|| Value::Object(Map::new()));
     let mut text = String::new();
     write(&kept, &mut text);

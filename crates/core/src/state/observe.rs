@@ -15,6 +15,9 @@ use crate::cause::Cause;
 use crate::commit::{Arrival, Backfill, Changes, Observation, OwnTransaction, Step};
 use crate::rows::{AgentId, InboxId, InboxState, OutboxId, OutboxState};
 
+/// How many waiting messages of a sender are looked at for the one that another is about.
+const LOOKED_AT: usize = 64;
+
 impl State {
     pub(super) fn observe(
         &mut self,
@@ -343,7 +346,7 @@ impl State {
             re: arrival.re,
             thread: arrival.thread.clone(),
             expires_at: arrival.expires_at,
-            urgent: arrival.urgent,
+            urgent: arrival.urgent && !self.would_overtake(arrival),
             rejected: None,
             done: BTreeSet::new(),
         });
@@ -351,6 +354,20 @@ impl State {
         if !is_refused {
             changes.due.push(agent);
         }
+    }
+
+    /// Whether a message is about another one of its sender that waits, as the cancellation of a job
+    /// is: it does not go before that one. Of many that wait, the first are looked at.
+    fn would_overtake(&self, arrival: &Arrival) -> bool {
+        let Some(re) = arrival.re else { return false };
+        let waiting = |due_at, seq, id| {
+            let (lane, sender) = (inbox::Lane::Verified, Some(arrival.sender.clone()));
+            inbox::Index::Waiting(arrival.agent, lane, sender, due_at, seq, InboxId(id))
+        };
+        let first = waiting(Timestamp::EPOCH, i64::MIN, i64::MIN);
+        let last = waiting(Timestamp::MAX, i64::MAX, i64::MAX);
+        let mut waiting = self.inbox.entries(first..=last).take(LOOKED_AT);
+        waiting.any(|(_, id)| self.inbox.get(&id).is_some_and(|row| row.hash == re))
     }
 
     /// Why a message is refused whose id may have been known before: the id is as old as ids that

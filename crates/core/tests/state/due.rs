@@ -1,10 +1,10 @@
 //! What is to be done next.
 
-use agentry_core::commit::{Outcome, Step, TimerSetting};
+use agentry_core::commit::{Arrival, Outcome, Step, TimerSetting};
 use agentry_core::rows::{EventId, EventRef};
 use agentry_core::state::due::{Due, Turn};
 use agentry_core::{Commit, InboxId, TaskId, TaskStart};
-use agentry_protocol::{BlockHeight, Timestamp};
+use agentry_protocol::{BlockHeight, Timestamp, TransactionHash};
 use serde_json::json;
 
 use super::{AGENT, FIRST, Stage, address, arrival, job, outcome};
@@ -126,4 +126,32 @@ fn a_deadline_is_missed_at_its_time() {
             "at {now}"
         );
     }
+}
+
+#[test]
+fn a_cancellation_does_not_overtake_the_job_that_it_is_about() {
+    let mut stage = Stage::new();
+    let arrives = |stage: &mut Stage, number: u8, re, urgent| {
+        let arrival = Arrival {
+            urgent,
+            re,
+            ..arrival(number, 4)
+        };
+        let hash = arrival.hash;
+        stage.see(vec![Step::Arrival(arrival)]);
+        hash
+    };
+    let job = arrives(&mut stage, 1, None, false);
+    arrives(&mut stage, 2, None, false);
+    // About a message that waits, about one of ours, and about none.
+    arrives(&mut stage, 3, Some(job), true);
+    arrives(
+        &mut stage,
+        4,
+        Some(TransactionHash::from_bytes([9; 32])),
+        true,
+    );
+    arrives(&mut stage, 5, None, true);
+    let urgent = [3, 4, 5].map(|id| stage.message(id).urgent);
+    assert_eq!(urgent, [false, true, true]);
 }
