@@ -6,19 +6,22 @@
 //! | [`send`] | sending a message, and waiting for what becomes of it |
 //! | [`messages`] | reading messages |
 //! | [`tasks`] | requesting tasks of others, and following them |
+//! | [`work`] | the tasks that agents do for others |
 //! | [`status`] | the agents that the caller may use, and the runtime |
-//! | [`queues`] | what operators do |
+//! | [`queues`], [`approvals`] | what operators do |
 //!
 //! Every list is bounded, and has a cursor: a text that is passed back as it was received. Waits are
 //! bounded, and a caller may stop waiting at any time. What is read is read off the async threads,
 //! for a bounded number of callers at a time.
 
+pub mod approvals;
 pub mod directory;
 pub mod messages;
 pub mod queues;
 pub mod send;
 pub mod status;
 pub mod tasks;
+pub mod work;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -136,6 +136,13 @@ pub fn agent(db: &Reader, address: &Address) -> Result<Option<AgentRow>, StoreEr
     db.first(&sql, [address.as_str()], agent_row)
 }
 
+/// The address of the wallet in this row.
+pub fn agent_at(db: &Reader, row: i64) -> Result<Option<String>, StoreError> {
+    db.first("SELECT address FROM agent WHERE id = ?1", [row], |row| {
+        row.get(0)
+    })
+}
+
 fn agent_row(row: &Row<'_>) -> rusqlite::Result<AgentRow> {
     Ok(AgentRow {
         id: AgentId(row.get(0)?),

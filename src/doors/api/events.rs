@@ -559,7 +559,6 @@ mod tests {
         assert_eq!(at(Some(&ring.id(1))), Some(2), "which is before the first");
         assert_eq!(at(Some(&ring.id(6))), None, "which has not happened");
         assert_eq!(at(Some("another-4")), None);
-        let mut ring = ring;
         ring.lose(2);
         assert_eq!((ring.events.len(), ring.first), (0, 8));
     }

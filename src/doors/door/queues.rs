@@ -290,7 +290,11 @@ impl Door {
 
     /// The address of the agent whose rows are meant; none for those of all agents, if the caller may
     /// use all.
-    fn operated(&self, db: &Reader, given: Option<&str>) -> Result<Option<String>, DoorError> {
+    pub(super) fn operated(
+        &self,
+        db: &Reader,
+        given: Option<&str>,
+    ) -> Result<Option<String>, DoorError> {
         match (given, &self.caller.agents) {
             (None, Scope::All) => Ok(None),
             (given, _) => Ok(Some(self.agent(db, given)?.address.to_string())),

@@ -101,6 +101,35 @@ pub fn list(
     })
 }
 
+/// The newest tasks that match a filter, up to its limit, and the row before which the next page
+/// begins if there are more.
+///
+/// # Errors
+/// The store's.
+pub fn page(
+    db: &Reader,
+    filter: &ExecutingFilter,
+    config: &Config,
+) -> Result<(Vec<ExecutingTask>, Option<i64>), StoreError> {
+    let enough = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+    // One more than the limit shows whether there are others.
+    let mut items = task::executing(
+        db,
+        &ExecutingFilter {
+            limit: filter.limit.saturating_add(1),
+            ..filter.clone()
+        },
+    )?;
+    let more = items.len() > enough;
+    items.truncate(enough);
+    let tasks = items
+        .into_iter()
+        .map(|item| ExecutingTask::new(item, db, config));
+    let tasks: Vec<_> = tasks.collect::<Result<_, _>>()?;
+    let next = tasks.last().filter(|_| more).map(|task| task.row);
+    Ok((tasks, next))
+}
+
 /// Finds a task by its row (`task/7`), or by the id or the hash under which its submitter knows it;
 /// `None` if there is none.
 ///
