@@ -38,7 +38,8 @@ use super::{Reader, StoreError, meta};
 
 pub(super) use cards::announce;
 pub use cards::{
-    AnnouncedCard, Renewal, Surveyed, announcement, card, cards, cards_named, renewal, surveyed,
+    AnnouncedCard, Renewal, Surveyed, announcement, card, cards, cards_named, each_card, renewal,
+    surveyed,
 };
 pub use dead::dead_letters;
 pub(super) use message::authenticity;
