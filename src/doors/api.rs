@@ -1,4 +1,4 @@
-//! The HTTP API, `/api/v1`: the operations of a [`Door`](super::Door) as JSON, and a stream of events.
+//! The HTTP API, `/api/v1`: the operations of a [`Door`] as JSON, and a stream of events.
 //!
 //! | part | holds |
 //! |---|---|

@@ -6,19 +6,22 @@
 //! | [`send`] | sending a message, and waiting for what becomes of it |
 //! | [`messages`] | reading messages |
 //! | [`tasks`] | requesting tasks of others, and following them |
+//! | [`work`] | the tasks that agents do for others |
 //! | [`status`] | the agents that the caller may use, and the runtime |
-//! | [`queues`] | what operators do |
+//! | [`queues`], [`approvals`] | what operators do |
 //!
 //! Every list is bounded, and has a cursor: a text that is passed back as it was received. Waits are
 //! bounded, and a caller may stop waiting at any time. What is read is read off the async threads,
 //! for a bounded number of callers at a time.
 
+pub mod approvals;
 pub mod directory;
 pub mod messages;
 pub mod queues;
 pub mod send;
 pub mod status;
 pub mod tasks;
+pub mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +29,7 @@ use std::time::Duration;
 use agentry_core::TokenName;
 use agentry_core::rows::AgentRow;
 use agentry_protocol::Address;
-use agentry_store::{Reader, open_for_reading, read};
+use agentry_store::{Reader, list, open_for_reading, read};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
@@ -150,8 +153,12 @@ impl Door {
         let several = "you may use several agents: say which, by its name or its address";
         match (given, &self.caller.agents) {
             (Some(given), _) => {
-                let address = who::resolve_own(given, &self.config);
-                let address = address.map_err(|error| unknown(given).with_detail(error))?;
+                // The store knows the hosted agents by name, without a look at all wallets.
+                let address = match list::addresses_of(db, given)?.as_slice() {
+                    [address] => Address::from_chain(address).map_err(|_| unknown(given))?,
+                    _ => who::resolve_own(given, &self.config)
+                        .map_err(|error| unknown(given).with_detail(error))?,
+                };
                 found(address).map_err(|_| unknown(given))
             }
             (None, Scope::Only(agents)) => match (agents.first(), agents.len()) {

@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::ops::OperationError;
+use crate::ops::approvals::ApprovalError;
+use crate::ops::change::ChangeError;
 use crate::ops::delivery::DeliveryError;
 use crate::ops::queues::list::RowError;
 use crate::ops::tasks::TaskError;
@@ -336,6 +338,28 @@ impl From<RowError> for DoorError {
             RowError::Id(_) | RowError::Forged(_) => Self::invalid(error.to_string()),
             RowError::Missing { id, .. } => Self::not_found(format_args!("row {id}")),
             RowError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeError> for DoorError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Runtime(error) => error.into(),
+            ChangeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ApprovalError> for DoorError {
+    fn from(error: ApprovalError) -> Self {
+        match error {
+            ApprovalError::Id(_) | ApprovalError::Reason(_) => Self::invalid(error.to_string()),
+            ApprovalError::Missing { id, .. } => {
+                Self::not_found(format_args!("effect {id} that waits for approval"))
+            }
+            ApprovalError::Change(error) => error.into(),
+            ApprovalError::Store(error) => error.into(),
         }
     }
 }

@@ -15,6 +15,9 @@ use crate::config::Config;
 use crate::runtime::clock::Clock;
 use crate::runtime::directory::{EndpointWanted, backfill};
 
+/// How many cards are kept in memory at least, while more are read.
+const KEPT: usize = 1_000;
+
 /// A card of the directory.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct CardEntry {
@@ -148,10 +151,8 @@ pub struct CardList {
 /// # Errors
 /// The store's.
 pub fn list(db: &Reader, wanted: &ListCards, now: Timestamp) -> Result<CardList, StoreError> {
-    let mut found = read::cards(db)?;
-    let known = found.len();
     let since = wanted.fresh.map(|fresh| now.minus(fresh));
-    found.retain(|announced| {
+    let is_wanted = |announced: &AnnouncedCard| {
         let card = &announced.card;
         let asked_at = if wanted.expired {
             card.card.expires
@@ -163,14 +164,32 @@ pub fn list(db: &Reader, wanted: &ListCards, now: Timestamp) -> Result<CardList,
             && wanted.after.as_ref().is_none_or(|(name, address)| {
                 (card.card.name.as_str(), card.address.as_str()) > (name.as_str(), address.as_str())
             })
-    });
-    found.sort_by(|one, other| {
-        (&one.card.card.name, &one.card.address).cmp(&(&other.card.card.name, &other.card.address))
-    });
-    let cards = found.iter().take(wanted.limit);
+    };
+    let by_name = |found: &mut Vec<AnnouncedCard>| {
+        found.sort_by(|one, other| {
+            let order =
+                |card: &AnnouncedCard| (card.card.card.name.clone(), card.card.address.clone());
+            order(one).cmp(&order(other))
+        });
+        found.truncate(wanted.limit);
+    };
+    let (mut known, mut matching) = (0, 0);
+    let mut found = Vec::new();
+    read::each_card(db, |card| {
+        known += 1;
+        if is_wanted(&card) {
+            matching += 1;
+            found.push(card);
+            // Those that cannot be listed do not stay in memory.
+            if found.len() > wanted.limit.saturating_mul(2).max(KEPT) {
+                by_name(&mut found);
+            }
+        }
+    })?;
+    by_name(&mut found);
     Ok(CardList {
-        cards: cards.map(|card| CardEntry::new(card, now)).collect(),
-        matching: found.len(),
+        cards: found.iter().map(|card| CardEntry::new(card, now)).collect(),
+        matching,
         known,
         coverage: coverage(db)?,
     })

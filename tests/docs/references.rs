@@ -5,6 +5,7 @@ use std::fs;
 
 use agentry::cli::{Cli, ExitCode};
 use agentry::config::keys::{Holds, TABLES, Table};
+use agentry::doors::ErrorCode;
 use clap::{Command, CommandFactory};
 
 use crate::page::top;
@@ -48,6 +49,19 @@ fn the_openapi_document_is_current() {
         found == expected,
         "docs/openapi.json is out of date; `UPDATE=1 cargo test --test docs` updates it"
     );
+}
+
+#[test]
+fn each_code_of_an_error_is_explained() {
+    let page = fs::read_to_string(top().join("docs/http.md")).unwrap();
+    for code in ErrorCode::ALL {
+        let (status, word) = (code.status().to_string(), format!("`{}`", code.as_str()));
+        let row = page
+            .lines()
+            .find(|line| line.starts_with("| ") && line.contains(&word));
+        let row = row.unwrap_or_else(|| panic!("docs/http.md does not name {word}"));
+        assert!(row.contains(&status), "{row}: {status}");
+    }
 }
 
 #[test]

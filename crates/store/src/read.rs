@@ -38,7 +38,8 @@ use super::{Reader, StoreError, meta};
 
 pub(super) use cards::announce;
 pub use cards::{
-    AnnouncedCard, Renewal, Surveyed, announcement, card, cards, cards_named, renewal, surveyed,
+    AnnouncedCard, Renewal, Surveyed, announcement, card, cards, cards_named, each_card, renewal,
+    surveyed,
 };
 pub use dead::dead_letters;
 pub(super) use message::authenticity;
@@ -134,6 +135,13 @@ pub fn agents_after(db: &Reader, after: &str, limit: u64) -> Result<Vec<AgentRow
 pub fn agent(db: &Reader, address: &Address) -> Result<Option<AgentRow>, StoreError> {
     let sql = format!("{AGENT} WHERE address = ?1");
     db.first(&sql, [address.as_str()], agent_row)
+}
+
+/// The address of the wallet in this row.
+pub fn agent_at(db: &Reader, row: i64) -> Result<Option<String>, StoreError> {
+    db.first("SELECT address FROM agent WHERE id = ?1", [row], |row| {
+        row.get(0)
+    })
 }
 
 fn agent_row(row: &Row<'_>) -> rusqlite::Result<AgentRow> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::uri::Authority;
 use actix_web::middleware::{DefaultHeaders, Next};
 use actix_web::{Error, HttpRequest};
 use agentry_devnet::is_loopback;
@@ -32,12 +33,7 @@ pub async fn guard(
         .headers()
         .get_all(header::HOST)
         .map(|host| host.to_str().unwrap_or_default())
-        .chain(
-            request
-                .uri()
-                .authority()
-                .map(actix_web::http::uri::Authority::as_str),
-        );
+        .chain(request.uri().authority().map(Authority::as_str));
     let is_ours = |host: &str| is_loopback(host) || allowed.iter().any(|name| name.is(host));
     let refused = if !named.clone().all(is_ours) {
         let message = "this server answers only requests to localhost, to loopback addresses and to \

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::super::door::Door;
+use super::super::door::approvals::{ApprovalPage, DecideApproval, DecidedApproval, ListApprovals};
 use super::super::door::directory::{AgentDetails, AgentPage, FindAgents, GetAgent};
 use super::super::door::messages::{GetMessage, MessagePage, ReadInbox};
 use super::super::door::queues::{
@@ -21,6 +22,7 @@ use super::super::door::tasks::{
     AnswerTask, AnsweredTask, CancelTask, CanceledTask, FetchTaskResult, GetTask, ListTasks,
     SubmitTask, TaskPage, TaskResult,
 };
+use super::super::door::work::{GetWork, ListWork, WorkDetails, WorkPage};
 use super::super::error::DoorError;
 use crate::ops::conversations::MessageEntry;
 use crate::ops::tasks::job::Job;
@@ -136,6 +138,14 @@ pub static ENDPOINTS: &[Endpoint] = endpoints![
         "Answers the question that a task asks";
     Post "/tasks/{id}/result" read fetch_result(FetchTaskResult) -> 200 TaskResult:
         "The whole result of a task; of one that was cut, the rest is fetched, which needs the right `send`";
+    Get "/work" read list_work(ListWork) -> 200 WorkPage:
+        "Lists the tasks that your agents do for others";
+    Get "/work/{id}" read get_work(GetWork) -> 200 WorkDetails:
+        "Looks up a task that one of your agents does for others";
+    Get "/approvals" operate list_approvals(ListApprovals) -> 200 ApprovalPage:
+        "Lists the effects that wait for an operator's approval";
+    Post "/approvals/{id}" operate decide_approval(DecideApproval) -> 200 DecidedApproval:
+        "Grants or denies an effect that waits";
     Get "/queue" operate list_queue(ListQueue) -> 200 QueuePage:
         "Lists rows of a queue: what waits, and dead letters";
     Post "/queue/retry" operate retry_queue(ChangeQueue) -> 200 ChangedRows:

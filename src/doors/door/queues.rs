@@ -84,12 +84,12 @@ pub struct ListQueue {
     pub cursor: Option<String>,
 }
 
-/// Rows of a queue, oldest first; the next page has older ones.
+/// Rows of a queue, newest first. A page may be short although there are more.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct QueuePage {
     /// The rows.
     pub rows: Vec<QueueEntry>,
-    /// The cursor of the next page; null if this is the last.
+    /// The cursor of the next page; null if there is none.
     pub next: Option<String>,
 }
 
@@ -290,7 +290,11 @@ impl Door {
 
     /// The address of the agent whose rows are meant; none for those of all agents, if the caller may
     /// use all.
-    fn operated(&self, db: &Reader, given: Option<&str>) -> Result<Option<String>, DoorError> {
+    pub(super) fn operated(
+        &self,
+        db: &Reader,
+        given: Option<&str>,
+    ) -> Result<Option<String>, DoorError> {
         match (given, &self.caller.agents) {
             (None, Scope::All) => Ok(None),
             (given, _) => Ok(Some(self.agent(db, given)?.address.to_string())),

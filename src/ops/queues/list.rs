@@ -12,7 +12,7 @@ use agentry_store::read::{self, Counts};
 use agentry_store::{Reader, StoreError};
 use serde::Serialize;
 
-use super::rows::{EventRow, ForgedRow, MessageRow, TransactionRow};
+use super::rows::{EventRow, ForgedRow, MessageRow, TransactionRow, Words};
 use super::spending::{Spending, spending};
 use super::waits::Waits;
 use crate::config::Config;
@@ -109,7 +109,13 @@ pub async fn list(
     })
 }
 
-/// Rows of one queue, oldest first.
+/// How many rows are read at a time for a page: each may be as large as a transaction can be.
+const FEW: u64 = 16;
+
+/// A page ends after this many bytes of content, or after the one row that exceeds them.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// Rows of one queue, newest first.
 #[derive(Debug)]
 pub struct RowPage {
     /// The rows.
@@ -119,7 +125,7 @@ pub struct RowPage {
 }
 
 /// Reads the newest rows of one queue that match a filter, up to its limit, with the reasons why they
-/// wait.
+/// wait. A page may be shorter than the limit although there are more.
 ///
 /// # Errors
 /// The store's.
@@ -131,45 +137,51 @@ pub async fn page(
     config: &Config,
 ) -> Result<RowPage, StoreError> {
     let store = &config.store.path;
-    let limit = filter.limit;
-    // One row more than the limit shows whether there are others.
-    let filter = &Filter {
-        limit: limit.saturating_add(1),
+    let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+    let mut filter = Filter {
+        limit: FEW,
         ..filter.clone()
     };
-    let mut more = false;
-    let rows: Vec<QueueRow> = match queue {
-        QueueKind::Inbox => {
-            let found = newest(list::inbox(db, filter)?, limit, &mut more);
-            let waits = Waits::ask(&found, &[], store).await;
-            let found = found.into_iter();
-            let row = |item| MessageRow::new(item, names, &waits);
-            found
-                .map(|item| QueueRow::Message(Box::new(row(item))))
-                .collect()
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    loop {
+        let mut few: Vec<QueueRow> = match queue {
+            QueueKind::Inbox => {
+                let found = list::inbox(db, &filter)?;
+                let waits = Waits::ask(&found, &[], store).await;
+                let row = |item| Box::new(MessageRow::new(item, names, &waits));
+                found.into_iter().map(row).map(QueueRow::Message).collect()
+            }
+            QueueKind::Outbox => {
+                let found = list::outbox(db, &filter)?;
+                let waits = Waits::ask(&[], &found, store).await;
+                let row = |item| Box::new(TransactionRow::new(item, names, &waits));
+                found
+                    .into_iter()
+                    .map(row)
+                    .map(QueueRow::Transaction)
+                    .collect()
+            }
+            QueueKind::Events => {
+                let found = list::events(db, &filter)?;
+                let (waits, now) = (Waits::ask(&[], &[], store).await, Clock::default().now());
+                let row = |item| Box::new(EventRow::new(item, now, &waits));
+                found.into_iter().map(row).map(QueueRow::Event).collect()
+            }
+        };
+        if few.is_empty() {
+            return Ok(RowPage { rows, next: None });
         }
-        QueueKind::Outbox => {
-            let found = newest(list::outbox(db, filter)?, limit, &mut more);
-            let waits = Waits::ask(&[], &found, store).await;
-            let found = found.into_iter();
-            let row = |item| TransactionRow::new(item, names, &waits);
-            found
-                .map(|item| QueueRow::Transaction(Box::new(row(item))))
-                .collect()
+        few.reverse();
+        for row in few {
+            bytes += row.bytes();
+            filter.before = row.id().split_once('/').and_then(|(_, id)| id.parse().ok());
+            rows.push(row);
+            if rows.len() >= limit || bytes >= PAGE_BYTES {
+                let next = filter.before;
+                return Ok(RowPage { rows, next });
+            }
         }
-        QueueKind::Events => {
-            let found = newest(list::events(db, filter)?, limit, &mut more);
-            let (waits, now) = (Waits::ask(&[], &[], store).await, Clock::default().now());
-            let found = found.into_iter();
-            let row = |item| EventRow::new(item, now, &waits);
-            found
-                .map(|item| QueueRow::Event(Box::new(row(item))))
-                .collect()
-        }
-    };
-    let first = rows.first().filter(|_| more);
-    let next = first.and_then(|row| row.id().split_once('/')?.1.parse().ok());
-    Ok(RowPage { rows, next })
+    }
 }
 
 /// The rows to list, as read from the store.
@@ -354,6 +366,17 @@ pub enum QueueRow {
 }
 
 impl QueueRow {
+    /// How many bytes of content it has.
+    fn bytes(&self) -> usize {
+        let text = |words: &Words| words.text.as_ref().map_or(0, String::len);
+        match self {
+            Self::Message(row) => text(&row.words),
+            Self::Transaction(row) => text(&row.words),
+            Self::Event(row) => row.item.data.len(),
+            Self::Forged(row) => text(&row.words),
+        }
+    }
+
     /// Its id.
     pub fn id(&self) -> &str {
         match self {

@@ -101,6 +101,45 @@ pub fn list(
     })
 }
 
+/// How many tasks are read at a time for a page: each may be as large as a transaction can be.
+const FEW: u64 = 16;
+
+/// A page ends after this many bytes of inputs, or after the one task that exceeds them.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// The newest tasks that match a filter, up to its limit, and the row before which the next page
+/// begins if there may be more. A page may be shorter than the limit.
+///
+/// # Errors
+/// The store's.
+pub fn page(
+    db: &Reader,
+    filter: &ExecutingFilter,
+    config: &Config,
+) -> Result<(Vec<ExecutingTask>, Option<i64>), StoreError> {
+    let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+    let mut filter = ExecutingFilter {
+        limit: FEW,
+        ..filter.clone()
+    };
+    let (mut tasks, mut bytes) = (Vec::new(), 0);
+    loop {
+        let items = task::executing(db, &filter)?;
+        if items.is_empty() {
+            return Ok((tasks, None));
+        }
+        for item in items {
+            let task = ExecutingTask::new(item, db, config)?;
+            bytes += task.item.input.len();
+            filter.before = Some(task.row);
+            tasks.push(task);
+            if tasks.len() >= limit || bytes >= PAGE_BYTES {
+                return Ok((tasks, filter.before));
+            }
+        }
+    }
+}
+
 /// Finds a task by its row (`task/7`), or by the id or the hash under which its submitter knows it;
 /// `None` if there is none.
 ///

@@ -19,6 +19,9 @@ use super::super::sealed::Opener;
 /// How many messages are read from the store at a time.
 const PAGE: u64 = 200;
 
+/// How many are read at a time for a page: each may be as large as a transaction can be.
+const FEW: u64 = 16;
+
 /// State of a job, in A2A's terms.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
@@ -254,6 +257,9 @@ pub async fn list(
 /// How many messages that may request jobs are read for one page.
 const PAGE_READS: u64 = 2_000;
 
+/// A page ends after this many bytes of prompts and results, or after the one job that exceeds them.
+const PAGE_BYTES: usize = 1 << 20;
+
 /// Jobs of some agents, newest first.
 #[derive(Clone, Debug)]
 pub struct JobPage {
@@ -277,9 +283,9 @@ pub async fn page(
     opener: &mut Opener,
 ) -> Result<JobPage, StoreError> {
     let mut jobs: Vec<Job> = Vec::new();
-    let mut reads = 0;
+    let (mut reads, mut bytes) = (0, 0);
     while reads < PAGE_READS {
-        let page = task::asked(db, before, PAGE)?;
+        let page = task::asked(db, before, FEW)?;
         if page.is_empty() {
             return Ok(JobPage { jobs, next: None });
         }
@@ -292,8 +298,9 @@ pub async fn page(
             if let Some(job) = read(db, &item, opener).await?
                 && state.is_none_or(|state| job.state == state)
             {
+                bytes += job.bytes();
                 jobs.push(job);
-                if jobs.len() == limit {
+                if jobs.len() == limit || bytes >= PAGE_BYTES {
                     let next = Some(before);
                     return Ok(JobPage { jobs, next });
                 }
@@ -575,6 +582,16 @@ impl Job {
             code: code.to_owned(),
             message,
         });
+    }
+
+    /// About how many bytes of content it has.
+    fn bytes(&self) -> usize {
+        let texts = [&self.asked.prompt, &self.note];
+        let texts = texts.into_iter().flatten().map(String::len);
+        let result = self.result.as_ref().map_or(0, |result| result.text.len());
+        let params = self.asked.params.as_ref();
+        let params = params.map_or(0, |params| params.to_string().len());
+        texts.sum::<usize>() + result + params
     }
 
     /// Whether it is signed, or has ended without that.

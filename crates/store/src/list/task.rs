@@ -268,6 +268,8 @@ pub struct ExecutingFilter {
     pub states: Vec<String>,
     /// Only this row.
     pub row: Option<i64>,
+    /// Only rows before this one.
+    pub before: Option<i64>,
     /// Only the one that this transaction, or the message with this id, requested.
     pub asked_by: Option<String>,
     /// At most this many, the newest.
@@ -301,6 +303,10 @@ pub fn executing(db: &Reader, filter: &ExecutingFilter) -> Result<Vec<ExecutingI
     if let Some(row) = filter.row {
         sql.push_str(" AND task.id = ?");
         values.push(Value::Integer(row));
+    }
+    if let Some(before) = filter.before {
+        sql.push_str(" AND task.id < ?");
+        values.push(Value::Integer(before));
     }
     if let Some(name) = &filter.asked_by {
         sql.push_str(" AND (task.key = ? OR i.hash = ? OR i.identity = ?)");

@@ -29,16 +29,26 @@ const COLUMNS: &str = "address, public_key, card, hash, height, announced_at";
 /// # Errors
 /// Any error of SQLite.
 pub fn cards(db: &Reader) -> Result<Vec<AnnouncedCard>, StoreError> {
-    db.all(
-        &format!(
-            "SELECT {COLUMNS} FROM card WHERE card IS NOT NULL AND NOT EXISTS
+    let mut cards = Vec::new();
+    each_card(db, |card| cards.push(card))?;
+    Ok(cards)
+}
+
+/// Takes the current cards of all addresses, by address, including expired ones, one after the other.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn each_card(db: &Reader, mut take: impl FnMut(AnnouncedCard)) -> Result<(), StoreError> {
+    let mut statement = db.prepare(&format!(
+        "SELECT {COLUMNS} FROM card WHERE card IS NOT NULL AND NOT EXISTS
             (SELECT 1 FROM card later WHERE later.address = card.address
              AND (later.height, later.id) > (card.height, card.id))
          ORDER BY address"
-        ),
-        [],
-        announced,
-    )
+    ))?;
+    for card in statement.query_map([], announced)? {
+        take(card?);
+    }
+    Ok(())
 }
 
 /// The current cards with this name, by address, including expired ones.

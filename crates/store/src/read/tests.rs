@@ -30,6 +30,7 @@ fn run_each_query(db: &Reader) -> Result<(), StoreError> {
     unmined(db, Timestamp::new(1))?;
     agents(db)?;
     agents_after(db, "", 9)?;
+    agent_at(db, 1)?;
     super::agent(db, &address)?;
     question(db, agent, hash)?;
     last_outbox(db)?;

@@ -15,6 +15,7 @@ mod spending;
 mod tasks;
 mod usage;
 mod versions;
+mod watch;
 
 use agentry_core::commit::{
     Arrival, Handled, HostedAgent, Observation, Outcome, OwnTransaction, Step,
