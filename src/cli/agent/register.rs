@@ -79,7 +79,7 @@ pub struct RegisterArgs {
     /// A command that it accepts [default: those that its behaviours declare]
     #[arg(long = "command", value_name = "CMD")]
     commands: Vec<String>,
-    /// Where else it can be reached, such as a2a=https://agents.example/worker
+    /// Where else it can be reached, such as `a2a=https://agents.example/worker`
     #[arg(long = "endpoint", value_name = "PROTOCOL=URL", value_parser = endpoint)]
     endpoints: Vec<EndpointWanted>,
     /// How long the card is valid; it is renewed automatically while the agent is hosted
@@ -101,7 +101,7 @@ pub struct WithdrawArgs {
 fn endpoint(text: &str) -> Result<EndpointWanted, String> {
     let (protocol, url) = text
         .split_once('=')
-        .ok_or("write it as PROTOCOL=URL, such as a2a=https://agents.example/worker")?;
+        .ok_or("write it as PROTOCOL=URL, such as `a2a=https://agents.example/worker`")?;
     Ok(EndpointWanted {
         protocol: protocol.to_owned(),
         url: url.to_owned(),
