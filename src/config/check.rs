@@ -82,6 +82,7 @@ impl<'a> Check<'a> {
         let wallets: WalletsConfig = self.read().unwrap_or_default();
         let directory = self.read();
         let tasks = self.read();
+        let traces = self.read();
         let defaults = self.read();
         let (agents, names) = self.agents();
         let fleets = self.fleets(&wallets, &names);
@@ -96,6 +97,7 @@ impl<'a> Check<'a> {
             wallets,
             directory: directory?,
             tasks: tasks?,
+            traces: traces?,
             defaults: defaults?,
             agents,
             fleets,

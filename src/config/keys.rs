@@ -3,7 +3,7 @@
 use super::check::Keys;
 use super::model::{
     AGENT, ChainConfig, CommonConfig, Contact, DevnetTable, DirectoryConfig, FLEET, HttpConfig,
-    StoreConfig, TasksConfig, WalletsConfig, WebhookConfig,
+    StoreConfig, TasksConfig, TracesConfig, WalletsConfig, WebhookConfig,
 };
 
 /// Every table of agents.toml, in the order of the reference.
@@ -15,6 +15,7 @@ pub const TABLES: &[Table] = &[
     WalletsConfig::TABLE,
     DirectoryConfig::TABLE,
     TasksConfig::TABLE,
+    TracesConfig::TABLE,
     CommonConfig::TABLE,
     AGENT,
     FLEET,

@@ -11,6 +11,7 @@
 //! | [`stop`] | what SIGTERM finishes, and what it leaves for the next start |
 //! | [`store`] | a store that cannot be written, or that is damaged while a runtime uses it |
 //! | [`ticks`] | `kill -9` at named points: every tick of a schedule runs once |
+//! | [`traces`] | one trace through two processes, and a collector that does not answer |
 //! | [`support`] | a chain with wallets, the binary, the pings, and the checks |
 //!
 //! | variable | meaning |
@@ -37,3 +38,5 @@ mod stop;
 mod store;
 mod support;
 mod ticks;
+#[cfg(feature = "otlp")]
+mod traces;

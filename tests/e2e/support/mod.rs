@@ -13,6 +13,8 @@
 
 pub(crate) mod audit;
 pub(crate) mod chain;
+#[cfg(feature = "otlp")]
+pub(crate) mod collector;
 pub(crate) mod dice;
 pub(crate) mod flow;
 pub(crate) mod http;
