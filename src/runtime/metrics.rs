@@ -42,6 +42,7 @@ struct Direction {
     direction: &'static str,
 }
 
+#[cfg(feature = "otlp")]
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SpanEnded {
     end: &'static str,
@@ -83,6 +84,7 @@ pub struct Metrics {
     transactions_expired: Counter,
     tasks: Family<Ended, Counter>,
     tokens: Family<Direction, Counter>,
+    #[cfg(feature = "otlp")]
     spans: Family<SpanEnded, Counter>,
     posts_failed: Counter,
     post_seconds: Histogram,
@@ -236,7 +238,9 @@ impl Metrics {
             "tokens of models that tasks have used, by direction",
             tokens.clone(),
         );
+        #[cfg(feature = "otlp")]
         let spans = Family::default();
+        #[cfg(feature = "otlp")]
         registry.register(
             "trace_spans",
             "spans of traces, by what became of them",
@@ -349,6 +353,7 @@ impl Metrics {
             transactions_expired,
             tasks,
             tokens,
+            #[cfg(feature = "otlp")]
             spans,
             posts_failed,
             post_seconds,

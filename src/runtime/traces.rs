@@ -91,10 +91,11 @@ impl Traces {
         workers: &tokio::runtime::Handle,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, TracesError> {
-        let named = |name: &&str| std::env::var_os(name).is_some_and(|text| !text.is_empty());
         let is_disabled =
             std::env::var("OTEL_SDK_DISABLED").is_ok_and(|text| text.eq_ignore_ascii_case("true"));
-        let by_variable = ENDPOINT_VARIABLES.iter().any(|name| named(&name));
+        let by_variable = ENDPOINT_VARIABLES
+            .iter()
+            .any(|name| std::env::var_os(name).is_some_and(|text| !text.is_empty()));
         let is_wanted = config.endpoint.is_some() || (by_variable && cfg!(feature = "otlp"));
         if is_disabled || !is_wanted {
             return Ok(Self::default());
@@ -262,6 +263,9 @@ impl Span {
             recording.failed(reason);
         }
     }
+
+    /// Ends the span before it would be dropped.
+    pub(crate) fn end(self) {}
 
     /// What a message that follows from the work carries, and what spans that are a part of it have as
     /// their parent; none if the span is not recorded.

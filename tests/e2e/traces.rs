@@ -169,12 +169,7 @@ fn say(devnet: &Devnet, text: &str, trace: Option<&str>, nonce: u64) {
         chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
     }
     .sign(&key(3));
-    let (status, answer) = http::post(
-        devnet.port(),
-        "/rpc/transaction",
-        &signed.body().to_string(),
-    )
-    .unwrap();
+    let (status, answer) = http::post(devnet.port(), "/rpc/transaction", &signed.body()).unwrap();
     assert_eq!(status, 200, "{answer}");
 }
 

@@ -243,7 +243,7 @@ pub struct OpenCall {
     /// None once it has ended.
     call: Option<RemoteCall>,
     began: SystemTime,
-    report: Arc<dyn Fn(RemoteCall, CallEnd) + Send + Sync>,
+    traced: Option<Arc<Traced>>,
 }
 
 impl OpenCall {
@@ -253,13 +253,13 @@ impl OpenCall {
     }
 
     fn report(&mut self, tokens: Option<Tokens>, error: Option<&str>) {
-        if let Some(call) = self.call.take() {
+        if let (Some(call), Some(traced)) = (self.call.take(), &self.traced) {
             let end = CallEnd {
                 began: self.began,
                 tokens,
                 error: error.map(ToOwned::to_owned),
             };
-            (self.report)(call, end);
+            (traced.take)(call, end);
         }
     }
 }
@@ -286,8 +286,14 @@ pub struct Desk {
     /// The answers that [`ask`](Self::ask) has not returned yet.
     answers: Arc<Mutex<VecDeque<Value>>>,
     is_over: Arc<AtomicBool>,
-    calls: Arc<dyn Fn(RemoteCall, CallEnd) + Send + Sync>,
-    trace: Option<Trace>,
+    /// None if the runtime records no trace of the task.
+    traced: Option<Arc<Traced>>,
+}
+
+/// The trace that a task is part of, and what takes the calls that have ended.
+struct Traced {
+    trace: Trace,
+    take: Box<dyn Fn(RemoteCall, CallEnd) + Send + Sync>,
 }
 
 impl Desk {
@@ -299,8 +305,7 @@ impl Desk {
             ask: Arc::new(|_| {}),
             answers: Arc::default(),
             is_over: Arc::default(),
-            calls: Arc::new(|_, _| {}),
-            trace: None,
+            traced: None,
         }
     }
 
@@ -325,15 +330,15 @@ impl Desk {
         trace: Trace,
         calls: impl Fn(RemoteCall, CallEnd) + Send + Sync + 'static,
     ) -> Self {
-        self.trace = Some(trace);
-        self.calls = Arc::new(calls);
+        let take = Box::new(calls);
+        self.traced = Some(Arc::new(Traced { trace, take }));
         self
     }
 
     /// The trace that the task is part of, if the runtime records it: what an executor asks others to
     /// do can be part of it, too, by the header `traceparent`.
-    pub const fn trace(&self) -> Option<Trace> {
-        self.trace
+    pub fn trace(&self) -> Option<Trace> {
+        self.traced.as_ref().map(|traced| traced.trace)
     }
 
     /// Begins a call of a model or of another agent, which the traces of the runtime show.
@@ -341,7 +346,7 @@ impl Desk {
         OpenCall {
             call: Some(call),
             began: SystemTime::now(),
-            report: Arc::clone(&self.calls),
+            traced: self.traced.clone(),
         }
     }
 

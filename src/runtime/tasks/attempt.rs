@@ -151,7 +151,7 @@ impl Attempt {
         if let Some(reason) = ended.failure() {
             span.failed(reason);
         }
-        drop(span);
+        span.end();
         kill::pass(Point::BeforeTaskEnd);
         let now = self.links.shared.clock.now();
         let took = began.elapsed();

@@ -39,6 +39,9 @@ const GATHER: Duration = Duration::from_secs(1);
 /// How long a request may take, unless the variables of OpenTelemetry say otherwise.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The longest text about a failed export that is logged, in characters.
+const DETAIL: usize = 300;
+
 /// The path of the service below a base URL.
 const PATH: &str = "/v1/traces";
 
@@ -282,7 +285,11 @@ impl Export {
             Err(error) => {
                 self.metrics.spans(SpanEnd::Failed, count);
                 if !std::mem::replace(&mut self.fails, true) {
-                    tracing::warn!(%error, "the collector does not take spans; they are lost until it does");
+                    let error: String = error.to_string().chars().take(DETAIL).collect();
+                    tracing::warn!(
+                        error,
+                        "the collector does not take spans; they are lost until it does"
+                    );
                 }
             }
         }
@@ -355,4 +362,91 @@ fn resource() -> Resource {
     }
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     resource.with_attribute(version).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn config(endpoint: &str) -> TracesConfig {
+        TracesConfig {
+            endpoint: Some(endpoint.parse().unwrap()),
+        }
+    }
+
+    fn start(endpoint: &str, metrics: &Arc<Metrics>) -> Recorder {
+        let workers = tokio::runtime::Handle::current();
+        Recorder::start(&config(endpoint), &workers, metrics).unwrap()
+    }
+
+    fn count(metrics: &Metrics, end: &str) -> u64 {
+        let text = metrics.encode().unwrap();
+        let start = format!("agentry_trace_spans_total{{end=\"{end}\"}} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&start));
+        line.map_or(0, |count| count.parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn spans_beyond_the_queue_are_dropped_and_counted() {
+        // It accepts connections, and says nothing.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let metrics = Arc::new(Metrics::new());
+        let recorder = start(&url, &metrics);
+        let more = 1_000;
+        // The export does not run meanwhile: this test has one thread.
+        for _ in 0..QUEUE + more {
+            drop(recorder.begin(Role::Internal, "work".to_owned(), None, None));
+        }
+        assert_eq!(count(&metrics, "dropped"), more as u64);
+        let began = Instant::now();
+        recorder.stop(Duration::from_millis(200)).await;
+        assert!(began.elapsed() < Duration::from_secs(5));
+        assert_eq!(count(&metrics, "exported"), 0);
+        // A second stop has nothing to wait for.
+        recorder.stop(Duration::from_secs(3600)).await;
+    }
+
+    #[tokio::test]
+    async fn what_a_collector_refuses_is_counted() {
+        let metrics = Arc::new(Metrics::new());
+        let recorder = start("http://127.0.0.1:1", &metrics);
+        drop(recorder.begin(Role::Client, "call".to_owned(), None, None));
+        recorder.stop(Duration::from_secs(60)).await;
+        assert_eq!(count(&metrics, "failed"), 1);
+    }
+
+    #[tokio::test]
+    async fn a_span_is_part_of_the_trace_that_it_follows_from() {
+        let metrics = Arc::new(Metrics::new());
+        let recorder = start("http://127.0.0.1:1", &metrics);
+        let begin = |parent| recorder.begin(Role::Consumer, "x".to_owned(), parent, None);
+        let parent: Trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+            .parse()
+            .unwrap();
+        let trace = begin(Some(parent)).trace().unwrap();
+        assert_eq!((trace.id, trace.flags), (parent.id, 1));
+        assert_ne!(trace.parent, parent.parent);
+        let first = begin(None).trace().unwrap();
+        assert_ne!(first.id, parent.id);
+        // Its sender does not want it recorded.
+        assert_eq!(begin(Some(Trace { flags: 0, ..parent })).trace(), None);
+        recorder.stop(Duration::ZERO).await;
+    }
+
+    #[test]
+    fn the_service_is_below_the_endpoint() {
+        for (endpoint, expected) in [
+            ("http://h:4318", "http://h:4318/v1/traces"),
+            ("https://h/otlp/", "https://h/otlp/v1/traces"),
+        ] {
+            let found = super::endpoint(&config(endpoint)).unwrap();
+            assert_eq!(found.as_str(), expected);
+        }
+        for bad in ["h:4318", "ftp://h", "http://user@h", "http://h/?x"] {
+            assert!(bad.parse::<crate::config::CollectorUrl>().is_err(), "{bad}");
+        }
+    }
 }
