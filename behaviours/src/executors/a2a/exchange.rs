@@ -152,7 +152,7 @@ impl Connection {
         answer.await.map_err(|failure| self.shown(failure))
     }
 
-    /// Sends a request, and returns the answer if its status is 200.
+    /// Sends a request, and returns the answer if its status is one of success.
     async fn response(&self, operation: Operation<'_>) -> Result<Response, Failure> {
         let mut request = self.request(operation)?;
         let (name, version) = A2A_VERSION;
@@ -165,13 +165,12 @@ impl Connection {
         }
         let response = in_time(self.limits, request.send()).await?;
         let mut response = response.map_err(Failure::sending)?;
-        match response.status() {
-            StatusCode::OK => Ok(response),
-            status => {
-                let body = beginning(&mut response, self.limits).await;
-                Err(refusal(status, &body))
-            }
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
         }
+        let body = beginning(&mut response, self.limits).await;
+        Err(refusal(status, &body))
     }
 
     fn key_value(&self, key: &Key) -> Option<HeaderValue> {
@@ -432,7 +431,7 @@ fn content_type(response: &Response) -> String {
     kind.unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// The failure for a status other than 200.
+/// The failure for a status that is none of success.
 fn refusal(status: StatusCode, body: &[u8]) -> Failure {
     let told = serde_json::from_slice(body).ok().as_ref().and_then(told);
     match told {
