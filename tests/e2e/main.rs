@@ -2,6 +2,7 @@
 //!
 //! | module | what it tests |
 //! |---|---|
+//! | [`a2a`] | jobs that another agent does: a question, kills, a cancellation |
 //! | [`kill`] | `kill -9` at named points and at random moments: every ping is answered once |
 //! | [`faults`] | the same while the node has each of the real node's faults |
 //! | [`conversation`] | both for every behaviour: acknowledgments, tasks, resends |
@@ -28,6 +29,7 @@
     reason = "seeds and timings are printed"
 )]
 
+mod a2a;
 mod conversation;
 mod faults;
 mod hostile;

@@ -1,22 +1,18 @@
 //! Two processes, a model and a collector: one trace.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use agentry::wallet::{WalletStore, ensure_password_file, password};
-use agentry_devnet::{Devnet, DevnetConfig};
+use agentry_devnet::Devnet;
 use agentry_protocol::{
-    Address, ChainId, Header, MessageId, Number, Payload, Seed, SigningKey, Timestamp, Transaction,
-    compose,
+    ChainId, Header, MessageId, Number, Payload, Timestamp, Transaction, compose,
 };
-use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::collector::{Collector, Span};
+use crate::support::process::{Process, address, configure, devnet, key};
 use crate::support::{http, until};
 
 /// The trace of the message with which all begins.
@@ -41,118 +37,10 @@ class Clerk(agentry.Behaviour):
 agentry.run(Clerk())
 "#;
 
-fn key(byte: u8) -> SigningKey {
-    SigningKey::from_seed(&Seed::from_bytes([byte; 32]))
-}
-
-fn address(byte: u8) -> Address {
-    Address::from_public_key(&key(byte).public_key())
-}
-
-/// A runtime in a process of its own; killed when it is dropped.
-struct Process {
-    child: Child,
-    status: u16,
-    log: std::path::PathBuf,
-}
-
-impl Process {
-    /// Hosts the wallet of this byte.
-    fn start(dir: &Path, node: &str, byte: u8, agent: &str, variables: &[(&str, &str)]) -> Self {
-        let keystore = dir.join("keystore");
-        ensure_password_file(&keystore.join(".password")).unwrap();
-        let secret = password::read(&keystore.join(".password")).unwrap();
-        let wallets = WalletStore::new(Some(keystore), None);
-        let seed = Seed::from_bytes([byte; 32]);
-        wallets
-            .add(&"own".parse().unwrap(), &seed, &address(byte), &secret)
-            .unwrap();
-        let text = format!(
-            "[chain]\nid = \"ait-devnet\"\nrpc = \"{node}\"\nstart = 0\n\
-             [http]\nlisten = \"127.0.0.1:0\"\n\
-             [wallets]\nkeystore_dir = \"keystore\"\npassword_file = \"keystore/.password\"\n{agent}"
-        );
-        let config = dir.join("agents.toml");
-        std::fs::write(&config, text).unwrap();
-        let log = dir.join("log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_agentry"));
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy().into_owned();
-            if name.starts_with("AGENTRY") || name.starts_with("OTEL_") {
-                command.env_remove(name);
-            }
-        }
-        let mut child = command
-            .arg("run")
-            .arg("--config")
-            .arg(config)
-            .arg("--json")
-            .current_dir(dir)
-            .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        stdout.read_line(&mut line).unwrap();
-        let told: serde_json::Value = serde_json::from_str(&line)
-            .unwrap_or_else(|_| panic!("{}", std::fs::read_to_string(&log).unwrap()));
-        let status = told["status"].as_str().unwrap();
-        Self {
-            child,
-            status: status.rsplit_once(':').unwrap().1.parse().unwrap(),
-            log,
-        }
-    }
-
-    /// The value of a metric, 0 if it is not there.
-    fn metric(&self, name: &str) -> u64 {
-        let (_, metrics) = http::get(self.status, "/metrics").unwrap();
-        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
-        line.map_or(0, |value| value.trim().parse().unwrap())
-    }
-
-    /// Stops it as an operator does.
-    fn stop(mut self) {
-        let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
-        kill_process(pid, Signal::TERM).unwrap();
-        until("it stops", || self.child.try_wait().unwrap().is_some());
-        let status = self.child.wait().unwrap();
-        assert!(
-            status.success(),
-            "{}",
-            std::fs::read_to_string(&self.log).unwrap()
-        );
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn devnet(dir: &Path) -> Devnet {
-    Devnet::start(DevnetConfig {
-        dir: dir.join("node"),
-        block_time: Duration::from_millis(100),
-        allocations: (1..=3).map(|byte| (address(byte), 1_000_000)).collect(),
-        ..DevnetConfig::default()
-    })
-    .unwrap()
-}
-
 /// Posts a text from the wallet 3 to the wallet 1, with a trace if there is one.
 fn say(devnet: &Devnet, text: &str, trace: Option<&str>, nonce: u64) {
-    let now = std::time::SystemTime::now();
-    let now = now
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_millis();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = now.as_millis();
     let mut header = Header {
         id: Some(MessageId::generate(Timestamp::new(now.try_into().unwrap())).unwrap()),
         key: Some(key(3).public_key()),
@@ -223,38 +111,30 @@ fn one_trace_leads_through_two_processes_and_a_model() {
     let program = dirs[0].path().join("clerk.py");
     std::fs::write(&program, CLERK.replace("WORKER", address(2).as_str())).unwrap();
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("behaviours/python");
-    let clerk = Process::start(
-        dirs[0].path(),
-        &devnet.url(),
-        1,
-        &format!(
-            "[[agent]]\nname = \"clerk\"\nwallet = \"own\"\n[[agent.behaviours]]\n\
-             kind = \"process\"\nprogram = \"python3\"\nargs = [\"clerk.py\"]\n\
-             texts = true\ncommands = [\"JOB_COMPLETE\"]\nanswers = true\n\
-             env = {{ PYTHONPATH = {:?}, PYTHONDONTWRITEBYTECODE = \"1\" }}\n\
-             [traces]\nendpoint = \"{}/\"\n",
-            python.to_str().unwrap(),
-            collector.url
-        ),
-        &[],
+    let tables = format!(
+        "[[agent]]\nname = \"clerk\"\nwallet = \"w1\"\n[[agent.behaviours]]\n\
+         kind = \"process\"\nprogram = \"python3\"\nargs = [\"clerk.py\"]\n\
+         texts = true\ncommands = [\"JOB_COMPLETE\"]\nanswers = true\n\
+         env = {{ PYTHONPATH = {python:?}, PYTHONDONTWRITEBYTECODE = \"1\" }}\n\
+         [traces]\nendpoint = \"{}/\"\n",
+        collector.url
     );
+    configure(dirs[0].path(), &devnet.url(), &[1], &tables);
+    let clerk = Process::start(dirs[0].path(), &[]);
     std::fs::write(dirs[1].path().join("key"), KEY).unwrap();
-    let worker = Process::start(
-        dirs[1].path(),
-        &devnet.url(),
-        2,
-        &format!(
-            "[[agent]]\nname = \"worker\"\nwallet = \"own\"\n[[agent.behaviours]]\n\
-             kind = \"tasks\"\nallow = [\"*\"]\n[agent.behaviours.types.chat]\n\
-             executor = \"http\"\nurl = \"{model}\"\nmodel = \"small\"\nmax_tokens = 50\n\
-             key_file = \"key\"\nstream = false\n"
-        ),
-        &[
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str()),
-            ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=us"),
-            ("OTEL_SERVICE_NAME", "workshop"),
-        ],
+    let tables = format!(
+        "[[agent]]\nname = \"worker\"\nwallet = \"w2\"\n[[agent.behaviours]]\n\
+         kind = \"tasks\"\nallow = [\"*\"]\n[agent.behaviours.types.chat]\n\
+         executor = \"http\"\nurl = \"{model}\"\nmodel = \"small\"\nmax_tokens = 50\n\
+         key_file = \"key\"\nstream = false\n"
     );
+    configure(dirs[1].path(), &devnet.url(), &[2], &tables);
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str()),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=us"),
+        ("OTEL_SERVICE_NAME", "workshop"),
+    ];
+    let worker = Process::start(dirs[1].path(), &variables);
     say(&devnet, PROMPT, Some(&format!("00-{TRACE}-{PARENT}-01")), 1);
 
     // The last thing that happens is that the clerk's answer is in a block.
@@ -354,19 +234,20 @@ fn a_collector_that_does_not_answer_delays_nothing() {
     let devnet = devnet(dir.path());
     // It accepts connections, and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let agent = format!(
-        "[[agent]]\nname = \"ponger\"\nwallet = \"own\"\nbehaviours = [{{ kind = \"pong\" }}]\n\
+    let tables = format!(
+        "[[agent]]\nname = \"ponger\"\nwallet = \"w1\"\nbehaviours = [{{ kind = \"pong\" }}]\n\
          [traces]\nendpoint = \"http://{}\"\n",
         silent.local_addr().unwrap()
     );
-    let runtime = Process::start(dir.path(), &devnet.url(), 1, &agent, &[]);
+    configure(dir.path(), &devnet.url(), &[1], &tables);
+    let runtime = Process::start(dir.path(), &[]);
     for nonce in 1..=30 {
         say(&devnet, "ping", None, nonce);
     }
     until("all are answered", || {
         runtime.metric("agentry_transactions_mined_total") == 30
     });
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     runtime.stop();
     // Ten seconds are what one request may take; the stop does not wait for that.
     let took = began.elapsed();

@@ -8,6 +8,8 @@
 //! | [`flow`] | a flow of pings, reposted until mined |
 //! | [`audit`] | checking that every ping was answered once |
 //! | [`http`] | handwritten HTTP requests |
+//! | [`process`] | a runtime with a configuration and wallets that the test chooses |
+//! | `collector` | a collector of traces |
 //! | [`proxy`] | a proxy that makes a node slow |
 //! | [`dice`] | seeds |
 
@@ -18,6 +20,7 @@ pub(crate) mod collector;
 pub(crate) mod dice;
 pub(crate) mod flow;
 pub(crate) mod http;
+pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod runtime;
 pub(crate) mod spending;
