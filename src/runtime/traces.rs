@@ -1,6 +1,6 @@
 //! Traces: what an agent does because of a message, exported over OTLP.
 //!
-//! A [`Span`] is a piece of work: a message that an agent handles, the run of a behaviour, an attempt
+//! A span is a piece of work: a message that an agent handles, the run of a behaviour, an attempt
 //! at a task, a call of a model, a transaction on its way into a block. Its parent is the span that
 //! the message, or what follows from it, carries in its [`Trail`](agentry_protocol::Trail), so one
 //! trace covers all agents that take part, in whatever processes they are.

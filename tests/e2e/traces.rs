@@ -12,7 +12,7 @@ use agentry_protocol::{
 };
 
 use crate::support::collector::{Collector, Span};
-use crate::support::process::{Process, address, configure, devnet, key};
+use crate::support::process::{Process, address, ask, configure, devnet, key};
 use crate::support::{http, until};
 
 /// The trace of the message with which all begins.
@@ -226,6 +226,50 @@ fn one_trace_leads_through_two_processes_and_a_model() {
         assert!(!collector.has_seen(content), "{content:?} was exported");
     }
     assert!(collector.has_seen("x-tenant: us"));
+}
+
+#[test]
+fn what_an_operator_sends_begins_a_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let devnet = devnet(dir.path());
+    let collector = Collector::start();
+    let tables = format!(
+        "[[agent]]\nname = \"ponger\"\nwallet = \"w1\"\n\
+         behaviours = [{{ kind = \"ack\" }}, {{ kind = \"pong\" }}]\n\
+         [[agent]]\nname = \"pinger\"\nwallet = \"w2\"\nbehaviours = []\n\
+         [traces]\nendpoint = \"{}\"\n",
+        collector.url
+    );
+    configure(dir.path(), &devnet.url(), &[1, 2], &tables);
+    let runtime = Process::start(dir.path(), &[]);
+    let message = [
+        "agent", "message", "--wallet", "pinger", "--to", "ponger", "ping",
+    ];
+    ask(
+        dir.path(),
+        &[&message[..], &["--ack", "done", "--wait"]].concat(),
+    );
+    runtime.stop();
+    let spans = collector.spans();
+    let first = spans.iter().find(|span| span.name == "compose").unwrap();
+    assert_eq!(first.parent, "");
+    // Two acknowledgments and the answer, each by a run, after the message itself.
+    for (name, count) in [
+        ("compose", 1),
+        ("process text", 1),
+        ("behaviour pong", 1),
+        ("behaviour ack", 2),
+        ("send text", 2),
+        ("send ACK", 2),
+    ] {
+        let found = spans.iter().filter(|span| span.name == name).count();
+        assert_eq!(found, count, "{name}: {spans:#?}");
+    }
+    for span in &spans {
+        assert_eq!(span.trace, first.trace, "{span:#?}");
+        let mut parents = spans.iter().filter(|parent| parent.id == span.parent);
+        assert!(span.id == first.id || parents.next().is_some(), "{span:#?}");
+    }
 }
 
 #[test]
