@@ -180,7 +180,9 @@ impl From<HostError> for Failure {
             HostError::Webhook(ref error) => webhook_code(error),
             HostError::NoWallet { .. } => ExitCode::NoInput,
             HostError::Unlock(_) => ExitCode::Data,
-            HostError::OtherChainId { .. } | HostError::OtherChain { .. } => ExitCode::Config,
+            HostError::OtherChainId { .. }
+            | HostError::OtherChain { .. }
+            | HostError::Traces(_) => ExitCode::Config,
             HostError::Devnet(error) => return error.into(),
             HostError::Node { .. } | HostError::Listen { .. } => ExitCode::Unavailable,
             HostError::Socket { .. } => ExitCode::Io,

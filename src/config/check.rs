@@ -86,6 +86,7 @@ impl<'a> Check<'a> {
         let wallets: WalletsConfig = self.read().unwrap_or_default();
         let directory = self.read();
         let tasks = self.read();
+        let traces = self.read();
         let defaults = self.read();
         let (agents, names) = self.agents();
         let fleets = self.fleets(&wallets, &names);
@@ -101,6 +102,7 @@ impl<'a> Check<'a> {
             wallets,
             directory: directory?,
             tasks: tasks?,
+            traces: traces?,
             defaults: defaults?,
             agents,
             fleets,

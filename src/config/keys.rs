@@ -3,7 +3,7 @@
 use super::check::Keys;
 use super::model::{
     A2aConfig, AGENT, ChainConfig, CommonConfig, Contact, DevnetTable, DirectoryConfig, FLEET,
-    HttpConfig, StoreConfig, TasksConfig, WalletsConfig, WebhookConfig,
+    HttpConfig, StoreConfig, TasksConfig, TracesConfig, WalletsConfig, WebhookConfig,
 };
 
 /// Every table of agents.toml, in the order of the reference.
@@ -16,6 +16,7 @@ pub const TABLES: &[Table] = &[
     WalletsConfig::TABLE,
     DirectoryConfig::TABLE,
     TasksConfig::TABLE,
+    TracesConfig::TABLE,
     CommonConfig::TABLE,
     AGENT,
     FLEET,

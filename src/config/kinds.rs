@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::document::{Given, Raw};
 use super::error::Origin;
 use super::keys::Holds;
-use super::node_url::{NodeUrl, masked};
+use super::node_url::{CollectorUrl, NodeUrl, masked};
 use super::rate::Rate;
 use super::values::{Kind, Ranged, Unchecked};
 
@@ -220,6 +220,24 @@ impl Kind for NodeUrl {
 
     fn show(&self) -> Value {
         json!(masked(self))
+    }
+}
+
+impl Kind for CollectorUrl {
+    const HOLDS: Holds = Holds::Url;
+
+    fn read(value: &mut Unchecked<'_>) -> Option<Self> {
+        match String::read(value)?.parse() {
+            Ok(url) => Some(url),
+            // The text itself may hold a password, so it is not repeated.
+            Err(reason) => value.wrong(format!(
+                "{reason}; write one such as \"http://127.0.0.1:4318\""
+            )),
+        }
+    }
+
+    fn show(&self) -> Value {
+        json!(self.to_string())
     }
 }
 

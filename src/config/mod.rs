@@ -7,7 +7,7 @@
 //! | [`keys`] | what a description of a key is, and what follows from it |
 //! | [`error`] | [`ConfigError`]: every error, each with its location |
 //! | [`load`] | loading all layers: [`Config::load`] |
-//! | [`node_url`] | [`NodeUrl`]: the address of a node |
+//! | [`node_url`] | [`NodeUrl`]: the address of a node; [`CollectorUrl`]: that of a collector |
 //! | [`rate`] | [`Rate`]: a count per length of time |
 //! | `host_name` | the name of a host |
 //! | [`hosted`] | agents and fleets with their wallets: [`Config::hosted`] |
@@ -48,9 +48,9 @@ pub use load::{BUILT_IN, Source};
 pub use model::{
     AgentConfig, BehaviourInstance, ChainConfig, CommonConfig, Config, Contact, DevnetTable,
     DirectoryConfig, FleetConfig, FleetWallets, HttpConfig, Setting, StoreConfig, TasksConfig,
-    WalletsConfig, Written,
+    TracesConfig, WalletsConfig, Written,
 };
-pub use node_url::{NodeUrl, masked};
+pub use node_url::{CollectorUrl, NodeUrl, masked};
 pub use rate::Rate;
 
 pub(crate) use error::did_you_mean;

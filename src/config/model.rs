@@ -24,7 +24,7 @@ use super::check::Keys;
 use super::error::Origin;
 use super::host_name::HostName;
 use super::keys::{Described, Holds, Key, Table, describe};
-use super::node_url::NodeUrl;
+use super::node_url::{CollectorUrl, NodeUrl};
 use super::rate::Rate;
 use super::values::{Kind, Ranged};
 use super::webhooks::{NoticeName, WebhookUrl};
@@ -57,6 +57,8 @@ pub struct Config {
     pub directory: DirectoryConfig,
     /// The work that agents do for others.
     pub tasks: TasksConfig,
+    /// The export of traces.
+    pub traces: TracesConfig,
     /// The values of agents and fleets that do not set their own.
     pub defaults: CommonConfig,
     /// The agents of `[[agent]]`; names and wallets are unique.
@@ -194,6 +196,17 @@ describe! {
     pub struct TasksConfig {
         /// tasks that run at the same time, of all agents together; 1 to 1,024
         concurrency: usize [1..=1_024] = "4",
+    }
+}
+
+describe! {
+    /// the export of traces
+    [traces]
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct TracesConfig {
+        /// the base URL of a collector that takes OTLP over HTTP, to which traces are exported.
+        /// Default: that of OTEL_EXPORTER_OTLP_ENDPOINT; without one, nothing is exported
+        endpoint: Option<CollectorUrl>,
     }
 }
 

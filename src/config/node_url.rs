@@ -26,7 +26,7 @@ impl FromStr for NodeUrl {
         let url = Url::parse(text).map_err(|error| format!("is not a URL ({error})"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(format!(
-                "has the scheme {:?}; a node's is http or https",
+                "has the scheme {:?} and not http or https",
                 url.scheme()
             ));
         }
@@ -35,8 +35,7 @@ impl FromStr for NodeUrl {
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err(
-                "ends in a query (`?…`) or a fragment (`#…`), which a node's URL cannot have"
-                    .to_owned(),
+                "ends in a query (`?…`) or a fragment (`#…`), which it cannot have".to_owned(),
             );
         }
         Ok(Self(plain(&url)))
@@ -60,6 +59,34 @@ impl From<NodeUrl> for String {
 impl fmt::Debug for NodeUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&masked(self))
+    }
+}
+
+/// The base URL of a collector: as a [`NodeUrl`], without a user name and a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CollectorUrl(NodeUrl);
+
+impl FromStr for CollectorUrl {
+    /// What is wrong with the text, without the text, which may contain a password.
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url: NodeUrl = text.parse()?;
+        if Url::parse(&url).is_ok_and(|url| !url.username().is_empty() || url.password().is_some())
+        {
+            return Err(
+                "contains a user name or a password; set OTEL_EXPORTER_OTLP_HEADERS".to_owned(),
+            );
+        }
+        Ok(Self(url))
+    }
+}
+
+impl Deref for CollectorUrl {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
     }
 }
 

@@ -24,6 +24,7 @@ use crate::runtime::compose::{self, Author, Circumstances, ComposeError};
 use crate::runtime::registry::Hosted;
 use crate::runtime::signer::{PublicKeys, SignError};
 use crate::runtime::submitter::{Outbox, Queueing, Submit};
+use crate::runtime::traces::{Role, names};
 
 /// The message to send.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -188,6 +189,12 @@ pub(super) async fn send(
     let recipient_key = request
         .recipient_key
         .or_else(|| shared.directory.enc_key_of(&request.to, now));
+    // Nothing came before it: it begins a trace, if traces are recorded.
+    let mut work = shared
+        .traces
+        .begin(Role::Internal, || "compose".to_owned(), None);
+    work.text(names::AGENT, &hosted.config.name);
+    work.text(names::TO, request.to.as_str());
     let draft = compose::compose(
         &request.outgoing(),
         Author::hosted(hosted, public_key, None),
@@ -195,7 +202,10 @@ pub(super) async fn send(
             origin: &origin(&request.key),
             to: &request.to,
             answers: None,
-            trail: Trail::NONE,
+            trail: Trail {
+                trace: work.trace(),
+                ..Trail::NONE
+            },
             recipient_key,
             chain_id: &links.chain_id,
             now,
@@ -215,6 +225,7 @@ pub(super) async fn send(
         span: tracing::info_span!("outgoing", agent.name = hosted.config.name),
     };
     let changes = links.outbox.commit(submit).await?;
+    work.end();
     let sent = changes.sends.into_iter().next();
     let sent = sent.ok_or_else(|| StoreError::Refused("the store recorded no message".to_owned()));
     let outbox = sent?.id();

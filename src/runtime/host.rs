@@ -26,6 +26,7 @@ use super::limits::{self, LimitError, Needs};
 use super::metrics::Metrics;
 use super::reload::Reread;
 use super::signer::SignError;
+use super::traces::TracesError;
 use super::webhooks::WebhookError;
 use crate::config::{BehaviourInstance, Config, HostError as AgentsError};
 use crate::wallet::{PasswordError, WalletError};
@@ -287,6 +288,9 @@ pub enum HostError {
         /// The reason.
         reason: String,
     },
+    /// Traces cannot be exported.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// The embedded node cannot run.
     #[error("the embedded node: {0}")]
     Devnet(#[from] DevnetError),

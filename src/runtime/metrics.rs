@@ -42,6 +42,24 @@ struct Direction {
     direction: &'static str,
 }
 
+#[cfg(feature = "otlp")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SpanEnded {
+    end: &'static str,
+}
+
+/// What became of a span.
+#[cfg(feature = "otlp")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SpanEnd {
+    /// The collector took it.
+    Exported,
+    /// There was no room in the queue.
+    Dropped,
+    /// The collector did not take it.
+    Failed,
+}
+
 /// The counters of one runtime, and the state that `/ready` reports.
 #[derive(Debug)]
 pub struct Metrics {
@@ -66,6 +84,8 @@ pub struct Metrics {
     transactions_expired: Counter,
     tasks: Family<Ended, Counter>,
     tokens: Family<Direction, Counter>,
+    #[cfg(feature = "otlp")]
+    spans: Family<SpanEnded, Counter>,
     posts_failed: Counter,
     post_seconds: Histogram,
     reorganisations: Counter,
@@ -218,6 +238,14 @@ impl Metrics {
             "tokens of models that tasks have used, by direction",
             tokens.clone(),
         );
+        #[cfg(feature = "otlp")]
+        let spans = Family::default();
+        #[cfg(feature = "otlp")]
+        registry.register(
+            "trace_spans",
+            "spans of traces, by what became of them",
+            spans.clone(),
+        );
         let runs = Family::default();
         registry.register(
             "behaviour_runs",
@@ -325,6 +353,8 @@ impl Metrics {
             transactions_expired,
             tasks,
             tokens,
+            #[cfg(feature = "otlp")]
+            spans,
             posts_failed,
             post_seconds,
             reorganisations,
@@ -525,6 +555,17 @@ impl Metrics {
             let direction = Direction { direction };
             self.tokens.get_or_create(&direction).inc_by(count);
         }
+    }
+
+    /// Spans have ended that way.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn spans(&self, end: SpanEnd, count: u64) {
+        let end = match end {
+            SpanEnd::Exported => "exported",
+            SpanEnd::Dropped => "dropped",
+            SpanEnd::Failed => "failed",
+        };
+        self.spans.get_or_create(&SpanEnded { end }).inc_by(count);
     }
 
     /// The number of agents in the directory.

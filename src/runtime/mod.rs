@@ -35,6 +35,7 @@
 //! | [`reload`] | changing the configuration while the runtime is running |
 //! | [`rates`] | rate limits: how many messages of each sender are handled |
 //! | [`tasks`] | the pool that runs tasks |
+//! | [`traces`] | what agents do because of a message, exported over OTLP |
 //! | `backoff` | the pauses between the attempts at something that fails |
 //! | [`runner`] | the behaviour runner: it isolates the runtime from behaviour code |
 //! | [`control`] | the socket through which commands reach a running runtime |
@@ -71,6 +72,7 @@ pub mod signer;
 pub mod standing;
 pub mod submitter;
 pub mod tasks;
+pub mod traces;
 pub mod watcher;
 pub mod webhooks;
 
@@ -111,6 +113,8 @@ pub struct Shared {
     pub rates: rates::Rates,
     /// Whether the chain is read up to the head seen at startup; no agent acts before that.
     pub catch_up: catch_up::CatchUp,
+    /// The traces that are recorded, if any are.
+    pub traces: traces::Traces,
 }
 
 impl Shared {

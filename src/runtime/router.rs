@@ -27,7 +27,9 @@ use super::Shared;
 use super::agent::{Agent, AgentLinks};
 use super::classify::classify;
 use super::kill::{self, Point};
+use super::registry::AgentRegistry;
 use super::submitter::ChainNews;
+use super::traces::SentOut;
 
 /// How often the router looks for sleeping agents that have something due. Code that makes
 /// something due wakes its agent; this covers a lost wake-up, and a machine that was suspended.
@@ -302,6 +304,7 @@ impl Handler<Route> for InboxRouter {
             let cursor = serde_json::to_value(&route.batch.cursor)
                 .map_err(|error| StoreError::Value(format!("the position: {error}")))?;
             let chain = rules.id.clone();
+            let mut own = own(&shared, &registry, &route.batch.events);
             let steps = classify(&shared, registry, chain, &keys, route.batch.events).await?;
             if steps.is_empty() && !route.store_position {
                 // Self-sent transactions of strangers that are no cards do not justify a durable
@@ -345,6 +348,10 @@ impl Handler<Route> for InboxRouter {
                     .await?;
                 shared.metrics.directory(shared.directory.len());
             }
+            if !own.is_empty() {
+                own.retain(|sent| changes.mined.iter().any(|(_, hash)| *hash == sent.hash));
+                shared.traces.mined(&own);
+            }
             news.mined = changes.mined;
             news.reopened = changes.reopened;
             news.recharged = changes.recharged;
@@ -364,6 +371,18 @@ impl Handler<Route> for InboxRouter {
                 }),
         )
     }
+}
+
+/// The hosted wallets' transactions in a reading that are part of a trace, if traces are recorded.
+fn own(shared: &Shared, registry: &AgentRegistry, events: &[ChainEvent]) -> Vec<SentOut> {
+    if !shared.traces.is_on() {
+        return Vec::new();
+    }
+    let transactions = events.iter().filter_map(|event| match event {
+        ChainEvent::Transaction(transaction) => SentOut::of(transaction, registry),
+        _ => None,
+    });
+    transactions.collect()
 }
 
 /// The result of storing a reading.

@@ -179,6 +179,7 @@ fn every_named_metric_exists() {
     let later = [
         "agentry_tasks_ended",
         "agentry_task_tokens",
+        "agentry_trace_spans",
         "agentry_behaviour_runs",
         "agentry_budget_spent_by",
     ];

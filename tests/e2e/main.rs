@@ -2,6 +2,7 @@
 //!
 //! | module | what it tests |
 //! |---|---|
+//! | [`a2a`] | jobs that another agent does: a question, kills, a cancellation |
 //! | [`kill`] | `kill -9` at named points and at random moments: every ping is answered once |
 //! | [`faults`] | the same while the node has each of the real node's faults |
 //! | [`conversation`] | both for every behaviour: acknowledgments, tasks, resends |
@@ -11,6 +12,7 @@
 //! | [`stop`] | what SIGTERM finishes, and what it leaves for the next start |
 //! | [`store`] | a store that cannot be written, or that is damaged while a runtime uses it |
 //! | [`ticks`] | `kill -9` at named points: every tick of a schedule runs once |
+//! | [`traces`] | one trace through two processes, and a collector that does not answer |
 //! | [`support`] | a chain with wallets, the binary, the pings, and the checks |
 //!
 //! | variable | meaning |
@@ -27,6 +29,7 @@
     reason = "seeds and timings are printed"
 )]
 
+mod a2a;
 mod conversation;
 mod faults;
 mod hostile;
@@ -37,3 +40,5 @@ mod stop;
 mod store;
 mod support;
 mod ticks;
+#[cfg(feature = "otlp")]
+mod traces;

@@ -91,6 +91,23 @@ async fn an_answer_names_its_question_and_carries_its_thread_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_carries_the_trace_on_as_it_came() {
+    let stage = Stage::set(r#"{ kind = "counter" }"#, "", "");
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let mut header = header(2);
+    header.trail.trace = Some(trace.parse().unwrap());
+    stage.send(2, text("one", &header)).await;
+    stage
+        .until("it is answered", |stage| stage.said().len() == 1)
+        .await;
+    let answer = stage.outbox().pop().unwrap();
+    let payload = Json::parse(answer.payload.as_bytes(), Limits::default()).unwrap();
+    let trail = Envelope::read(&payload).trail();
+    assert_eq!(trail.trace.unwrap().to_string(), trace);
+    assert_eq!(trail.hops, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_expired_message_is_not_handled_and_its_sender_is_told() {
     let stage = Stage::set(r#"{ kind = "ack" }, { kind = "counter" }"#, "", "");
     let late = Header {

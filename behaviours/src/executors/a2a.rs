@@ -59,7 +59,7 @@
 
 use std::sync::OnceLock;
 
-use agentry_sdk::{ConfigureError, Desk, Executor, Setup, Task, TaskError, TaskOutput};
+use agentry_sdk::{ConfigureError, Desk, Executor, RemoteCall, Setup, Task, TaskError, TaskOutput};
 use reqwest::Client;
 
 mod canonical;
@@ -96,7 +96,7 @@ impl A2a {
                 self.client.get_or_init(|| client)
             }
         };
-        let connection = Connection::open(client, &self.peer).await?;
+        let connection = Connection::open(client, &self.peer, desk.trace()).await?;
         Course::new(connection, self.peer.limits, task, desk)
             .run()
             .await
@@ -115,7 +115,16 @@ impl Executor for A2a {
     }
 
     async fn execute(&self, task: &Task, desk: &Desk) -> Result<TaskOutput, TaskError> {
-        self.have_done(task, desk).await.map_err(|failure| {
+        let call = desk.call(RemoteCall {
+            operation: "invoke_agent",
+            provider: "a2a",
+            host: self.peer.host().to_owned(),
+            port: self.peer.card.port_or_known_default(),
+            ..RemoteCall::default()
+        });
+        let done = self.have_done(task, desk).await;
+        call.end(None, done.as_ref().err().map(Failure::code));
+        done.map_err(|failure| {
             tracing::warn!(
                 agent = %task.agent, kind = %task.kind, task = %task.key, host = self.peer.host(),
                 attempt = task.attempt, code = failure.code(), again = failure.is_transient(),

@@ -212,7 +212,11 @@ impl Executor for Http {
     }
 
     async fn execute(&self, task: &Task, desk: &Desk) -> Result<TaskOutput, TaskError> {
-        match self.ask(task, desk).await {
+        let call = desk.call(request::call(&self.service, task));
+        let asked = self.ask(task, desk).await;
+        let error = asked.as_ref().err().map(Failure::code);
+        call.end(Some(desk.tokens()).filter(|used| !used.is_none()), error);
+        match asked {
             Ok(answer) => {
                 let mut output = TaskOutput::text(answer.text);
                 output.incomplete = answer.is_cut.then(|| LENGTH.to_owned());

@@ -342,6 +342,30 @@ async fn a_job_that_is_over_cancels_the_task_and_another_does_not() {
 }
 
 #[tokio::test]
+async fn a_job_is_part_of_its_trace() {
+    let agent = Agent::scripted(false, |method, _, _| match method {
+        "SendMessage" => result(&json!({ "task": task("COMPLETED", Some("wet"), &json!([])) })),
+        other => panic!("{other}"),
+    })
+    .await;
+    let executor = configured(&agent.url, &json!({})).unwrap();
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let calls = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = Arc::clone(&calls);
+    let desk = Desk::new(|_, _| {}).with_trace(trace.parse().unwrap(), move |call, end| {
+        kept.lock().unwrap().push((call, end.error));
+    });
+    let job = job(json!({ "prompt": "water it" }));
+    executor.execute(&job, &desk).await.unwrap();
+    let [_, message] = agent.requests().try_into().unwrap();
+    assert_eq!(message.header("traceparent"), Some(trace));
+    let calls = calls.lock().unwrap();
+    assert_eq!(calls.len(), 1);
+    assert_eq!((calls[0].0.operation, &calls[0].1), ("invoke_agent", &None));
+    assert_eq!(calls[0].0.host, "127.0.0.1");
+}
+
+#[tokio::test]
 async fn a_job_without_content_or_with_a_model_is_refused() {
     let agent = Agent::scripted(false, |_, _, _| panic!("nobody asks")).await;
     let executor = configured(&agent.url, &json!({})).unwrap();

@@ -104,7 +104,8 @@ pub use registry::{BuildError, Registry, Setup};
 pub use schedule::{Missed, Schedule, When};
 pub use standing::Standing;
 pub use task::{
-    CompletedTask, Desk, Executor, Task, TaskError, TaskLimits, TaskOutput, TaskStart, Tokens,
+    CompletedTask, Desk, Executor, RemoteCall, Task, TaskError, TaskLimits, TaskOutput, TaskStart,
+    Tokens,
 };
 
 pub use agentry_core::standing;

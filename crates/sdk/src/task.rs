@@ -16,9 +16,9 @@ use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use agentry_protocol::{Address, Timestamp};
+use agentry_protocol::{Address, Timestamp, Trace};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -205,6 +205,77 @@ impl Default for TaskLimits {
     }
 }
 
+/// A call of a model or of another agent that does a task, for the traces of the runtime. It holds
+/// nothing of what was asked and answered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RemoteCall {
+    /// What is asked for, in the words of OpenTelemetry's conventions for generative AI: `chat` of a
+    /// model, `invoke_agent` of an agent.
+    pub operation: &'static str,
+    /// The provider, or the protocol that it speaks, such as `openai`.
+    pub provider: &'static str,
+    /// The model.
+    pub model: Option<String>,
+    /// The most tokens of the answer.
+    pub max_tokens: Option<u64>,
+    /// The sampling temperature.
+    pub temperature: Option<f64>,
+    /// The host that is called.
+    pub host: String,
+    /// Its port.
+    pub port: Option<u16>,
+}
+
+/// How a [`RemoteCall`] ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallEnd {
+    /// When it began.
+    pub began: SystemTime,
+    /// The tokens that it used, as far as they are known.
+    pub tokens: Option<Tokens>,
+    /// Why it failed, as a machine-readable code; none if it did not.
+    pub error: Option<String>,
+}
+
+/// A call that has begun. A call that is dropped before its end counts as interrupted.
+#[must_use = "it ends when it is dropped"]
+pub struct OpenCall {
+    /// None once it has ended.
+    call: Option<RemoteCall>,
+    began: SystemTime,
+    traced: Option<Arc<Traced>>,
+}
+
+impl OpenCall {
+    /// Ends the call. `error` is a machine-readable code.
+    pub fn end(mut self, tokens: Option<Tokens>, error: Option<&str>) {
+        self.report(tokens, error);
+    }
+
+    fn report(&mut self, tokens: Option<Tokens>, error: Option<&str>) {
+        if let (Some(call), Some(traced)) = (self.call.take(), &self.traced) {
+            let end = CallEnd {
+                began: self.began,
+                tokens,
+                error: error.map(ToOwned::to_owned),
+            };
+            (traced.take)(call, end);
+        }
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        self.report(None, Some("interrupted"));
+    }
+}
+
+impl fmt::Debug for OpenCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OpenCall").field(&self.call).finish()
+    }
+}
+
 /// The environment of a running task: it takes the reports of progress and of the tokens that models
 /// have used, and the task's questions.
 #[derive(Clone)]
@@ -215,6 +286,14 @@ pub struct Desk {
     /// The answers that [`ask`](Self::ask) has not returned yet.
     answers: Arc<Mutex<VecDeque<Value>>>,
     is_over: Arc<AtomicBool>,
+    /// None if the runtime records no trace of the task.
+    traced: Option<Arc<Traced>>,
+}
+
+/// The trace that a task is part of, and what takes the calls that have ended.
+struct Traced {
+    trace: Trace,
+    take: Box<dyn Fn(RemoteCall, CallEnd) + Send + Sync>,
 }
 
 impl Desk {
@@ -226,6 +305,7 @@ impl Desk {
             ask: Arc::new(|_| {}),
             answers: Arc::default(),
             is_over: Arc::default(),
+            traced: None,
         }
     }
 
@@ -240,6 +320,34 @@ impl Desk {
         self.answers = Arc::new(Mutex::new(answers.iter().cloned().collect()));
         self.ask = Arc::new(ask);
         self
+    }
+
+    /// Adds what takes calls that have ended, and the trace that the task is part of. For runtimes
+    /// that record traces.
+    #[must_use]
+    pub fn with_trace(
+        mut self,
+        trace: Trace,
+        calls: impl Fn(RemoteCall, CallEnd) + Send + Sync + 'static,
+    ) -> Self {
+        let take = Box::new(calls);
+        self.traced = Some(Arc::new(Traced { trace, take }));
+        self
+    }
+
+    /// The trace that the task is part of, if the runtime records it: what an executor asks others to
+    /// do can be part of it, too, by the header `traceparent`.
+    pub fn trace(&self) -> Option<Trace> {
+        self.traced.as_ref().map(|traced| traced.trace)
+    }
+
+    /// Begins a call of a model or of another agent, which the traces of the runtime show.
+    pub fn call(&self, call: RemoteCall) -> OpenCall {
+        OpenCall {
+            call: Some(call),
+            began: SystemTime::now(),
+            traced: self.traced.clone(),
+        }
     }
 
     /// Asks the submitter of the task, and returns the answer.

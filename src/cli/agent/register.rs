@@ -79,7 +79,7 @@ pub struct RegisterArgs {
     /// A command that it accepts [default: those that its behaviours declare]
     #[arg(long = "command", value_name = "CMD")]
     commands: Vec<String>,
-    /// Where else it can be reached, such as `a2a=https://agents.example/worker`
+    /// Where else it can be reached: the protocol, such as a2a, and the URL
     #[arg(long = "endpoint", value_name = "PROTOCOL=URL", value_parser = endpoint)]
     endpoints: Vec<EndpointWanted>,
     /// How long the card is valid; it is renewed automatically while the agent is hosted

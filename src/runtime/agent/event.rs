@@ -9,10 +9,11 @@ use agentry_core::state::due::DueEvent;
 use agentry_core::state::row;
 use agentry_core::{Commit, CommitResult, origin};
 use agentry_protocol::{KnownCommand, Trail};
-use agentry_sdk::{BehaviourError, Event};
+use agentry_sdk::{BehaviourError, Event, durable};
 use agentry_store::{StoreError, read};
 
 use super::Work;
+use super::message::reason_of;
 use super::settle::Subject;
 use super::under_way::Run;
 use crate::runtime::compose::{self, Author, Circumstances};
@@ -89,16 +90,22 @@ impl Work {
         let shared = self.shared.clone();
         let state = self.state(&instance.name);
         let runner = Runner::new(&shared, hosted);
+        let parent = durable::trail(Some(due), message.as_deref()).trace;
+        let mut part = self.begin_run(&run, instance, parent);
         let settled = match runner.run(instance, event, due.attempts, state).await {
             Ok(effects) => {
-                self.settle(&run, instance, message.as_deref(), effects, None, span)
+                let message = message.as_deref();
+                self.settle(&run, instance, message, effects, None, (span, &part))
                     .await
             }
             Err(error) => Err(error),
         };
         match settled {
             Ok(()) => Ok(()),
-            Err(error) => self.fail(&run, &error).await,
+            Err(error) => {
+                part.failed(reason_of(&error));
+                self.fail(&run, &error).await
+            }
         }
     }
 

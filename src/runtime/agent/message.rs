@@ -6,18 +6,20 @@ use actix::prelude::*;
 use agentry_core::commit::{Handled, Outcome};
 use agentry_core::rows::{DueMessage, EventRef};
 use agentry_core::{Commit, OutboxId};
-use agentry_protocol::{Address, Authenticity, KnownCommand, Payload};
+use agentry_protocol::{Address, Authenticity, KnownCommand, Payload, Trace};
 use agentry_sdk::{Answered, BehaviourError, Event, Message};
 use agentry_store::StoreError;
 
 use super::Work;
 use super::settle::Subject;
 use super::under_way::Run;
+use crate::config::BehaviourInstance;
 use crate::runtime::reading::{self, ChainPlace};
 use crate::runtime::registry::Hosted;
 use crate::runtime::runner::{Runner, Shown};
 use crate::runtime::signer::OpenSealed;
 use crate::runtime::standing::Standings;
+use crate::runtime::traces::{Role, Span, names};
 
 /// The kind of a message after it was examined.
 enum Read {
@@ -40,7 +42,43 @@ pub(super) fn lane(message: &DueMessage) -> Option<Address> {
 /// How long such an answer waits before it is checked again, in milliseconds.
 const EARLY_MS: u64 = 1_000;
 
+/// What a span tells of a message.
+fn describe(span: &mut Span, hosted: &Hosted, message: &Message) {
+    span.text(names::AGENT, &hosted.config.name);
+    span.text(names::MESSAGE, names::kind_of(message));
+    span.text(names::FROM, message.from.as_str());
+    span.text(names::AUTHENTICITY, message.authenticity.as_str());
+    span.text_of(names::TRANSACTION, || message.transaction.to_string());
+    span.number(names::BLOCK, message.height.0);
+}
+
+/// Why a run failed, as far as a trace may tell.
+pub(super) const fn reason_of(error: &BehaviourError) -> &'static str {
+    if error.is_transient() {
+        "transient"
+    } else {
+        "permanent"
+    }
+}
+
 impl Work {
+    /// Begins the span of a behaviour's run.
+    pub(super) fn begin_run(
+        &self,
+        run: &Run,
+        instance: &BehaviourInstance,
+        parent: Option<Trace>,
+    ) -> Span {
+        let traces = &self.shared.traces;
+        let name = || format!("behaviour {}", instance.kind);
+        let mut span = traces.begin(Role::Internal, name, parent);
+        span.text(names::AGENT, &run.hosted.config.name);
+        span.text(names::BEHAVIOUR, &instance.name);
+        span.text(names::EVENT, run.subject.kind());
+        span.number(names::ATTEMPT, u64::from(run.subject.attempts()) + 1);
+        span
+    }
+
     /// Shows a message to every behaviour that has to see it.
     pub(super) async fn handle_message(
         &mut self,
@@ -99,6 +137,12 @@ impl Work {
             self.unacted(run, unacted, span);
             return Ok(());
         }
+        let mut work = self.shared.traces.begin(
+            Role::Consumer,
+            || format!("process {}", names::kind_of(&message)),
+            message.trail().trace,
+        );
+        describe(&mut work, hosted, &message);
         while let Some(instance) = left.next() {
             let handled = left.peek().is_none().then(|| Handled {
                 watchers: watchers.clone(),
@@ -110,14 +154,24 @@ impl Work {
                 watchers: watchers.clone(),
                 ..Run::new(hosted, subject.clone(), &instance.name)
             };
+            let mut part = self.begin_run(&run, instance, work.trace());
             let settled = match runner.run(instance, event, due.attempts, state).await {
                 Ok(effects) => {
-                    self.settle(&run, instance, Some(&message), effects, handled, span)
-                        .await
+                    self.settle(
+                        &run,
+                        instance,
+                        Some(&message),
+                        effects,
+                        handled,
+                        (span, &part),
+                    )
+                    .await
                 }
                 Err(error) => Err(error),
             };
             if let Err(error) = settled {
+                part.failed(reason_of(&error));
+                work.failed(reason_of(&error));
                 return self.fail(&run, &error).await;
             }
         }

@@ -18,6 +18,7 @@ use crate::config::approve::Approved;
 use crate::runtime::backoff;
 use crate::runtime::compose::{self, Author, Circumstances};
 use crate::runtime::registry::Hosted;
+use crate::runtime::traces::Span;
 
 /// The cause of a behaviour's run.
 #[derive(Clone, Debug)]
@@ -49,6 +50,14 @@ impl Subject {
         }
     }
 
+    /// What it is, in a word.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Message(_) => "message",
+            Self::Event(event) => event.kind.as_str(),
+        }
+    }
+
     pub(super) fn attempts(&self) -> u32 {
         match self {
             Self::Message(message) => message.attempts,
@@ -70,13 +79,15 @@ impl Work {
         message: Option<&Message>,
         effects: Effects,
         handled: Option<Handled>,
-        span: &tracing::Span,
+        (span, work): (&tracing::Span, &Span),
     ) -> Result<(), BehaviourError> {
         let (hosted, subject) = (&run.hosted, &run.subject);
         let now = self.shared.clock.now();
         let (event, origin) = (subject.event(), subject.origin());
         let cause = self.cause(hosted, subject, message, now);
-        let trail = durable::trail(subject.row(), message);
+        let mut trail = durable::trail(subject.row(), message);
+        // What follows has the run as its parent, if the run is recorded.
+        trail.trace = work.trace().or(trail.trace);
         let mut outcome = Outcome {
             behaviour: Some(instance.name.clone()),
             cause: cause.clone(),

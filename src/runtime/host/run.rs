@@ -43,6 +43,7 @@ use crate::runtime::router::{ChainRules, InboxRouter};
 use crate::runtime::signer::{Keyring, Signer, Slot};
 use crate::runtime::submitter::{Drain, Outbox, Submitter, SubmitterSettings};
 use crate::runtime::tasks::{self, Pool};
+use crate::runtime::traces::Traces;
 use crate::runtime::watcher::ChainWatcher;
 use crate::runtime::webhooks;
 use crate::runtime::{Confirmed, Shared};
@@ -56,6 +57,9 @@ const LOOK_THROUGH: Duration = Duration::from_secs(15);
 
 /// How often a stopping runtime checks whether its agents are done.
 const STOP_POLL: Duration = Duration::from_millis(10);
+
+/// How long a stop waits for the collector to take the last spans of traces.
+const LAST_SPANS: Duration = Duration::from_secs(3);
 
 /// The least number of threads that run behaviours: a behaviour that blocks its thread against the
 /// rules must not stop all others on a small machine.
@@ -286,6 +290,7 @@ async fn host(
         pool: Pool::default(),
         rates: Rates::default(),
         catch_up: CatchUp::to(head, store.read(read::last_outbox).await?),
+        traces: Traces::start(&config.traces, &workers, &metrics)?,
     };
     // Before the watcher reads anything: the runtime would be ready for a moment.
     metrics.catching_up(!shared.catch_up.is_done());
@@ -486,6 +491,7 @@ async fn host(
         let _ = arbiter.join();
     }
     drop(devnet);
+    shared.traces.stop(LAST_SPANS).await;
     tracing::info!("the runtime has stopped");
     match broken {
         Some(found) => Err(HostError::Store(StoreError::Broken {

@@ -9,6 +9,7 @@ use agentry_core::commit::TaskEnd;
 use agentry_core::rows::TaskState;
 use agentry_core::state::row;
 use agentry_core::{AgentId, Changes, Commit, CommitResult};
+use agentry_protocol::Trace;
 use agentry_protocol::command::Detail;
 use agentry_sdk::task::Ask;
 use agentry_sdk::{AnyBehaviour, Desk, Task, TaskError, TaskLimits, TaskOutput, Tokens};
@@ -24,6 +25,7 @@ use super::verdict::{Ended, verdict};
 use crate::runtime::Shared;
 use crate::runtime::kill::{self, Point};
 use crate::runtime::router::WakeAgents;
+use crate::runtime::traces::{Role, Span, names};
 
 /// How long a dropped future may take to end. A future that blocks its thread cannot be stopped;
 /// its thread is left behind.
@@ -126,12 +128,30 @@ impl Attempt {
         self.runner().instrument(span).await;
     }
 
+    /// Begins the attempt's span in the traces.
+    fn trace(&self) -> Span {
+        let traces = &self.links.shared.traces;
+        let name = || format!("task {}", self.row.kind);
+        let mut span = traces.begin(Role::Internal, name, self.row.trail.trace);
+        span.text(names::AGENT, &self.agent);
+        span.text(names::BEHAVIOUR, &self.row.behaviour);
+        span.text_of(names::TASK, || self.row.id.to_string());
+        span.number(names::ATTEMPT, u64::from(self.row.attempts));
+        span
+    }
+
     async fn runner(self) {
+        let mut span = self.trace();
         let began = Instant::now();
         tracing::debug!("the attempt at the task has begun");
-        let Some((ended, used)) = self.work().await else {
+        let Some((ended, used)) = self.work(&span).await else {
+            span.failed("interrupted");
             return;
         };
+        if let Some(reason) = ended.failure() {
+            span.failed(reason);
+        }
+        span.end();
         kill::pass(Point::BeforeTaskEnd);
         let now = self.links.shared.clock.now();
         let took = began.elapsed();
@@ -152,10 +172,10 @@ impl Attempt {
     /// Runs the behaviour's code under all its limits; returns how it ended, and the tokens that it
     /// used, if that is known. `None`: nothing is to be stored, because the task was canceled or the
     /// runtime is stopping.
-    async fn work(&self) -> Option<(Ended, Option<Tokens>)> {
+    async fn work(&self, span: &Span) -> Option<(Ended, Option<Tokens>)> {
         let (reports, mut reported) = watch::channel::<Option<Report>>(None);
         let (asks, mut asked) = mpsc::channel(1);
-        let mut run = self.start(reports, asks);
+        let mut run = self.start(reports, asks, span.trace());
         let until = Instant::now().checked_add(self.limits.time);
         let deadline = self.deadline();
         tokio::pin!(deadline);
@@ -210,7 +230,12 @@ impl Attempt {
     }
 
     /// Starts the behaviour's code, isolated from the runtime's own.
-    fn start(&self, reports: watch::Sender<Option<Report>>, asks: mpsc::Sender<Ask>) -> Run {
+    fn start(
+        &self,
+        reports: watch::Sender<Option<Report>>,
+        asks: mpsc::Sender<Ask>,
+        trace: Option<Trace>,
+    ) -> Run {
         let behaviour = Arc::clone(&self.behaviour);
         let task = Task::of(&self.row, &self.agent);
         let desk = Desk::new(move |progress, note| {
@@ -221,6 +246,13 @@ impl Attempt {
             // Only the first question counts: the attempt ends with it.
             drop(asks.try_send(ask));
         });
+        let desk = match trace {
+            Some(trace) => {
+                let traces = self.links.shared.traces.clone();
+                desk.with_trace(trace, move |call, end| traces.call(&call, &end, trace))
+            }
+            None => desk,
+        };
         let its = desk.clone();
         let work = async move { behaviour.execute(&task, &its).await };
         let handle = self.links.shared.workers.spawn(work.in_current_span());

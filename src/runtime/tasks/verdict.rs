@@ -35,6 +35,19 @@ pub(super) enum Ended {
     Asked(Ask),
 }
 
+impl Ended {
+    /// Why the attempt failed, as far as a trace may tell; none if it did not.
+    pub(super) fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Returned(Ok(_)) | Self::Asked(_) => None,
+            Self::Returned(Err(error)) => Some(error.code()),
+            Self::Panicked(_) => Some("panic"),
+            Self::TimedOut => Some("timeout"),
+            Self::Deadline => Some("deadline"),
+        }
+    }
+}
+
 /// The commit that stores the result of an attempt at a task, whose row is as of the start of the
 /// attempt. `used` are the tokens that the attempt has used, and `took` is how long it ran.
 pub(super) fn verdict(

@@ -8,14 +8,19 @@
 //! | [`flow`] | a flow of pings, reposted until mined |
 //! | [`audit`] | checking that every ping was answered once |
 //! | [`http`] | handwritten HTTP requests |
+//! | [`process`] | a runtime with a configuration and wallets that the test chooses |
+//! | `collector` | a collector of traces |
 //! | [`proxy`] | a proxy that makes a node slow |
 //! | [`dice`] | seeds |
 
 pub(crate) mod audit;
 pub(crate) mod chain;
+#[cfg(feature = "otlp")]
+pub(crate) mod collector;
 pub(crate) mod dice;
 pub(crate) mod flow;
 pub(crate) mod http;
+pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod runtime;
 pub(crate) mod spending;

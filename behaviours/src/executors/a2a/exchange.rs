@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use agentry_sdk::protocol::PublicKey;
+use agentry_sdk::protocol::{PublicKey, Trace};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
@@ -42,6 +42,9 @@ const A2A_VERSION: (HeaderName, HeaderValue) = (
     HeaderValue::from_static("1.0"),
 );
 
+/// The trace that a request is part of (W3C Trace Context).
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// The codes and reasons of errors that say more than that a request was refused.
 mod error {
     pub(super) const TASK_NOT_FOUND: (i64, &str) = (-32001, "TASK_NOT_FOUND");
@@ -71,6 +74,8 @@ pub(super) struct Connection {
     key: Option<Arc<Key>>,
     key_header: HeaderName,
     limits: Limits,
+    /// The trace that the job is part of.
+    trace: Option<Trace>,
 }
 
 /// The client with which an agent is reached.
@@ -84,7 +89,11 @@ pub(super) fn client(peer: &Peer) -> Result<Client, Failure> {
 
 impl Connection {
     /// Reads the agent's card, and the key that it asks for.
-    pub(super) async fn open(client: &Client, peer: &Peer) -> Result<Self, Failure> {
+    pub(super) async fn open(
+        client: &Client,
+        peer: &Peer,
+        trace: Option<Trace>,
+    ) -> Result<Self, Failure> {
         let key = peer.key.read().await.map_err(Failure::NoKey)?;
         let interface = read_card(client, &peer.card, &peer.signed_by, peer.limits).await?;
         Ok(Self {
@@ -93,6 +102,7 @@ impl Connection {
             key: key.map(Arc::new),
             key_header: peer.key_header.clone(),
             limits: peer.limits,
+            trace,
         })
     }
 
@@ -142,23 +152,25 @@ impl Connection {
         answer.await.map_err(|failure| self.shown(failure))
     }
 
-    /// Sends a request, and returns the answer if its status is 200.
+    /// Sends a request, and returns the answer if its status is one of success.
     async fn response(&self, operation: Operation<'_>) -> Result<Response, Failure> {
         let mut request = self.request(operation)?;
         let (name, version) = A2A_VERSION;
         request = request.header(name, version);
+        if let Some(trace) = self.trace {
+            request = request.header(TRACEPARENT, trace.to_string());
+        }
         if let Some(value) = self.key.as_deref().and_then(|key| self.key_value(key)) {
             request = request.header(&self.key_header, value);
         }
         let response = in_time(self.limits, request.send()).await?;
         let mut response = response.map_err(Failure::sending)?;
-        match response.status() {
-            StatusCode::OK => Ok(response),
-            status => {
-                let body = beginning(&mut response, self.limits).await;
-                Err(refusal(status, &body))
-            }
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
         }
+        let body = beginning(&mut response, self.limits).await;
+        Err(refusal(status, &body))
     }
 
     fn key_value(&self, key: &Key) -> Option<HeaderValue> {
@@ -419,7 +431,7 @@ fn content_type(response: &Response) -> String {
     kind.unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// The failure for a status other than 200.
+/// The failure for a status that is none of success.
 fn refusal(status: StatusCode, body: &[u8]) -> Failure {
     let told = serde_json::from_slice(body).ok().as_ref().and_then(told);
     match told {

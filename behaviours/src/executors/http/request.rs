@@ -1,6 +1,6 @@
 //! The request to the service.
 
-use agentry_sdk::Task;
+use agentry_sdk::{RemoteCall, Task};
 use serde_json::{Map, Value, json};
 
 use super::answer::estimate;
@@ -27,6 +27,23 @@ pub(super) fn most_tokens(service: &Service, task: &Task) -> u64 {
     let asked = params.and_then(|params| params.get(MAX_TOKENS));
     let most = max_tokens(service, asked).ok().flatten();
     prompt_tokens(service, task).saturating_add(most.map_or(0, u64::from))
+}
+
+/// The call of the model, for traces: all requests of an attempt together.
+pub(super) fn call(service: &Service, task: &Task) -> RemoteCall {
+    let params = task.input.get("params");
+    let asked = params.and_then(|params| params.get(MAX_TOKENS));
+    let most = max_tokens(service, asked).ok().flatten();
+    let model = model(service, task.input.get("model")).unwrap_or(&service.model);
+    RemoteCall {
+        operation: "chat",
+        provider: "openai",
+        model: Some(model.to_owned()),
+        max_tokens: most.map(u64::from),
+        temperature: service.temperature,
+        host: service.host().to_owned(),
+        port: service.url.port_or_known_default(),
+    }
 }
 
 /// The body of the request. `counts` is whether a stream is to end with its number of tokens.

@@ -33,6 +33,7 @@ use crate::runtime::registry::Hosted;
 use crate::runtime::router::WakeAgents;
 use crate::runtime::signer::SignError;
 use crate::runtime::tasks::Pool;
+use crate::runtime::traces::Traces;
 
 /// How long an immediate change may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -141,6 +142,7 @@ impl Stage {
             pool: Pool::default(),
             rates: Rates::default(),
             catch_up: CatchUp::default(),
+            traces: Traces::default(),
         };
         let stage = Self {
             _dir: dir,
