@@ -10,6 +10,7 @@
 //! | [`door`] | the operations for a caller |
 //! | [`error`] | why an operation was not carried out |
 //! | [`api`] | the HTTP API |
+//! | [`mcp`] | the Model Context Protocol, for the hosts of language models |
 //!
 //! What comes from the chain (texts, payloads, results, cards) is data: an answer never mixes it with
 //! words of agentry's own, and each message says whom it is from, and whether that is verified.
@@ -18,6 +19,7 @@ pub mod api;
 pub mod caller;
 pub mod door;
 pub mod error;
+pub mod mcp;
 
 pub use caller::{Caller, Rights, Scope};
 pub use door::Door;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
-use actix_web::web::Payload;
+use actix_web::web::{Bytes, Payload};
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
@@ -110,7 +110,10 @@ pub async fn read(
 }
 
 /// A part of a path without its escapes.
-fn percent_decoded(text: &str) -> Result<String, DoorError> {
+///
+/// # Errors
+/// It has a wrong escape, or is not UTF-8.
+pub fn percent_decoded(text: &str) -> Result<String, DoorError> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -159,8 +162,11 @@ fn query(text: &str, properties: &HashMap<String, Holds>) -> Result<Map<String, 
     Ok(wanted)
 }
 
-/// The JSON object in the body; an empty body is an empty object.
-async fn object(request: &HttpRequest, body: Payload) -> Result<Map<String, Value>, DoorError> {
+/// The body of a request.
+///
+/// # Errors
+/// It is too large, too slow, or cut.
+pub async fn body(request: &HttpRequest, body: Payload) -> Result<Bytes, DoorError> {
     let late = |_| DoorError::new(ErrorCode::TooSlow, "the body did not arrive in time");
     let too_large = || {
         let message = format!("the body has more than {MAX_BODY} bytes");
@@ -173,7 +179,12 @@ async fn object(request: &HttpRequest, body: Payload) -> Result<Map<String, Valu
     }
     let read = tokio::time::timeout(BODY_PATIENCE, body.to_bytes_limited(MAX_BODY)).await;
     let bytes = read.map_err(late)?.map_err(|_| too_large())?;
-    let bytes = bytes.map_err(|_| DoorError::invalid("the body is cut"))?;
+    bytes.map_err(|_| DoorError::invalid("the body is cut"))
+}
+
+/// The JSON object in the body; an empty body is an empty object.
+async fn object(request: &HttpRequest, payload: Payload) -> Result<Map<String, Value>, DoorError> {
+    let bytes = body(request, payload).await?;
     if bytes.is_empty() {
         return Ok(Map::new());
     }
