@@ -11,6 +11,7 @@
 //! | [`error`] | why an operation was not carried out |
 //! | [`api`] | the HTTP API |
 //! | [`a2a`] | agents on the chain as A2A agents |
+//! | [`mcp`] | the Model Context Protocol, for the hosts of language models |
 //!
 //! What comes from the chain (texts, payloads, results, cards) is data: an answer never mixes it with
 //! words of agentry's own, and each message says whom it is from, and whether that is verified.
@@ -20,6 +21,7 @@ pub mod api;
 pub mod caller;
 pub mod door;
 pub mod error;
+pub mod mcp;
 
 pub use caller::{Caller, Rights, Scope};
 pub use door::Door;

@@ -28,8 +28,12 @@ pub const FILTER: &str = "AGENTRY_LOG";
 /// Environment variable with the log format: `json` for one JSON object per line, else text.
 pub const FORMAT: &str = "AGENTRY_LOG_FORMAT";
 
-/// Default filter of a command that serves: `info`, without the web server's internal events.
-pub const SERVING: &str = "info,actix_server=warn,actix_web=warn";
+/// Default filter of a command that serves: `info`, without the internal events of web server and
+/// protocols.
+pub const SERVING: &str = "info,actix_server=warn,actix_web=warn,rmcp=error";
+
+/// Default filter of `mcp`: without what a host is told anyway.
+pub const MCP: &str = "warn,rmcp=error";
 
 /// Starts logging with the filter of [`FILTER`], else with `default`. A second call, or a call in a
 /// program that already logs, changes nothing.

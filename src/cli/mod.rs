@@ -11,7 +11,7 @@
 //! | `guard` | hardening of the process |
 //! | `interrupt` | signals that end a command |
 //! | `init` | running as the first process of a container |
-//! | [`agent`], [`approvals`], [`mod@bench`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`token`], [`tx`], [`wallet`] | one group of commands each |
+//! | [`agent`], [`approvals`], [`mod@bench`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`mcp`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`token`], [`tx`], [`wallet`] | one group of commands each |
 //!
 //! A binary with its own behaviours:
 //! ```no_run
@@ -36,6 +36,7 @@ mod guard;
 mod init;
 mod interrupt;
 pub mod logging;
+pub mod mcp;
 mod names;
 pub mod output;
 pub mod queue;
@@ -133,6 +134,14 @@ enum Command {
     /// Tokens of those who may call the runtime over HTTP
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Serves the host of a language model, which starts this command, over MCP
+    ///
+    /// Speaks the Model Context Protocol (revisions 2025-11-25 and 2026-07-28) on standard input and
+    /// output, and logs to standard error. It offers the hosted agents as tools and resources:
+    /// finding agents, sending and reading messages, requesting tasks. Sending needs a running
+    /// runtime (`agentry run`). It ends when the host closes standard input. docs/mcp.md shows the
+    /// configuration of the usual hosts.
+    Mcp(mcp::McpArgs),
     /// An embedded node for development and tests
     Devnet(devnet::DevnetArgs),
     /// The wallets that hold the agents' keys
@@ -226,6 +235,7 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Err
 fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
     logging::init(match command {
         Command::Run(_) | Command::Devnet(_) => logging::SERVING,
+        Command::Mcp(_) => logging::MCP,
         _ => "warn",
     })?;
     if !matches!(command, Command::Run(_) | Command::Devnet(_)) {
@@ -243,6 +253,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Queue(command) => queue::run(command, context),
         Command::Approvals(command) => approvals::run(command, context),
         Command::Token(command) => token::run(command, context),
+        Command::Mcp(args) => mcp::run(args, context),
         Command::Devnet(args) => devnet::run(args, context),
         Command::Wallet(command) => wallet::run(command, context),
         Command::Chain(args) => chain::run(&args, context),

@@ -24,7 +24,7 @@ pub mod watch;
 
 use a2a::A2AError;
 use actix_web::HttpRequest;
-use actix_web::web::{self, Payload};
+use actix_web::web::{self, Bytes, Payload};
 
 use super::api::{Api, request};
 use super::caller::Caller;
@@ -147,6 +147,6 @@ fn check_version(request: &HttpRequest) -> Result<(), A2AError> {
 }
 
 /// The body of a request.
-async fn body(request: &HttpRequest, body: Payload) -> Result<Vec<u8>, DoorError> {
-    request::bytes(request, body, &["application/json", MEDIA_TYPE]).await
+async fn body(request: &HttpRequest, body: Payload) -> Result<Bytes, DoorError> {
+    request::body_of_type(request, body, &["application/json", MEDIA_TYPE]).await
 }

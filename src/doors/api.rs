@@ -78,7 +78,14 @@ impl Api {
     /// # Errors
     /// It has no valid token; the runtime is starting.
     pub async fn caller(&self, request: &HttpRequest) -> Result<Caller, DoorError> {
-        let secret = access::secret(request)?;
+        self.holder(access::secret(request)?).await
+    }
+
+    /// The holder of the token with this secret.
+    ///
+    /// # Errors
+    /// There is none that is valid now; the runtime is starting.
+    pub async fn holder(&self, secret: &str) -> Result<Caller, DoorError> {
         Caller::with_secret(secret, &self.links()?.store).await
     }
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use agentry_core::TokenName;
 use agentry_core::rows::AgentRow;
-use agentry_protocol::Address;
+use agentry_protocol::{Address, Amount};
 use agentry_store::{Reader, list, open_for_reading, read};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -178,6 +178,20 @@ impl Door {
         let to = who::resolve(given, &self.config)?;
         self.caller.check_recipient(&to)?;
         Ok(to)
+    }
+
+    /// The fee that an agent pays for each transaction; the agent is meant as in a request.
+    ///
+    /// # Errors
+    /// [`DoorError`].
+    pub async fn fee(&self, agent: Option<&str>) -> Result<Amount, DoorError> {
+        let agent = agent.map(ToOwned::to_owned);
+        self.look(async move |db, door| {
+            let agent = door.agent(db, agent.as_deref())?;
+            let configured = who::configured(&agent.name, &door.config);
+            Ok(configured.map_or(door.config.defaults.fee, |agent| agent.common.fee))
+        })
+        .await
     }
 
     /// The key of a request for the runtime, below `kind`: the same for the same request of this

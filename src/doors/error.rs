@@ -255,9 +255,9 @@ impl From<ControlError> for DoorError {
             ControlError::NotRunning { .. } => {
                 Self::new(ErrorCode::Unavailable, "no runtime is running").with_detail(error)
             }
-            ControlError::Silent { .. } => Self::new(
+            ControlError::Silent { .. } | ControlError::Broken { .. } => Self::new(
                 ErrorCode::TimedOut,
-                "the runtime did not answer in time; whether it carried out the request is unknown",
+                "the runtime did not answer; whether it carried out the request is unknown",
             )
             .with_detail(error),
             error => Self::unavailable(error),

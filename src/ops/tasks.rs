@@ -38,7 +38,7 @@ use job::Job;
 const ACK_WITHIN: Duration = Duration::from_secs(60);
 
 /// How often a job without an acknowledgment is resent.
-const ACK_RESENDS: u32 = 3;
+pub const ACK_RESENDS: u32 = 3;
 
 /// How often the store is checked for the end of a job or a task.
 const POLL: Duration = Duration::from_millis(200);

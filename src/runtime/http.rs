@@ -1,4 +1,5 @@
-//! The HTTP server, on loopback: `/health`, `/ready`, `/metrics`, and the [API](crate::doors::api).
+//! The HTTP server, on loopback: `/health`, `/ready`, `/metrics`, the [API](crate::doors::api), and
+//! [MCP](crate::doors::mcp).
 //!
 //! Every request passes the same guards. Connections, the time for a request's head, its body and its
 //! response, and the size of a body are limited.
@@ -17,6 +18,7 @@ use crate::config::{HostName, HttpConfig};
 use crate::doors::a2a;
 use crate::doors::api::connections::{Connection, Connections};
 use crate::doors::api::{self, Api, access};
+use crate::doors::mcp;
 
 /// The media type of Prometheus' text format (OpenMetrics 1.0).
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -45,6 +47,7 @@ impl StatusServer {
         let metrics = web::Data::from(metrics);
         let api = web::Data::new(api);
         let allowed: Arc<[HostName]> = config.allowed_hosts.clone().into();
+        let endpoint = mcp::http::endpoint();
         let connections = Connections::default();
         let watching = actix_rt::spawn(connections.clone().watch());
         let server = HttpServer::new(move || {
@@ -75,6 +78,7 @@ impl StatusServer {
                 .service(page("/metrics", reading().to(text)))
                 .configure(api::configure)
                 .configure(a2a::configure)
+                .configure(|services| mcp::http::configure(services, endpoint.clone()))
         })
         .workers(1)
         .max_connections(config.connections)

@@ -18,6 +18,7 @@ mod init;
 mod interrupt;
 mod json;
 mod limits;
+mod mcp;
 mod paths;
 mod private;
 mod queue;

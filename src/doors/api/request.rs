@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
-use actix_web::web::Payload;
+use actix_web::web::{Bytes, Payload};
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
@@ -112,7 +112,7 @@ pub async fn read(
 /// A part of a path without its escapes.
 ///
 /// # Errors
-/// An escape is wrong; it is not UTF-8.
+/// It has a wrong escape, or is not UTF-8.
 pub fn percent_decoded(text: &str) -> Result<String, DoorError> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
@@ -162,25 +162,11 @@ fn query(text: &str, properties: &HashMap<String, Holds>) -> Result<Map<String, 
     Ok(wanted)
 }
 
-/// The JSON object in the body; an empty body is an empty object.
-async fn object(request: &HttpRequest, body: Payload) -> Result<Map<String, Value>, DoorError> {
-    let bytes = bytes(request, body, &["application/json"]).await?;
-    if bytes.is_empty() {
-        return Ok(Map::new());
-    }
-    serde_json::from_slice(&bytes)
-        .map_err(|error| DoorError::invalid(format!("the body is not a JSON object: {error}")))
-}
-
-/// The body of a request, which has one of these media types unless it is empty.
+/// The body of a request.
 ///
 /// # Errors
-/// It is too large or too slow, or has another media type.
-pub async fn bytes(
-    request: &HttpRequest,
-    body: Payload,
-    accepted: &[&str],
-) -> Result<Vec<u8>, DoorError> {
+/// It is too large, too slow, or cut.
+pub async fn body(request: &HttpRequest, body: Payload) -> Result<Bytes, DoorError> {
     let late = |_| DoorError::new(ErrorCode::TooSlow, "the body did not arrive in time");
     let too_large = || {
         let message = format!("the body has more than {MAX_BODY} bytes");
@@ -193,10 +179,19 @@ pub async fn bytes(
     }
     let read = tokio::time::timeout(BODY_PATIENCE, body.to_bytes_limited(MAX_BODY)).await;
     let bytes = read.map_err(late)?.map_err(|_| too_large())?;
-    let bytes = bytes.map_err(|_| DoorError::invalid("the body is cut"))?;
-    if bytes.is_empty() {
-        return Ok(Vec::new());
-    }
+    bytes.map_err(|_| DoorError::invalid("the body is cut"))
+}
+
+/// The body of a request, which has one of these media types unless it is empty.
+///
+/// # Errors
+/// Those of [`body`]; it has another media type.
+pub async fn body_of_type(
+    request: &HttpRequest,
+    payload: Payload,
+    accepted: &[&str],
+) -> Result<Bytes, DoorError> {
+    let bytes = body(request, payload).await?;
     let media_type = request.headers().get(CONTENT_TYPE);
     let media_type = media_type.and_then(|value| value.to_str().ok());
     let media_type = media_type.and_then(|value| value.split(';').next());
@@ -204,11 +199,21 @@ pub async fn bytes(
         let mut accepted = accepted.iter();
         accepted.any(|one| found.trim().eq_ignore_ascii_case(one))
     };
-    if !media_type.is_some_and(is_accepted) {
+    if !bytes.is_empty() && !media_type.is_some_and(is_accepted) {
         let message = "the body is JSON: `Content-Type: application/json`";
         return Err(DoorError::new(ErrorCode::UnsupportedMedia, message));
     }
-    Ok(bytes.to_vec())
+    Ok(bytes)
+}
+
+/// The JSON object in the body; an empty body is an empty object.
+async fn object(request: &HttpRequest, payload: Payload) -> Result<Map<String, Value>, DoorError> {
+    let bytes = body_of_type(request, payload, &["application/json"]).await?;
+    if bytes.is_empty() {
+        return Ok(Map::new());
+    }
+    serde_json::from_slice(&bytes)
+        .map_err(|error| DoorError::invalid(format!("the body is not a JSON object: {error}")))
 }
 
 /// A text as a part of a path.

@@ -28,7 +28,7 @@ const ACK_WITHIN: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// How often a message is resent for want of an acknowledgment, if the caller does not say.
-const RESENDS: u32 = 3;
+pub const RESENDS: u32 = 3;
 
 /// The form of a word: printable ASCII.
 pub(super) const WORD: &str = "^[!-~]([ -~]*[!-~])?$";
