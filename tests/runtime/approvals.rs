@@ -5,6 +5,7 @@ use agentry_store::list;
 use agentry_store::open_for_reading;
 
 use super::Stage;
+use super::worker::Bench;
 
 fn waiting(stage: &Stage) -> Vec<list::ApprovalItem> {
     list::approvals(&open_for_reading(&stage.store).unwrap(), None, 10).unwrap()
@@ -68,4 +69,32 @@ async fn what_the_agent_names_waits_for_all_of_its_behaviours() {
     stage
         .until("the answer waits", |stage| waiting(stage).len() == 1)
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_begins_when_it_is_granted_and_fails_when_it_is_denied() {
+    let behaviour = r#"{ kind = "worker", bench = "approved", approve = ["start_task"] }"#;
+    let mut stage = Stage::set(behaviour, "", "");
+    let bench = Bench::named("approved");
+    for text in ["a chat say", "b chat say"] {
+        stage.say(2, text).await;
+    }
+    stage
+        .until("both tasks wait", |stage| waiting(stage).len() == 2)
+        .await;
+    stage.stop();
+    stage.start();
+    stage.blocks(3).await;
+    assert_eq!(bench.begun(), 0);
+    let ids: Vec<String> = waiting(&stage).into_iter().map(|item| item.id).collect();
+    decide(&stage, &ids[0], true).await;
+    decide(&stage, &ids[1], false).await;
+    let said = |stage: &Stage, text: &str| stage.said().contains(&format!("{text:?}"));
+    stage
+        .until("both have ended", |stage| {
+            said(stage, "a completed: a said")
+                && stage.said().iter().any(|said| said.contains("denied"))
+        })
+        .await;
+    assert_eq!(bench.begun(), 1);
 }

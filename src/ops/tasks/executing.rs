@@ -20,8 +20,8 @@ pub struct ExecutingTask {
     pub row: i64,
     /// What the store has of it.
     pub item: ExecutingItem,
-    /// Why it cannot be executed: its agent or its behaviour was removed from agents.toml, or the
-    /// agent's tokens of the day are used up.
+    /// Why it cannot be executed: its agent or its behaviour was removed from agents.toml, an operator
+    /// has not approved it, or the agent's tokens of the day are used up.
     pub waits_for: Option<String>,
 }
 
@@ -169,6 +169,9 @@ fn row(name: &str) -> Option<i64> {
     name.strip_prefix("task/")?.parse().ok()
 }
 
+/// What an operator does about a task that waits for approval.
+const UNAPPROVED: &str = "`agentry approvals list` prints what waits";
+
 fn waits_for(
     item: &ExecutingItem,
     db: &Reader,
@@ -188,6 +191,9 @@ fn waits_for(
         None => Ok(Some(format!(
             "behaviour {behaviour} of agent {agent} was removed from {file}"
         ))),
+        Some(_) if item.unapproved && item.state == "submitted" => {
+            Ok(Some(format!("an operator's approval: {UNAPPROVED}")))
+        }
         Some(one) => tokens(item, &*one.behaviour, known.common.daily_tokens, db),
     }
 }

@@ -86,6 +86,9 @@ pub struct ExecutingItem {
     /// The agent's row.
     #[serde(skip)]
     pub agent_row: i64,
+    /// Whether it waits for an operator's approval.
+    #[serde(skip)]
+    pub unapproved: bool,
     /// The agent's name.
     pub agent: String,
     /// The behaviour that started it.
@@ -286,7 +289,8 @@ pub fn executing(db: &Reader, filter: &ExecutingFilter) -> Result<Vec<ExecutingI
                 task.submitter, i.hash, task.input, task.attempts, task.interrupted,
                 task.progress, task.note, task.made_at, task.due_at, task.started_at,
                 task.deadline, task.ended_at, octet_length(task.result), task.media_type,
-                task.error_code, task.error, task.input_tokens, task.output_tokens, task.agent
+                task.error_code, task.error, task.input_tokens, task.output_tokens, task.agent,
+                task.unapproved
          FROM task JOIN agent ON agent.id = task.agent LEFT JOIN inbox i ON i.id = task.inbox
          WHERE true",
     );
@@ -342,6 +346,7 @@ pub fn executing(db: &Reader, filter: &ExecutingFilter) -> Result<Vec<ExecutingI
             input_tokens: natural(row, 22)?,
             output_tokens: natural(row, 23)?,
             agent_row: row.get(24)?,
+            unapproved: row.get(25)?,
         })
     })
 }
