@@ -161,18 +161,6 @@ pub async fn revoke(name: TokenName, store: &Path) -> Result<(), TokenError> {
     }
 }
 
-/// The token with this secret, if it is valid at this time.
-///
-/// The secret is compared by its SHA-256: how long that takes tells nothing of the secrets of others.
-///
-/// # Errors
-/// The store's.
-pub fn find(db: &Reader, secret: &str, now: Timestamp) -> Result<Option<Token>, StoreError> {
-    let found = read::token_of(db, &ContentHash::of(secret.as_bytes()))?;
-    let token = found.map(|row| row.token);
-    Ok(token.filter(|token| token.expires_at.is_none_or(|at| now < at)))
-}
-
 /// Why a token was not made or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {

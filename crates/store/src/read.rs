@@ -48,7 +48,7 @@ pub use origin::{is_requested, origin_beginning, origin_of};
 pub use spending::{Spending, day_tokens, spenders, spending, spent};
 pub use standing::{COUNTED_AT_MOST, standing};
 pub use task::{task, task_named};
-pub use token::{token_of, tokens};
+pub use token::tokens;
 pub use waits::{WaitingMessage, waiting_message, waiting_transaction};
 
 /// What the store knows about the chain.
