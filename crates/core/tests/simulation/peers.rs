@@ -134,6 +134,20 @@ pub(crate) fn number(text: &str) -> Option<u32> {
     text.rsplit(' ').next()?.parse().ok()
 }
 
+/// Whether an operator has to approve what is sent with this text: every fifth answer, result and message
+/// of a timer.
+pub(crate) fn needs_approval(text: &str) -> bool {
+    let is_one = ["answer ", "result ", "timer "]
+        .iter()
+        .any(|word| text.starts_with(word));
+    is_one && number(text).is_some_and(is_held)
+}
+
+/// Whether an operator has to approve the task with this number.
+pub(crate) const fn is_held(number: u32) -> bool {
+    number % 5 == 4
+}
+
 /// The text that a transaction carries.
 pub(crate) fn text(payload: &Json) -> Option<String> {
     Payload::read(payload).text().map(ToOwned::to_owned)

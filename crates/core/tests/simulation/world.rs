@@ -74,6 +74,8 @@ pub(crate) enum Action {
     Drop(u8),
     /// An operator retries dead letters and failed transactions.
     Retry,
+    /// An operator grants an effect that waits for approval.
+    Grant(u8),
 }
 
 pub(crate) fn action() -> impl Strategy<Value = Action> {
@@ -113,6 +115,7 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::Prune),
         1 => some().prop_map(Action::Drop),
         1 => Just(Action::Retry),
+        4 => some().prop_map(Action::Grant),
     ]
 }
 
@@ -157,6 +160,8 @@ pub(crate) struct World {
     pub(crate) brief: BTreeSet<u32>,
     pub(crate) forged: BTreeSet<u32>,
     pub(crate) dropped: BTreeSet<u32>,
+    /// The origins of what an operator has granted.
+    granted: BTreeSet<String>,
     pub(crate) is_pruned: bool,
     pub(crate) is_replayed: bool,
     pub(crate) is_reorganised: bool,
@@ -188,6 +193,7 @@ impl World {
             brief: BTreeSet::new(),
             forged: BTreeSet::new(),
             dropped: BTreeSet::new(),
+            granted: BTreeSet::new(),
             is_pruned: false,
             is_replayed: false,
             is_reorganised: false,
@@ -322,6 +328,10 @@ impl World {
                 self.dropped.extend(dropped);
             }
             Action::Retry => self.host.retry(clocks)?,
+            Action::Grant(which) => {
+                let granted = self.host.grant(which, clocks)?;
+                self.granted.extend(granted);
+            }
         }
         Ok(())
     }
@@ -418,6 +428,11 @@ impl World {
         let Some(bytes) = self.host.bytes(id) else {
             broken!("transaction {id} is posted, and not signed");
         };
+        let text = peers::text(&row.payload).unwrap_or_default();
+        let is_held = row.unapproved || peers::needs_approval(&text);
+        if is_held && !self.granted.contains(&row.origin) {
+            broken!("{} is posted, and nobody has approved it", row.origin);
+        }
         if self.chain.place(bytes.digest).is_some() {
             broken!("{} is in a block, and posted again", row.origin);
         }
@@ -503,6 +518,9 @@ impl World {
                 is_late: false,
             };
             self.host.store_decided(clocks)?;
+            while let Some(origin) = self.host.grant(0, clocks)? {
+                self.granted.insert(origin);
+            }
             while self.host.handle(0, how, clocks)? || self.host.work(0, false, clocks)? {}
             while self.host.sign(usize::MAX, &self.chain, clocks)? {}
             self.host.sync();

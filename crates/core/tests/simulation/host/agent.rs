@@ -230,12 +230,15 @@ impl Host {
                 });
                 outcome.sends.push((draft, None));
             }
-            Kind::Task => outcome.tasks.push(TaskStart {
-                key: message.hash.to_string(),
-                kind: "work".to_owned(),
-                input: json!(number),
-                deadline: None,
-            }),
+            Kind::Task => {
+                outcome.tasks_unapproved = peers::is_held(number);
+                outcome.tasks.push(TaskStart {
+                    key: message.hash.to_string(),
+                    kind: "work".to_owned(),
+                    input: json!(number),
+                    deadline: None,
+                });
+            }
             Kind::Timer => {
                 let set = TimerSetting {
                     due_at: at.plus_ms(5_000),
@@ -273,8 +276,8 @@ impl Host {
             return Ok(());
         }
         for (draft, prepared) in &mut outcome.sends {
-            if how.signs && !self.nonces.follows_counter() && self.spent(of, clocks) + FEE <= BUDGET
-            {
+            let may_sign = how.signs && !draft.unapproved && !self.nonces.follows_counter();
+            if may_sign && self.spent(of, clocks) + FEE <= BUDGET {
                 let message = (&draft.recipient, &draft.payload);
                 *prepared = Some(self.prepared(of, message, None, clocks));
             }
@@ -311,6 +314,7 @@ impl Host {
         Draft {
             message_id: header.as_ref().and_then(|header| header.id),
             cause,
+            unapproved: peers::needs_approval(&text),
             ..Draft::new(
                 origin.draft(ACTS, 0),
                 to.clone(),
@@ -531,7 +535,7 @@ impl Host {
             .tasks()
             .iter()
             .filter(|task| match task.state {
-                TaskState::Submitted => task.due_at <= at,
+                TaskState::Submitted => task.due_at <= at && !task.unapproved,
                 TaskState::Working => self.running.contains(&task.id),
                 TaskState::InputRequired
                 | TaskState::Completed

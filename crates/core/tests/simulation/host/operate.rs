@@ -1,8 +1,8 @@
 //! Operators, and the passing of time.
 
 use agentry_core::Commit;
-use agentry_core::commit::QueueTarget;
-use agentry_core::rows::{Draft, OutboxState};
+use agentry_core::commit::{HeldEffect, QueueTarget};
+use agentry_core::rows::{Draft, OutboxState, TaskState};
 use agentry_protocol::{Amount, Header, Limits, StoredTransaction};
 
 use super::{Broken, Checked, Clocks, Host, agent};
@@ -33,6 +33,29 @@ impl Host {
         };
         self.commit(send, clocks)?;
         Ok(())
+    }
+
+    /// An operator grants one of the effects that wait for approval. Returns its origin.
+    pub(crate) fn grant(&mut self, which: u8, clocks: Clocks) -> Result<Option<String>, Broken> {
+        let outgoing = self.state.outbox().iter();
+        let outgoing = outgoing.filter(|row| row.unapproved && row.state == OutboxState::Queued);
+        let outgoing = outgoing.map(|row| (HeldEffect::Outbox(row.id), row.origin.clone()));
+        let tasks = self.state.tasks().iter();
+        let tasks = tasks.filter(|row| row.unapproved && row.state == TaskState::Submitted);
+        let tasks = tasks.map(|row| (HeldEffect::Task(row.id), row.origin.to_string()));
+        let mut all: Vec<_> = outgoing.chain(tasks).collect();
+        if all.is_empty() {
+            return Ok(None);
+        }
+        let (effect, origin) = all.swap_remove(usize::from(which) % all.len());
+        let decide = Commit::Decide {
+            effect,
+            granted: true,
+            reason: None,
+            at: self.now(clocks),
+        };
+        self.commit(decide, clocks)?;
+        Ok(Some(origin))
     }
 
     /// An operator retries everything.

@@ -66,7 +66,7 @@ impl Host {
         }
         let rows = self.state.outbox().iter();
         let queued: Vec<Outgoing> = rows
-            .filter(|row| row.state == OutboxState::Queued)
+            .filter(|row| row.state == OutboxState::Queued && !row.unapproved)
             .cloned()
             .collect();
         let mut left = [0; HOSTED];
