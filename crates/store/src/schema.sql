@@ -188,6 +188,7 @@ CREATE TABLE outbox (
 ) STRICT;
 CREATE UNIQUE INDEX outbox_digest   ON outbox (digest)     WHERE digest IS NOT NULL;
 CREATE INDEX        outbox_hash     ON outbox (hash)       WHERE hash IS NOT NULL;
+CREATE INDEX        outbox_message  ON outbox (message_id) WHERE message_id IS NOT NULL;
 CREATE INDEX        outbox_open     ON outbox (agent, state, held)
     WHERE (state = 'queued' OR state = 'prepared' OR state = 'accepted');
 CREATE INDEX        outbox_unapproved ON outbox (id)

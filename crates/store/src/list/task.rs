@@ -194,8 +194,8 @@ pub fn asked_at(db: &Reader, row: i64) -> Result<Option<AskedItem>, StoreError> 
 /// # Errors
 /// Any error of SQLite.
 pub fn row_of(db: &Reader, name: &str) -> Result<Option<i64>, StoreError> {
-    db.one(
-        "SELECT max(id) FROM outbox WHERE hash = ?1 OR message_id = ?2",
+    db.first(
+        "SELECT id FROM outbox WHERE hash = ?1 OR message_id = ?2 ORDER BY id DESC LIMIT 1",
         params![hash_of(name), id_of(name)],
         |row| row.get(0),
     )

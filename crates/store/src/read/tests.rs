@@ -6,7 +6,7 @@ use agentry_protocol::{Timestamp, TransactionHash};
 
 use super::*;
 use crate::reader::PREPARED;
-use crate::schema;
+use crate::{list, schema};
 
 /// What may be read as a whole: the indexes of open rows, and tables that stay small or that a start
 /// reads into memory.
@@ -51,6 +51,10 @@ fn run_each_query(db: &Reader) -> Result<(), StoreError> {
     renewal(db, agent)?;
     announcement(db, EventId(1))?;
     surveyed(db)?;
+    list::task::row_of(db, "any")?;
+    list::task::asked_at(db, 1)?;
+    list::task::carriers(db, 1)?;
+    list::task::answers(db, 1, "any")?;
     let selection = Selection::default();
     dead_letters(db, &QueueTarget::Matching(selection), InboxId(1), 9)?;
     Ok(())
@@ -72,7 +76,13 @@ fn no_query_reads_a_table_that_grows_as_a_whole() {
         while let Some(step) = steps.next().unwrap() {
             let step: String = step.get(3).unwrap();
             let is_small = SMALL.iter().any(|small| step.contains(small));
-            assert!(!step.starts_with("SCAN") || is_small, "{step}: {sql}");
+            // An aggregate such as max(id) goes through the table from its end until a row is found.
+            let is_walk = step.starts_with("SEARCH")
+                && !step.contains("USING")
+                && !step.contains("(subquery")
+                && sql.contains("WHERE");
+            let is_scan = step.starts_with("SCAN") || is_walk;
+            assert!(!is_scan || is_small, "{step}: {sql}");
         }
     }
 }
