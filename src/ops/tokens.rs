@@ -38,6 +38,11 @@ impl Secret {
         Ok(Self(text))
     }
 
+    /// A secret that a caller presents.
+    pub fn presented(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+
     /// The text.
     pub fn expose(&self) -> &str {
         &self.0

@@ -312,6 +312,22 @@ fn nobody_sees_the_tasks_of_others_and_what_is_wrong_is_told() {
 }
 
 #[test]
+fn a_stream_ends_when_its_token_is_revoked() {
+    let world = World::new();
+    let host = Host::start(&world, &tables());
+    let client = Client::new(&host, "client", &[]);
+    let body = json!({ "message": typed("m-1", "slow") }).to_string();
+    let events = client.stream("/a2a/several/message:stream", &body, || {
+        host.json(&["token", "revoke", "client"]);
+    });
+    assert!(
+        events
+            .iter()
+            .all(|one| one["statusUpdate"]["status"]["state"] != "TASK_STATE_CANCELED")
+    );
+}
+
+#[test]
 fn a_card_is_signed_by_the_agents_wallet() {
     let world = World::new();
     let host = Host::start(&world, &tables());

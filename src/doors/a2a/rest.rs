@@ -65,7 +65,7 @@ async fn send_streaming(
     answered(async {
         let session = Session::of(&api, &request).await?;
         let begun = calls::begin(&session, &read(&request, payload).await?).await?;
-        watch::stream(session, begun, &request, Box::new(rpc::frame)).await
+        watch::stream(&api, session, begun, &request, Box::new(rpc::frame)).await
     })
     .await
 }
@@ -74,7 +74,7 @@ async fn subscribe(api: web::Data<Api>, request: HttpRequest) -> HttpResponse {
     answered(async {
         let session = Session::of(&api, &request).await?;
         let begun = rpc::watched(&session, id(&request)?).await?;
-        watch::stream(session, begun, &request, Box::new(rpc::frame)).await
+        watch::stream(&api, session, begun, &request, Box::new(rpc::frame)).await
     })
     .await
 }

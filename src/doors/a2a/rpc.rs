@@ -75,12 +75,12 @@ async fn answer(
         }
         methods::SEND_STREAMING_MESSAGE => {
             let begun = calls::begin(&session, &read(params)?).await?;
-            watch::stream(session, begun, request, Box::new(framed)).await
+            watch::stream(api, session, begun, request, Box::new(framed)).await
         }
         methods::SUBSCRIBE_TO_TASK => {
             let wanted: SubscribeToTaskRequest = read(params)?;
             let begun = watched(&session, wanted.id).await?;
-            watch::stream(session, begun, request, Box::new(framed)).await
+            watch::stream(api, session, begun, request, Box::new(framed)).await
         }
         methods::GET_TASK => success(id, &calls::get_task(&session, &read(params)?).await?),
         methods::LIST_TASKS => success(id, &calls::list_tasks(&session, &read(params)?).await?),

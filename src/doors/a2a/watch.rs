@@ -10,6 +10,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::super::api::Api;
 use super::super::api::connections::Connection;
 use super::super::error::{DoorError, ErrorCode};
 use super::calls::{self, Begun};
@@ -19,7 +20,7 @@ use super::{CallError, Session};
 /// How often a task is looked at.
 pub(super) const POLL: Duration = Duration::from_millis(250);
 
-/// How often a client hears something.
+/// How often a client hears something, and its token is checked again.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// How long a stream lasts: a client subscribes again.
@@ -39,6 +40,7 @@ pub type Frame = Box<dyn Fn(&StreamResponse) -> String>;
 /// # Errors
 /// Too many streams are open; there is no such task.
 pub async fn stream(
+    api: &Api,
     session: Session,
     begun: Begun,
     request: &HttpRequest,
@@ -47,11 +49,13 @@ pub async fn stream(
     let busy = |_| DoorError::new(ErrorCode::Busy, "too many streams are open");
     let permit = Arc::clone(&OPEN).try_acquire_owned().map_err(busy)?;
     let mut watch = Watch {
+        api: api.clone(),
         session,
         begun,
         frame,
         last: None,
         began: Instant::now(),
+        checked: Instant::now(),
         connection: request.conn_data::<Connection>().cloned(),
         is_over: false,
         _permit: permit,
@@ -73,11 +77,14 @@ pub async fn stream(
 }
 
 struct Watch {
+    api: Api,
     session: Session,
     begun: Begun,
     frame: Frame,
     last: Option<Task>,
     began: Instant,
+    /// When the caller's token was valid last.
+    checked: Instant,
     connection: Option<Connection>,
     is_over: bool,
     _permit: OwnedSemaphorePermit,
@@ -107,6 +114,12 @@ impl Watch {
         }
         if self.is_over || self.began.elapsed() >= LONGEST {
             return None;
+        }
+        if self.checked.elapsed() >= KEEP_ALIVE {
+            if !self.session.is_valid(&self.api).await {
+                return None;
+            }
+            self.checked = Instant::now();
         }
         let quiet = Instant::now();
         loop {
