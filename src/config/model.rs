@@ -143,6 +143,9 @@ describe! {
         /// whether what callers send is sealed to the agents; default: true. Otherwise, everybody can
         /// read it on the chain
         seal: Option<bool>,
+        /// whether the receivers of push notifications may be on this machine or in a private network,
+        /// and use http; default: false
+        push_private: Option<bool>,
     }
 }
 

@@ -13,9 +13,12 @@
 //! | [`task`] | jobs and messages as tasks |
 //! | [`rpc`], [`rest`] | the two bindings |
 //! | [`watch`] | streams of updates |
+//! | [`push`], [`deliver`] | where clients are told of tasks; telling them |
 
 pub mod calls;
 pub mod card;
+pub mod deliver;
+pub mod push;
 pub mod rest;
 pub mod rpc;
 pub mod target;

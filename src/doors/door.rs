@@ -101,7 +101,7 @@ impl Door {
     }
 
     /// The running runtime.
-    fn runtime(&self) -> Client {
+    pub(super) fn runtime(&self) -> Client {
         Client::new(&self.config.store.path)
     }
 

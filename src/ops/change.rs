@@ -1,9 +1,10 @@
-//! What operators change in a store: the queues, what waits for approval, the tokens.
+//! What operators and callers change in a store: the queues, what waits for approval, the tokens,
+//! where callers are told of tasks.
 
 use std::path::Path;
 
 use agentry_core::commit::{HeldEffect, QueueTarget};
-use agentry_core::{Commit, Token, TokenName};
+use agentry_core::{Commit, Push, Token, TokenName};
 use agentry_protocol::Timestamp;
 use agentry_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::control::{Client, ControlError};
 use crate::runtime::submitter::{LookAtQueue, Resume};
 
-/// A change that an operator makes.
+/// A change that an operator or a caller makes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StoreChange {
@@ -36,6 +37,10 @@ pub enum StoreChange {
     CreateToken(Token),
     /// Ends a token.
     RevokeToken(TokenName),
+    /// Tells a client of a task.
+    AddPush(Push),
+    /// Tells a client no more of a task: the number of its row.
+    EndPush(i64),
 }
 
 impl StoreChange {
@@ -57,6 +62,8 @@ impl StoreChange {
             },
             Self::CreateToken(token) => Commit::CreateToken(token),
             Self::RevokeToken(name) => Commit::RevokeToken { name },
+            Self::AddPush(push) => Commit::AddPush(push),
+            Self::EndPush(number) => Commit::EndPush { number },
         }
     }
 }
@@ -82,7 +89,11 @@ impl Operations {
             StoreChange::Resume => {
                 let _ = self.links.resume.send(Resume).await;
             }
-            StoreChange::Drop(_) | StoreChange::CreateToken(_) | StoreChange::RevokeToken(_) => {}
+            StoreChange::Drop(_)
+            | StoreChange::CreateToken(_)
+            | StoreChange::RevokeToken(_)
+            | StoreChange::AddPush(_)
+            | StoreChange::EndPush(_) => {}
         }
         if changes.tasks {
             self.shared.pool.wake();

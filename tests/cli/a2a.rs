@@ -1,5 +1,7 @@
 //! Agents on the chain as A2A agents: the bindings, streams, questions, cards, and who may see what.
 
+mod push;
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -299,7 +301,7 @@ fn nobody_sees_the_tasks_of_others_and_what_is_wrong_is_told() {
         (r#"{"jsonrpc":"2.0","id":1,"method":"Steal"}"#, -32601),
         (
             r#"{"jsonrpc":"2.0","id":1,"method":"CreateTaskPushNotificationConfig"}"#,
-            -32003,
+            -32602,
         ),
     ] {
         let refused = one.request("POST", "/a2a/worker", body).good(200);

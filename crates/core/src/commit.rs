@@ -3,14 +3,15 @@
 use std::fmt;
 
 use agentry_protocol::{
-    Address, Amount, BlockHash, BlockHeight, ChainId, Envelope, MessageDigest, Nonce, Payload,
-    PublicKey, SignedTransaction, StoredTransaction, Timestamp, Trail, TransactionHash,
+    Address, Amount, BlockHash, BlockHeight, ChainId, ContentHash, Envelope, MessageDigest, Nonce,
+    Payload, PublicKey, SignedTransaction, StoredTransaction, Timestamp, Trail, TransactionHash,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cause::Cause;
 use crate::fingerprint::Fingerprint;
+use crate::push::Push;
 use crate::rows::{
     AgentId, Charge, Draft, EventId, EventRef, InboxId, OpenTransaction, OutboxId, Prepared,
     ReceiptState, TaskId, is_false,
@@ -336,6 +337,29 @@ pub enum Commit {
         /// The last of the notices.
         through: i64,
     },
+    /// A client wants to be told of a task.
+    AddPush(Push),
+    /// A client was told of a task that goes on.
+    PushTold {
+        /// The receiver's number.
+        number: i64,
+        /// The digest of what was told.
+        told: ContentHash,
+    },
+    /// A client was not reached.
+    PushFailed {
+        /// The receiver's number.
+        number: i64,
+        /// How many attempts have failed now.
+        failures: u32,
+        /// When the next is made.
+        due_at: Timestamp,
+    },
+    /// A client is no longer told of a task.
+    EndPush {
+        /// The receiver's number.
+        number: i64,
+    },
     /// An agent has spent most of a day's budget.
     BudgetLow {
         /// The agent.
@@ -413,6 +437,10 @@ impl Commit {
             | Self::RevokeToken { .. }
             | Self::SetWebhooks { .. }
             | Self::Delivered { .. }
+            | Self::AddPush(_)
+            | Self::PushTold { .. }
+            | Self::PushFailed { .. }
+            | Self::EndPush { .. }
             | Self::ExpireQueued { .. }
             | Self::Prune { .. }
             | Self::Identify { .. }

@@ -10,6 +10,7 @@
 //! | [`standing`] | how well an agent knows a sender, and the share that the sender may use |
 //! | [`delivery`] | what becomes of messages |
 //! | [`task`] | what starts a task, and what it results in |
+//! | [`push`] | where clients are told of tasks |
 //! | [`token`] | who may call the runtime from outside |
 //! | [`card`] | the cards of the directory |
 //! | [`origin`] | what requested a transaction, by its content |
@@ -30,6 +31,7 @@ pub mod delivery;
 pub mod fingerprint;
 pub mod nonce;
 pub mod origin;
+pub mod push;
 pub mod record;
 pub mod rows;
 pub mod standing;
@@ -43,6 +45,7 @@ pub use cause::Cause;
 pub use commit::{Changes, Commit, CommitResult, SendResult};
 pub use delivery::{DeliveryUpdate, SentMessage, Settlement};
 pub use origin::Origin;
+pub use push::Push;
 pub use rows::{AgentId, EventId, InboxId, OutboxId, TaskId};
 pub use standing::Standing;
 pub use state::State;

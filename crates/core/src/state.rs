@@ -15,6 +15,7 @@
 //! | `outgoing`, `spending`, `receipts` | what is sent |
 //! | [`due`], [`lanes`] | what is to be done next, tasks included |
 //! | [`drafts`], [`sent`] | what is to be sent next; what was sent |
+//! | `pushes` | where clients are told of tasks |
 //! | `approvals`, `tokens` | what operators decide on, and who may call from outside |
 //! | [`notices`] | what operators are told of |
 //! | `operate` | what operators do, and what the passing of time does |
@@ -32,6 +33,7 @@ mod operate;
 mod outcome;
 mod outgoing;
 pub mod plans;
+mod pushes;
 mod receipts;
 pub mod row;
 pub mod sent;
@@ -74,6 +76,7 @@ pub struct State {
     tokens: Table<row::Token>,
     notices: Table<row::Notice>,
     webhooks: Table<row::Webhook>,
+    pushes: Table<row::Push>,
 }
 
 /// The single values of a state. They are copied with each commit: what is large is shared.
@@ -125,6 +128,9 @@ pub struct Ids {
     /// Of a notice.
     #[serde(default)]
     pub notice: i64,
+    /// Of a receiver of push notifications.
+    #[serde(default)]
+    pub push: i64,
 }
 
 const fn next(id: &mut i64) -> i64 {
@@ -229,6 +235,7 @@ pub struct Archives {
     pub tokens: Box<dyn Archive<row::Token>>,
     pub notices: Box<dyn Archive<row::Notice>>,
     pub webhooks: Box<dyn Archive<row::Webhook>>,
+    pub pushes: Box<dyn Archive<row::Push>>,
 }
 
 /// What a state has that its archives lack.
@@ -270,9 +277,10 @@ macro_rules! each_table {
             tokens,
             notices,
             webhooks,
+            pushes,
         } = $state;
         each_table!(@ $table => $run; agents, memory, inbox, forged, events, outbox, receipts,
-            tasks, cards, spending, sightings, gaps, tokens, notices, webhooks);
+            tasks, cards, spending, sightings, gaps, tokens, notices, webhooks, pushes);
     }};
     (@ $table:ident => $run:expr; $($name:ident),+) => {
         $({ let $table = $name; $run; })+
@@ -299,6 +307,7 @@ impl State {
             tokens: Table::over(archives.tokens),
             notices: Table::over(archives.notices),
             webhooks: Table::over(archives.webhooks),
+            pushes: Table::over(archives.pushes),
         }
     }
 
@@ -560,10 +569,20 @@ impl State {
             }
             Commit::CreateToken(token) => self.create_token(token)?,
             Commit::RevokeToken { name } => {
-                changes.rows = usize::from(self.tokens.remove(name).is_some());
+                changes.rows = usize::from(self.revoke_token(name));
             }
             Commit::SetWebhooks { names } => self.set_webhooks(names),
             Commit::Delivered { webhook, through } => self.delivered_to(webhook, *through),
+            Commit::AddPush(push) => self.add_push(push)?,
+            Commit::PushTold { number, told } => self.push_told(*number, *told),
+            Commit::PushFailed {
+                number,
+                failures,
+                due_at,
+            } => self.push_failed(*number, *failures, *due_at),
+            Commit::EndPush { number } => {
+                changes.rows = usize::from(self.pushes.remove(number).is_some());
+            }
             Commit::BudgetLow {
                 agent,
                 day,
@@ -682,6 +701,11 @@ impl State {
     /// Where operators are told.
     pub fn webhooks(&self) -> &Table<row::Webhook> {
         &self.webhooks
+    }
+
+    /// Where clients are told of tasks.
+    pub fn pushes(&self) -> &Table<row::Push> {
+        &self.pushes
     }
 
     /// The tokens of those who may call the runtime from outside.

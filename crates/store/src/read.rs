@@ -10,12 +10,14 @@
 //! | `standing` | the load of an agent |
 //! | `task` | tasks |
 //! | `token` | tokens of callers |
+//! | `push` | where callers are told of tasks |
 //! | `waits` | waiting rows |
 
 mod cards;
 mod dead;
 mod message;
 mod origin;
+mod push;
 mod spending;
 mod standing;
 mod task;
@@ -45,6 +47,7 @@ pub use dead::dead_letters;
 pub(super) use message::authenticity;
 pub use message::{due_message, message_at};
 pub use origin::{is_requested, origin_beginning, origin_of};
+pub use push::pushes;
 pub use spending::{Spending, day_tokens, spenders, spending, spent};
 pub use standing::{COUNTED_AT_MOST, standing};
 pub use task::{task, task_named};

@@ -16,8 +16,8 @@ const APPLICATION_ID: i64 = 0x6167_7472;
 /// of one needs a new [`VERSION`], and once a version is released, a way to read its stores.
 const SCHEMA: &str = include_str!("schema.sql");
 
-/// The version that this binary reads and writes. Versions 1 to 18 were never released.
-const VERSION: i64 = 19;
+/// The version that this binary reads and writes. Versions 1 to 19 were never released.
+const VERSION: i64 = 20;
 
 /// How large the write-ahead log becomes before its pages are copied into the database, in bytes. A
 /// page that changes often is copied once; a larger log takes longer to read at a start after a crash.

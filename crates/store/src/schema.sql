@@ -381,6 +381,25 @@ CREATE TABLE webhook (
     through INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Where clients are told of tasks that they have requested, and what was delivered there.
+CREATE TABLE push (
+    number      INTEGER PRIMARY KEY,         -- never assigned twice
+    owner       TEXT    NOT NULL,            -- the name of the client's token
+    task        TEXT    NOT NULL,            -- as the client names it
+    id          TEXT    NOT NULL,            -- as the client names it among those of the task
+    agent       INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
+    target      TEXT    NOT NULL,            -- the agent that does the task, as the door names it
+    url         TEXT    NOT NULL,
+    token       TEXT,                        -- what the receiver recognises the calls by
+    scheme      TEXT,                        -- of the authorization at the receiver
+    credentials TEXT,
+    made_at     INTEGER NOT NULL,
+    told        BLOB,                        -- SHA-256 of what was delivered last
+    failures    INTEGER NOT NULL CHECK (failures >= 0), -- deliveries that have failed since then
+    due_at      INTEGER,                     -- when the next is tried, if one has failed
+    UNIQUE (owner, task, id)
+) STRICT;
+
 -- Heights that the source could not read completely.
 CREATE TABLE gap (
     height INTEGER PRIMARY KEY CHECK (height >= 0),

@@ -102,6 +102,7 @@ pub(super) fn archives(db: &Database) -> Archives {
         tokens: Box::new(Rows::of(db)),
         notices: Box::new(Rows::of(db)),
         webhooks: Box::new(Rows::of(db)),
+        pushes: Box::new(Rows::of(db)),
     }
 }
 

@@ -10,6 +10,7 @@ use super::super::door::LONGEST_WAIT;
 use super::super::door::send::{AckKind, AckWanted, SendMessage, Until, WaitForReply};
 use super::super::door::tasks::{AnswerTask, CancelTask, GetTask, ListTasks, SubmitTask};
 use super::super::error::ErrorCode;
+use super::push::{self, Receiver};
 use super::task::{id_of, id_of_message, of_answer, of_job, of_message, state};
 use super::{CallError, Session};
 use crate::ops::tasks::job::Job;
@@ -55,10 +56,6 @@ pub async fn send_message(
     let configuration = request.configuration.as_ref();
     let history = configuration.and_then(|one| one.history_length) != Some(0);
     let at_once = configuration.and_then(|one| one.return_immediately);
-    let push = configuration.and_then(|one| one.task_push_notification_config.as_ref());
-    if push.is_some() {
-        return Err(A2AError::push_notification_not_supported().into());
-    }
     let wait = if at_once.unwrap_or(false) {
         0
     } else {
@@ -94,11 +91,26 @@ fn reply(id: &str, timeout_ms: u64) -> WaitForReply {
     }
 }
 
-/// Sends a message: a job, the answer to a question of one, or a text.
+/// Sends a message: a job, the answer to a question of one, or a text. Its task is told to the receiver
+/// that the client names, if it does.
 ///
 /// # Errors
 /// [`CallError`].
 pub async fn begin(session: &Session, request: &SendMessageRequest) -> Result<Begun, CallError> {
+    let configuration = request.configuration.as_ref();
+    let receiver = configuration.and_then(|one| one.task_push_notification_config.as_ref());
+    // Nothing is sent if the receiver is not as it must be.
+    let receiver = receiver.map(|given| Receiver::of(session, given));
+    let receiver = receiver.transpose()?;
+    let begun = send(session, request).await?;
+    if let Some(receiver) = receiver {
+        let (Begun::Job(id) | Begun::Talk { id, .. }) = &begun;
+        push::add(session, id, receiver).await?;
+    }
+    Ok(begun)
+}
+
+async fn send(session: &Session, request: &SendMessageRequest) -> Result<Begun, CallError> {
     let message = &request.message;
     if message.role == Role::Agent {
         return Err(
@@ -279,7 +291,7 @@ pub async fn talk(session: &Session, id: &str) -> Result<Task, CallError> {
     let sent = session
         .door
         .sent_to(id.to_owned(), session.target.address.clone());
-    let thread = sent.await?;
+    let (_, thread) = sent.await?;
     let sent = session.door.wait_for_reply(reply(id, 0)).await?;
     Ok(of_message(&sent, id, thread.as_deref()))
 }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use a2a::{
-    A2AError, CancelTaskRequest, GetTaskRequest, ListTasksRequest, Task, error_reason, errordetails,
+    A2AError, CancelTaskRequest, DeleteTaskPushNotificationConfigRequest,
+    GetTaskPushNotificationConfigRequest, GetTaskRequest, ListTaskPushNotificationConfigsRequest,
+    ListTasksRequest, Task, TaskPushNotificationConfig, error_reason, errordetails,
 };
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, Payload};
@@ -14,7 +16,7 @@ use url::form_urlencoded;
 
 use super::super::api::Api;
 use super::super::api::request::percent_decoded;
-use super::{CallError, MEDIA_TYPE, Session, body, calls, card, rpc, watch};
+use super::{CallError, MEDIA_TYPE, Session, body, calls, card, push, rpc, watch};
 
 /// Adds the paths of an agent.
 pub fn configure(services: &mut web::ServiceConfig) {
@@ -29,8 +31,16 @@ pub fn configure(services: &mut web::ServiceConfig) {
                 .route(web::get().to(subscribe))
                 .route(web::post().to(subscribe)),
         )
-        .service(web::resource(push).to(no_push))
-        .service(web::resource(format!("{push}/{{config}}")).to(no_push))
+        .service(
+            web::resource(push)
+                .route(web::get().to(list_pushes))
+                .route(web::post().to(create_push)),
+        )
+        .service(
+            web::resource(format!("{push}/{{config}}"))
+                .route(web::get().to(get_push))
+                .route(web::delete().to(delete_push)),
+        )
         .service(web::resource("/tasks/{id}").route(web::get().to(get)))
         .service(web::resource("/extendedAgentCard").route(web::get().to(extended)));
 }
@@ -118,18 +128,65 @@ async fn extended(api: web::Data<Api>, request: HttpRequest) -> HttpResponse {
     .await
 }
 
-async fn no_push(api: web::Data<Api>, request: HttpRequest) -> HttpResponse {
+async fn create_push(api: web::Data<Api>, request: HttpRequest, payload: Payload) -> HttpResponse {
     answered(async {
-        drop(Session::of(&api, &request).await?);
-        Err(A2AError::push_notification_not_supported().into())
+        let session = Session::of(&api, &request).await?;
+        let given: TaskPushNotificationConfig = read(&request, payload).await?;
+        let given = TaskPushNotificationConfig {
+            task_id: id(&request)?,
+            ..given
+        };
+        success(&push::create(&session, &given).await?)
+    })
+    .await
+}
+
+async fn list_pushes(api: web::Data<Api>, request: HttpRequest) -> HttpResponse {
+    answered(async {
+        let session = Session::of(&api, &request).await?;
+        let wanted: ListTaskPushNotificationConfigsRequest =
+            query(&request, &[("taskId", id(&request)?.into())])?;
+        success(&push::list(&session, &wanted).await?)
+    })
+    .await
+}
+
+async fn get_push(api: web::Data<Api>, request: HttpRequest) -> HttpResponse {
+    answered(async {
+        let session = Session::of(&api, &request).await?;
+        let wanted = GetTaskPushNotificationConfigRequest {
+            task_id: id(&request)?,
+            id: part(&request, "config")?,
+            tenant: None,
+        };
+        success(&push::get(&session, &wanted).await?)
+    })
+    .await
+}
+
+async fn delete_push(api: web::Data<Api>, request: HttpRequest) -> HttpResponse {
+    answered(async {
+        let session = Session::of(&api, &request).await?;
+        let wanted = DeleteTaskPushNotificationConfigRequest {
+            task_id: id(&request)?,
+            id: part(&request, "config")?,
+            tenant: None,
+        };
+        push::delete(&session, &wanted).await?;
+        success(&json!({}))
     })
     .await
 }
 
 /// The id in the path.
 fn id(request: &HttpRequest) -> Result<String, CallError> {
-    let id = request.match_info().get("id").unwrap_or_default();
-    Ok(percent_decoded(id)?)
+    part(request, "id")
+}
+
+/// A part of the path.
+fn part(request: &HttpRequest, name: &str) -> Result<String, CallError> {
+    let part = request.match_info().get(name).unwrap_or_default();
+    Ok(percent_decoded(part)?)
 }
 
 /// The parameters in the query, and those given.

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::super::api::Api;
 use super::calls::{self, Begun};
-use super::{CallError, Session, body, card, rest, watch};
+use super::{CallError, Session, body, card, push, rest, watch};
 
 /// Serves a call.
 pub async fn serve(api: web::Data<Api>, request: HttpRequest, payload: Payload) -> HttpResponse {
@@ -86,10 +86,13 @@ async fn answer(
         methods::LIST_TASKS => success(id, &calls::list_tasks(&session, &read(params)?).await?),
         methods::CANCEL_TASK => success(id, &calls::cancel_task(&session, &read(params)?).await?),
         methods::GET_EXTENDED_AGENT_CARD => success(id, &card::extended(api, request).await?),
-        methods::CREATE_PUSH_CONFIG
-        | methods::GET_PUSH_CONFIG
-        | methods::LIST_PUSH_CONFIGS
-        | methods::DELETE_PUSH_CONFIG => Err(A2AError::push_notification_not_supported().into()),
+        methods::CREATE_PUSH_CONFIG => success(id, &push::create(&session, &read(params)?).await?),
+        methods::GET_PUSH_CONFIG => success(id, &push::get(&session, &read(params)?).await?),
+        methods::LIST_PUSH_CONFIGS => success(id, &push::list(&session, &read(params)?).await?),
+        methods::DELETE_PUSH_CONFIG => {
+            push::delete(&session, &read(params)?).await?;
+            success(id, &Value::Object(serde_json::Map::new()))
+        }
         other => Err(A2AError::method_not_found(other).into()),
     }
 }

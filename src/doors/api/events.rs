@@ -242,7 +242,7 @@ fn of_row(change: &RowChange, agent: &str) -> Vec<EventData> {
     events
 }
 
-const fn agent_of(change: &RowChange) -> AgentId {
+pub(in crate::doors) const fn agent_of(change: &RowChange) -> AgentId {
     match change {
         RowChange::Message { agent, .. }
         | RowChange::Transaction { agent, .. }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use agentry_core::OutboxId;
+use agentry_core::{AgentId, OutboxId};
 use agentry_protocol::{
     AckRequest, Address, Amount, EncryptionKey, Envelope, Json, KnownCommand, Limits, Payload,
     TransactionHash,
@@ -260,7 +260,8 @@ impl Door {
         })
     }
 
-    /// The conversation of a message that an agent of the caller has sent to this recipient.
+    /// Who has sent a message to this recipient, and its conversation, if the caller may use the agent
+    /// that has sent it.
     ///
     /// # Errors
     /// There is no such message.
@@ -268,14 +269,16 @@ impl Door {
         &self,
         id: String,
         to: Address,
-    ) -> Result<Option<String>, DoorError> {
+    ) -> Result<(AgentId, Option<String>), DoorError> {
         self.caller.check_read()?;
         self.look(async move |db, door| {
             let missing = || DoorError::not_found(format_args!("task {id:?}"));
             let row = sent_row(db, &id)?.ok_or_else(missing)?;
             let item = task::asked_at(db, row)?;
             let item = item.filter(|item| item.to == to.as_str() && door.caller.sees(&item.from));
-            Ok(crate::ops::tasks::job::thread(&item.ok_or_else(missing)?))
+            let item = item.ok_or_else(missing)?;
+            let thread = crate::ops::tasks::job::thread(&item);
+            Ok((AgentId(item.agent_row), thread))
         })
         .await
     }

@@ -22,6 +22,7 @@ use super::chain::{self, Nodes};
 use super::prepare::{self, Candidate, ENDOWMENT, Passwords, Wallets};
 use super::{HostError, HostOptions, InHand, Started};
 use crate::config::{Config, DevnetTable, NodeUrl};
+use crate::doors::a2a::deliver;
 use crate::doors::api::events::Hub;
 use crate::doors::api::{Api, ApiLinks};
 use crate::ops::send::SendLinks;
@@ -369,6 +370,7 @@ async fn host(
     );
     let current = watch::Sender::new(Arc::new(loaded.clone()));
     let loading = current.subscribe();
+    let pushing = current.subscribe();
     let reloader = Reloader::new(
         options.reread,
         (loaded, current),
@@ -435,6 +437,7 @@ async fn host(
     )
     .start();
     let webhooks = webhooks::serve(webhooks, &shared).await?;
+    let pushes = deliver::serve(store.clone(), shared.clock.clone(), pushing);
     let catching_up = actix_rt::spawn(catch_up::report(shared.clone()));
     let pruning = actix_rt::spawn(prune(shared.clone(), config.store.retention));
     let started = Started {
@@ -479,6 +482,7 @@ async fn host(
     pruning.abort();
     catching_up.abort();
     drop(webhooks);
+    drop(pushes);
     drop(backfill);
     drop(serving);
     drop(socket);

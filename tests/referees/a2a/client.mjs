@@ -5,12 +5,19 @@
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { createServer } from "node:http";
 import {
   CancelTaskRequest,
+  DeleteTaskPushNotificationConfigRequest,
+  GetTaskPushNotificationConfigRequest,
   GetTaskRequest,
+  ListTaskPushNotificationConfigsRequest,
   ListTasksRequest,
   SendMessageRequest,
+  StreamResponse,
   SubscribeToTaskRequest,
+  TaskPushNotificationConfig,
   TaskState,
   verifyAgentCardSignature,
 } from "@a2a-js/sdk";
@@ -37,7 +44,7 @@ const verify = verifyAgentCardSignature(async (kid) => {
   return { kty: "OKP", crv: "Ed25519", x, alg: "EdDSA" };
 });
 
-const request = (text, { kind, task, atOnce = false } = {}) =>
+const request = (text, { kind, task, push, atOnce = false } = {}) =>
   SendMessageRequest.fromJSON({
     message: {
       messageId: randomUUID(),
@@ -46,8 +53,33 @@ const request = (text, { kind, task, atOnce = false } = {}) =>
       metadata: kind ? { "agentry/type": kind } : undefined,
       taskId: task,
     },
-    configuration: { returnImmediately: atOnce },
+    configuration: { returnImmediately: atOnce, taskPushNotificationConfig: push },
   });
+
+// A receiver of push notifications, and a wait until it is told of a state.
+async function receiver() {
+  const told = [];
+  const server = createServer(async (call, answer) => {
+    let body = "";
+    for await (const part of call) body += part;
+    assert.equal(call.headers["x-a2a-notification-token"], "the-token");
+    assert.equal(call.headers.authorization, "Bearer the-credentials");
+    told.push(StreamResponse.fromJSON(JSON.parse(body)).payload.value.status.state);
+    answer.writeHead(204).end();
+    server.emit("told");
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const push = {
+    url: `http://127.0.0.1:${server.address().port}/`,
+    token: "the-token",
+    authentication: { scheme: "Bearer", credentials: "the-credentials" },
+  };
+  const until = async (state) => {
+    while (told.at(-1) !== state) await once(server, "told");
+  };
+  return { push, until, close: () => server.close() };
+}
 
 // The events of a stream until it ends.
 async function all(events) {
@@ -124,6 +156,27 @@ async function check(binding) {
   assert.equal(listed.tasks.length, 2);
   assert(listed.nextPageToken);
   console.log(binding, "listed", listed.tasks.length);
+
+  const { push, until, close } = await receiver();
+  await worker.sendMessage(request("hello", { push }));
+  await until(TaskState.TASK_STATE_COMPLETED);
+  const slow = await several.sendMessage(request("hello", { kind: "slow", atOnce: true }));
+  const config = TaskPushNotificationConfig.fromJSON({ ...push, taskId: slow.id, id: "mine" });
+  const made = await several.createTaskPushNotificationConfig(config);
+  assert.equal(made.url, push.url);
+  const name = { taskId: slow.id, id: "mine" };
+  const of = ListTaskPushNotificationConfigsRequest.fromJSON({ taskId: slow.id });
+  assert.equal((await several.listTaskPushNotificationConfig(of)).configs.length, 1);
+  const wanted = GetTaskPushNotificationConfigRequest.fromJSON(name);
+  assert.equal((await several.getTaskPushNotificationConfig(wanted)).id, "mine");
+  const gone = DeleteTaskPushNotificationConfigRequest.fromJSON(name);
+  await several.deleteTaskPushNotificationConfig(gone);
+  assert.equal((await several.listTaskPushNotificationConfig(of)).configs.length, 0);
+  await several.createTaskPushNotificationConfig(config);
+  await several.cancelTask(CancelTaskRequest.fromJSON({ id: slow.id }));
+  await until(TaskState.TASK_STATE_CANCELED);
+  close();
+  console.log(binding, "was told by push notifications");
 
   // What is wrong has the error of the specification.
   const late = several.cancelTask(CancelTaskRequest.fromJSON({ id }));

@@ -10,6 +10,7 @@ mod notices;
 mod operate;
 mod origins;
 mod plans;
+mod pushes;
 mod sends;
 mod tasks;
 

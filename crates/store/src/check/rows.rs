@@ -3,8 +3,8 @@
 use agentry_chain::Cursor;
 use agentry_core::record::{self, RecordError};
 use agentry_core::state::row::{
-    Agent, Card, Event, Forged, Gap, Memory, Message, Notice, Outgoing, Sighting, Spending, Task,
-    Token, Tracking, Webhook,
+    Agent, Card, Event, Forged, Gap, Memory, Message, Notice, Outgoing, Push, Sighting, Spending,
+    Task, Token, Tracking, Webhook,
 };
 use agentry_protocol::{
     BlockHash, ChainId, Limits, MessageId, SignedTransaction, StoredTransaction,
@@ -56,6 +56,7 @@ pub(super) fn look(db: &Connection, depth: Depth) -> Result<Vec<String>> {
     look.rows::<Token>("true", |_| Ok(()))?;
     look.rows::<Notice>("true", |_| Ok(()))?;
     look.rows::<Webhook>("true", |_| Ok(()))?;
+    look.rows::<Push>("true", |_| Ok(()))?;
     Ok(look.found)
 }
 

@@ -51,6 +51,7 @@ fn run_each_query(db: &Reader) -> Result<(), StoreError> {
     renewal(db, agent)?;
     announcement(db, EventId(1))?;
     surveyed(db)?;
+    pushes(db, &"any".parse().unwrap())?;
     list::task::row_of(db, "any")?;
     list::task::asked_at(db, 1)?;
     list::task::carriers(db, 1)?;

@@ -368,8 +368,8 @@ mod tests {
 
     use agentry_core::rows::{EventId, InboxId, OutboxId, TaskId};
     use agentry_core::state::row::{
-        Card, Event, Forged, Message, Outgoing, Sighting, Spending, Task, Tracking, card, event,
-        inbox, outbox, sighting, task,
+        Card, Event, Forged, Message, Outgoing, Push, Sighting, Spending, Task, Tracking, card,
+        event, inbox, outbox, push, sighting, task,
     };
     use agentry_protocol::{Address, BlockHeight, MessageId, Nonce, Timestamp, TransactionHash};
 
@@ -450,6 +450,9 @@ mod tests {
             })),
             plan::<Event>(all(|_, id| event::Index::Inbox(InboxId(1), EventId(id)))),
             plan::<Event>(all(|_, id| event::Index::Dead(AgentId(id), EventId(id)))),
+            plan::<Push>(all(|at, _| {
+                push::Index::Id("any".parse().unwrap(), text(), at.to_string())
+            })),
             plan::<Outgoing>(all(|_, id| outbox::Index::Hash(hash, OutboxId(id)))),
             plan::<Outgoing>(all(|at, id| {
                 outbox::Index::Nonce(AGENT, Nonce::new(at), OutboxId(id))

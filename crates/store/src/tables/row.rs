@@ -6,6 +6,7 @@ mod event;
 mod inbox;
 mod notice;
 mod outbox;
+mod push;
 mod sighting;
 mod task;
 mod token;

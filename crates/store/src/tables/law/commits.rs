@@ -8,6 +8,7 @@ use agentry_core::commit::{
     OwnTransaction, Plan, Planned, PostResult, QueueKind, QueueTarget, Reverified, Selection,
     Step as Seen, TaskEnd, TimerSetting,
 };
+use agentry_core::push::{Hidden, Push};
 use agentry_core::rows::{
     AgentId, Draft, EventId, EventRef, InboxId, OutboxId, Prepared, ReceiptRequest, ReceiptState,
     TaskId,
@@ -44,7 +45,7 @@ pub(super) struct Step {
 
 pub(super) fn step() -> impl Strategy<Value = Step> {
     // Most commits of a real history are observations, outcomes and posts.
-    let what = prop_oneof![4 => Just(0_u8), 4 => Just(1), 1 => Just(2), 5 => 3_u8..40];
+    let what = prop_oneof![4 => Just(0_u8), 4 => Just(1), 1 => Just(2), 5 => 3_u8..42];
     (what, any::<[u8; 10]>(), any::<u8>()).prop_map(|(what, numbers, at)| Step {
         what,
         numbers,
@@ -142,6 +143,27 @@ impl Dice<'_> {
 
     fn names(&mut self) -> BTreeSet<String> {
         (0..self.number(3)).map(|_| self.word()).collect()
+    }
+
+    /// A receiver of push notifications, now and then a known one.
+    fn push(&mut self) -> Push {
+        Push {
+            owner: self.token_name(),
+            task: self.word(),
+            id: self.word(),
+            agent: self.agent(),
+            target: self.word(),
+            url: Hidden::new(self.word()),
+            token: self.maybe(Self::word).map(Hidden::new),
+            scheme: self.maybe(Self::word),
+            credentials: self.maybe(Self::word).map(Hidden::new),
+            made_at: self.at,
+        }
+    }
+
+    /// The number of a receiver that was added lately.
+    fn push_number(&mut self, state: &State) -> i64 {
+        state.facts().ids.push - i64::from(self.number(3))
     }
 
     fn token_name(&mut self) -> TokenName {
@@ -908,6 +930,19 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
             webhook: dice.word(),
             through: state.facts().ids.notice - i64::from(dice.number(3)),
         },
+        40 => Commit::AddPush(dice.push()),
+        41 if dice.yes() => Commit::EndPush {
+            number: dice.push_number(state),
+        },
+        41 if dice.yes() => Commit::PushTold {
+            number: dice.push_number(state),
+            told: ContentHash::from_bytes([dice.number(3); 32]),
+        },
+        41 => Commit::PushFailed {
+            number: dice.push_number(state),
+            failures: u32::from(dice.number(3)),
+            due_at: at,
+        },
         39 => Commit::BudgetLow {
             agent: dice.agent(),
             day: at.day(),
@@ -931,7 +966,7 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
 }
 
 /// How many kinds of commits there are.
-pub(super) const KINDS: usize = 42;
+pub(super) const KINDS: usize = 46;
 
 /// The kind of a commit.
 pub(super) fn kind(commit: &Commit) -> String {

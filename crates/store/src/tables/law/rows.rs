@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use agentry_core::state::usage::Usage;
 use agentry_core::state::{State, row};
-use agentry_protocol::{BlockHash, MessageId, TransactionHash};
+use agentry_protocol::{BlockHash, ContentHash, MessageId, TransactionHash};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde_json::{Map, Value, json};
@@ -44,9 +44,9 @@ pub(super) fn ranked(mut rows: Rows) -> Rows {
     rows
 }
 
-const TABLES: [&str; 18] = [
+const TABLES: [&str; 19] = [
     "agent", "inbox", "progress", "forged", "state", "event", "outbox", "receipt", "task", "card",
-    "spending", "sighting", "gap", "token", "notice", "webhook", "usage", "meta",
+    "spending", "sighting", "gap", "token", "notice", "webhook", "push", "usage", "meta",
 ];
 
 fn sorted(mut rows: Vec<Value>) -> Vec<String> {
@@ -104,6 +104,7 @@ pub(super) fn of_state(state: &State) -> Rows {
         state.tokens().iter().map(token).collect(),
         state.notices().iter().map(notice).collect(),
         state.webhooks().iter().map(webhook).collect(),
+        state.pushes().iter().map(push).collect(),
         usage(state),
         facts(state),
     ];
@@ -292,6 +293,17 @@ fn notice(row: &row::Notice) -> Value {
 
 fn webhook(row: &row::Webhook) -> Value {
     json!({ "name": row.name, "through": row.through })
+}
+
+fn push(row: &row::Push) -> Value {
+    let push = &row.push;
+    json!({
+        "number": row.number, "owner": push.owner, "task": push.task, "id": push.id,
+        "agent": push.agent, "target": push.target, "url": push.url, "token": push.token,
+        "scheme": push.scheme, "credentials": push.credentials, "made_at": push.made_at,
+        "told": hex(row.told.as_ref().map(ContentHash::as_bytes)), "failures": row.failures,
+        "due_at": row.due_at,
+    })
 }
 
 fn usage(state: &State) -> Vec<Value> {
