@@ -29,11 +29,10 @@ use a2a::A2AError;
 use actix_web::HttpRequest;
 use actix_web::web::{self, Bytes, Payload};
 
-use super::api::{Api, access, request};
+use super::api::{Api, request};
 use super::caller::Caller;
 use super::door::Door;
 use super::error::{DoorError, ErrorCode};
-use crate::ops::tokens::Secret;
 use target::Target;
 
 /// Where the agents are served.
@@ -96,8 +95,6 @@ pub fn configure(services: &mut web::ServiceConfig) {
 pub struct Session {
     /// The operations for the caller.
     pub door: Door,
-    /// What the caller has presented.
-    secret: Secret,
     /// The agent that is called.
     pub target: Target,
     /// The hosted agent that asks on behalf of the caller, if the caller's token names no single one.
@@ -121,16 +118,9 @@ impl Session {
         Ok(Self {
             from: settings.from.filter(|_| !door.has_one_agent()),
             seal: settings.seal.unwrap_or(true),
-            secret: Secret::presented(access::secret(request)?),
             door,
             target,
         })
-    }
-
-    /// Whether the caller may still do the same: its token may have been revoked.
-    async fn is_valid(&self, api: &Api) -> bool {
-        let now = api.holder(self.secret.expose()).await;
-        now.is_ok_and(|now| now == *self.door.caller())
     }
 }
 

@@ -10,12 +10,13 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::super::api::Api;
 use super::super::api::connections::Connection;
+use super::super::api::{Api, access};
 use super::super::error::{DoorError, ErrorCode};
 use super::calls::{self, Begun};
 use super::task::{artifact_update, of_job, status_update};
 use super::{CallError, Session};
+use crate::ops::tokens::Secret;
 
 /// How often a task is looked at.
 pub(super) const POLL: Duration = Duration::from_millis(250);
@@ -50,6 +51,7 @@ pub async fn stream(
     let permit = Arc::clone(&OPEN).try_acquire_owned().map_err(busy)?;
     let mut watch = Watch {
         api: api.clone(),
+        secret: Secret::presented(access::secret(request)?),
         session,
         begun,
         frame,
@@ -78,6 +80,7 @@ pub async fn stream(
 
 struct Watch {
     api: Api,
+    secret: Secret,
     session: Session,
     begun: Begun,
     frame: Frame,
@@ -116,7 +119,9 @@ impl Watch {
             return None;
         }
         if self.checked.elapsed() >= KEEP_ALIVE {
-            if !self.session.is_valid(&self.api).await {
+            // It may have been revoked.
+            let now = self.api.holder(self.secret.expose()).await;
+            if !now.is_ok_and(|now| now == *self.session.door.caller()) {
                 return None;
             }
             self.checked = Instant::now();
