@@ -14,6 +14,9 @@ pub const MOST_OF_TASK: usize = 4;
 /// The most receivers of one token.
 pub const MOST_OF_TOKEN: usize = 64;
 
+/// The most receivers in all: they are in memory.
+pub const MOST: usize = 1_024;
+
 /// A text that may be secret: it is in the store and in requests to the receiver, and nowhere else.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

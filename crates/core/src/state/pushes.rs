@@ -4,7 +4,8 @@ use agentry_protocol::{ContentHash, Timestamp};
 
 use super::row::{self, push::Index};
 use super::{Refusal, State, next};
-use crate::push::{MOST_OF_TASK, MOST_OF_TOKEN, Push};
+use crate::push::{MOST, MOST_OF_TASK, MOST_OF_TOKEN, Push};
+use crate::rows::AgentId;
 use crate::token::TokenName;
 
 impl State {
@@ -25,10 +26,12 @@ impl State {
             None => {
                 let of_token = self.pushes_of(&push.owner);
                 let of_task = of_token.iter().filter(|row| row.push.task == push.task);
-                if of_task.count() >= MOST_OF_TASK || of_token.len() >= MOST_OF_TOKEN {
+                let is_full = of_task.count() >= MOST_OF_TASK || of_token.len() >= MOST_OF_TOKEN;
+                if is_full || self.open_numbers().count() >= MOST {
                     return Err(Refusal::Full {
                         reason: format!(
-                            "the token {} has as many receivers of push notifications as it may have",
+                            "there are as many receivers of push notifications, of the token {} or \
+                             in all, as there may be",
                             push.owner
                         ),
                     });
@@ -53,11 +56,15 @@ impl State {
         rows.take_while(|row| row.push.owner == *owner).collect()
     }
 
+    fn open_numbers(&self) -> impl Iterator<Item = i64> {
+        let first = Index::Open(AgentId(i64::MIN), i64::MIN);
+        self.pushes.entries(first..).map(|(_, number)| number)
+    }
+
     /// All receivers, by agent.
     pub fn open_pushes(&self) -> Vec<row::Push> {
-        let open = self.pushes.entries(..);
-        let open = open.filter(|(entry, _)| matches!(entry, Index::Open(..)));
-        let rows = open.filter_map(|(_, number)| self.pushes.get(&number));
+        let open = self.open_numbers();
+        let rows = open.filter_map(|number| self.pushes.get(&number));
         rows.map(|row| row::Push::clone(&row)).collect()
     }
 

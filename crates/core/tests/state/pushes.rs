@@ -1,7 +1,7 @@
 //! Where clients are told of tasks.
 
 use agentry_core::commit::CommitResult;
-use agentry_core::push::{Hidden, MOST_OF_TASK, MOST_OF_TOKEN};
+use agentry_core::push::{Hidden, MOST, MOST_OF_TASK, MOST_OF_TOKEN};
 use agentry_core::state::{Failure, Refusal};
 use agentry_core::{AgentId, Commit, Push, Rights, Token, TokenName};
 use agentry_protocol::{ContentHash, Timestamp};
@@ -134,8 +134,15 @@ fn receivers_are_few_and_end_with_their_token() {
     let more = push("shop", "t-more", "0");
     assert!(matches!(refusal(&mut stage, more), Refusal::Full { .. }));
     assert_eq!(stage.state.open_pushes().len(), MOST_OF_TOKEN + 1);
+    for number in MOST_OF_TOKEN + 1..MOST {
+        let (owner, task) = (format!("more-{}", number / 64), format!("t-{number}"));
+        stage.apply(token(&owner));
+        stage.apply(Commit::AddPush(push(&owner, &task, "0")));
+    }
+    let more = push("shop-2", "t-more", "0");
+    assert!(matches!(refusal(&mut stage, more), Refusal::Full { .. }));
     stage.apply(Commit::RevokeToken { name: name("shop") });
     let left = stage.state.open_pushes();
-    assert_eq!(left.len(), 1);
-    assert_eq!(left[0].push.owner, name("shop-2"));
+    assert_eq!(left.len(), MOST - MOST_OF_TOKEN);
+    assert!(left.iter().all(|row| row.push.owner != name("shop")));
 }
