@@ -129,6 +129,7 @@ impl Due {
 }
 
 async fn run(links: Arc<Links>) {
+    let mut config = links.config.clone();
     let mut due = Due::default();
     let mut calls: JoinSet<(i64, Result<(), StoreError>)> = JoinSet::new();
     let mut under_way: BTreeMap<i64, agentry_core::TokenName> = BTreeMap::new();
@@ -148,8 +149,11 @@ async fn run(links: Arc<Links>) {
                 }
             }
         }
-        if links.config.borrow().a2a.is_none() {
-            tokio::time::sleep(POLL).await;
+        if config.borrow_and_update().a2a.is_none() {
+            if config.changed().await.is_err() {
+                // The runtime has stopped.
+                return;
+            }
             continue;
         }
         match links.store.query(State::open_pushes).await {
