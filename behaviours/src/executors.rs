@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `key` | the secret that a service asks for |
 //! | `lines` | the events or lines of a stream |
+//! | `remote` | what executors that call a URL have in common |
 //!
 //! The submitter of a job is told of a failure with a code and a fixed text. What a program or a
 //! service says about the failure goes to the log only.
@@ -19,3 +20,4 @@ pub mod command;
 pub mod http;
 mod key;
 mod lines;
+mod remote;

@@ -4,12 +4,12 @@
 //! is not meant to reach those goes only to [public addresses](is_public), which is checked after each
 //! resolution: a name that resolves to another address later is refused then.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Client, ClientBuilder, redirect, retry};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Url, redirect, retry};
 
 /// A client that goes nowhere else than it is told to: it follows no redirects, uses no proxies of
 /// the environment, and sends nothing twice by itself.
@@ -24,6 +24,24 @@ pub fn client(connect_timeout: Duration) -> ClientBuilder {
         .pool_idle_timeout(Duration::from_secs(30))
         .tcp_nodelay(true)
         .user_agent(concat!("agentry/", env!("CARGO_PKG_VERSION")))
+}
+
+/// A [`client`] that reaches public addresses only. It checks the addresses that names resolve to; a URL
+/// that holds an address is not resolved, so refuse one that [is private](is_private) first.
+pub fn public_client(connect_timeout: Duration) -> ClientBuilder {
+    client(connect_timeout).dns_resolver(Arc::new(PublicOnly))
+}
+
+/// Sends a notification, which is accepted with a status of success. The rest of the answer is not read.
+///
+/// # Errors
+/// Why it was not accepted, without the URL.
+pub async fn tell(request: RequestBuilder) -> Result<(), String> {
+    let answer = request.send().await.map_err(reasons)?;
+    match answer.status() {
+        status if status.is_success() => Ok(()),
+        status => Err(format!("it answered {status}")),
+    }
 }
 
 /// An error of reqwest with all its sources, without the URL.
@@ -45,13 +63,7 @@ pub fn reasons(error: reqwest::Error) -> String {
 pub struct NotPublic;
 
 /// Resolves names to their public addresses.
-pub struct PublicOnly;
-
-impl fmt::Debug for PublicOnly {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PublicOnly")
-    }
-}
+struct PublicOnly;
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
@@ -64,6 +76,14 @@ impl Resolve for PublicOnly {
             Ok(Box::new(public.into_iter()) as Addrs)
         })
     }
+}
+
+/// Whether the host of a URL is an address that is not [public](is_public). A name is none: it is checked
+/// when it is resolved.
+pub fn is_private(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.parse().is_ok_and(|address| !is_public(address))
 }
 
 /// Whether an address is one of the public internet: none of this machine, of a private network or
@@ -156,6 +176,22 @@ mod tests {
             "ff02::1",
         ] {
             assert!(!is_public(special.parse().unwrap()), "{special}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_private_if_it_holds_an_address_that_is_not_public() {
+        for (url, expected) in [
+            ("https://127.0.0.1:8443/x", true),
+            ("https://0x7f.1/", true),
+            ("https://[::1]:8443/", true),
+            ("https://[::ffff:10.0.0.1]/", true),
+            ("https://1.1.1.1/", false),
+            ("https://[2606:4700::1111]/", false),
+            ("https://localhost/", false),
+            ("file:///etc/passwd", false),
+        ] {
+            assert_eq!(is_private(&url.parse().unwrap()), expected, "{url}");
         }
     }
 }

@@ -113,14 +113,27 @@ impl Session {
         let caller = api.caller(request).await?;
         check_version(request)?;
         let (door, target) = target(api, caller, request).await?;
-        let settings = door.config().a2a.clone();
-        let settings = settings.unwrap_or_default();
         Ok(Self {
-            from: settings.from.filter(|_| !door.has_one_agent()),
-            seal: settings.seal.unwrap_or(true),
+            from: door.a2a_from().filter(|_| !door.has_one_agent()),
+            seal: door.seals(),
             door,
             target,
         })
+    }
+}
+
+impl Door {
+    /// The hosted agent of `a2a.from`: it asks for callers whose tokens name no single agent, and signs the
+    /// cards of agents that are not hosted.
+    fn a2a_from(&self) -> Option<String> {
+        let settings = self.config().a2a.as_ref()?;
+        settings.from.clone()
+    }
+
+    /// Whether what is sent for callers is sealed.
+    fn seals(&self) -> bool {
+        let settings = self.config().a2a.as_ref();
+        settings.and_then(|settings| settings.seal).unwrap_or(true)
     }
 }
 

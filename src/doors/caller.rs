@@ -86,7 +86,7 @@ impl Caller {
         let find = move |state: &State| state.tokens().find(&Index::Secret(hash));
         let token = store.query(find).await?.map(|row| row.token.clone());
         let now = Clock::default().now();
-        let valid = token.filter(|token| token.expires_at.is_none_or(|at| now < at));
+        let valid = token.filter(|token| token.is_valid_at(now));
         let unknown = || DoorError::new(ErrorCode::Unauthenticated, "the token is not valid");
         valid.map(Self::of_token).ok_or_else(unknown)
     }

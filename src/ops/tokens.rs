@@ -21,7 +21,6 @@ const PREFIX: &str = "agentry_";
 const SECRET_BYTES: usize = 32;
 
 /// The secret of a token: `agentry_`, and 64 hexadecimal digits. It is shown once, when it is made.
-#[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {

@@ -7,12 +7,10 @@
 //! delivered is stored, so a restart goes on from there.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use agentry_behaviours::net::{self, PublicOnly};
+use agentry_behaviours::net;
 use agentry_core::state::row::{Agent, Notice};
 use agentry_core::{Commit, State};
 use agentry_protocol::{ContentHash, Timestamp};
@@ -24,7 +22,6 @@ use reqwest::Client;
 use serde_json::json;
 use sha2::Sha256;
 use tokio::io::AsyncReadExt as _;
-use url::Host;
 use zeroize::Zeroizing;
 
 use super::{Shared, backoff};
@@ -165,20 +162,15 @@ impl Webhook {
             name: name.clone(),
             path: path.clone(),
         })?;
-        let literal = match config.url.expose().host() {
-            Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
-            Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
-            Some(Host::Domain(_)) | None => None,
+        let client = if config.may_be_private() {
+            net::client(TIME_LIMIT)
+        } else if net::is_private(config.url.expose()) {
+            return Err(WebhookError::Private(name));
+        } else {
+            net::public_client(TIME_LIMIT)
         };
-        let mut builder = net::client(TIME_LIMIT).timeout(TIME_LIMIT);
-        if !config.may_be_private() {
-            // A name is looked at when it is resolved.
-            if literal.is_some_and(|address| !net::is_public(address)) {
-                return Err(WebhookError::Private(name));
-            }
-            builder = builder.dns_resolver(Arc::new(PublicOnly));
-        }
-        let client = builder.build().map_err(|error| WebhookError::Client {
+        let client = client.timeout(TIME_LIMIT).build();
+        let client = client.map_err(|error| WebhookError::Client {
             name,
             reason: net::reasons(error),
         })?;
@@ -263,12 +255,7 @@ impl Webhook {
             .header("webhook-timestamp", seconds)
             .header("webhook-signature", sign(&self.secret, id, seconds, body))
             .body(body.to_owned());
-        let answer = request.send().await.map_err(net::reasons)?;
-        // What it answers otherwise is of no interest, and is not read.
-        match answer.status() {
-            status if status.is_success() => Ok(()),
-            status => Err(format!("it answered {status}")),
-        }
+        net::tell(request).await
     }
 }
 

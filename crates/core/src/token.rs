@@ -104,3 +104,10 @@ pub struct Token {
     /// When it expires.
     pub expires_at: Option<Timestamp>,
 }
+
+impl Token {
+    /// Whether it is valid: it has not expired.
+    pub fn is_valid_at(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|at| now < at)
+    }
+}

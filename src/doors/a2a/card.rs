@@ -38,7 +38,7 @@ pub async fn serve(api: web::Data<Api>, request: HttpRequest) -> HttpResponse {
 async fn signed(api: &Api, request: &HttpRequest) -> Result<AgentCard, DoorError> {
     // What a card says is public; which agents have one, the operator has decided.
     let (door, target) = super::target(api, Caller::operator(), request).await?;
-    let mut card = card(&target, &base(&door, request), seals(&door));
+    let mut card = card(&target, &base(&door, request), door.seals());
     if let Some(wallet) = signer(&door, &target).await? {
         let fault = |error: &dyn std::fmt::Display| {
             DoorError::new(ErrorCode::Unavailable, "the card cannot be signed now")
@@ -64,11 +64,6 @@ pub async fn extended(api: &Api, request: &HttpRequest) -> Result<Value, CallErr
     serde_json::to_value(card).map_err(|error| a2a::A2AError::internal(error.to_string()).into())
 }
 
-fn seals(door: &Door) -> bool {
-    let settings = door.config().a2a.as_ref();
-    settings.and_then(|settings| settings.seal).unwrap_or(true)
-}
-
 /// The URL under which the agents are reached: as configured, or as the client has reached it.
 fn base(door: &Door, request: &HttpRequest) -> String {
     let settings = door.config().a2a.as_ref();
@@ -86,8 +81,7 @@ async fn signer(door: &Door, target: &Target) -> Result<Option<AgentId>, DoorErr
     if let Some(hosted) = &target.hosted {
         return Ok(Some(hosted.id));
     }
-    let settings = door.config().a2a.as_ref();
-    match settings.and_then(|settings| settings.from.clone()) {
+    match door.a2a_from() {
         Some(from) => Ok(Some(door.hosted_agent(from).await?.id)),
         None => Ok(None),
     }

@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use a2a::{GetTaskRequest, StreamResponse, Task, error_code};
-use agentry_behaviours::net::{self, PublicOnly};
+use agentry_behaviours::net;
 use agentry_core::state::row::Push;
 use agentry_core::{AgentId, Commit, State};
 use agentry_protocol::ContentHash;
 use agentry_store::{RowChange, Store, StoreError};
-use reqwest::Client;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Client, ClientBuilder};
 use tokio::sync::broadcast::{self, error::TryRecvError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -66,14 +66,13 @@ impl Drop for Serving {
 
 /// Tells receivers until the returned guard is dropped. Must be called within an actix system.
 pub fn serve(store: Store, clock: Clock, config: watch::Receiver<Arc<Config>>) -> Serving {
-    let client = |builder: reqwest::ClientBuilder| builder.build().map_err(net::reasons);
-    let builder = || net::client(TIME_LIMIT).timeout(TIME_LIMIT);
+    let build = |client: ClientBuilder| client.timeout(TIME_LIMIT).build().map_err(net::reasons);
     let links = Links {
         store,
         clock,
         config,
-        public: client(builder().dns_resolver(Arc::new(PublicOnly))),
-        any: client(builder()),
+        public: build(net::public_client(TIME_LIMIT)),
+        any: build(net::client(TIME_LIMIT)),
     };
     Serving(actix_rt::spawn(run(Arc::new(links))))
 }
@@ -188,16 +187,19 @@ enum Untold {
     Gone,
     /// Not now, without secrets.
     Failed(String),
+    /// The store cannot be read.
+    Store(StoreError),
 }
 
 impl Links {
     /// Tells a receiver of its task, if that has changed.
     async fn tell(&self, row: Push) -> Result<(), StoreError> {
         let number = row.number;
-        let change = match self.try_to_tell(&row).await? {
+        let change = match self.try_to_tell(&row).await {
             Ok(None) => return Ok(()),
             Ok(Some((_, true))) | Err(Untold::Gone) => Commit::EndPush { number },
             Ok(Some((told, false))) => Commit::PushTold { number, told },
+            Err(Untold::Store(error)) => return Err(error),
             Err(Untold::Failed(error)) => {
                 let failures = row.failures.saturating_add(1);
                 let (task, agent) = (&row.push.task, &row.push.target);
@@ -231,30 +233,15 @@ impl Links {
     }
 
     /// What was told, and whether the task has ended; none if it is as it was.
-    async fn try_to_tell(
-        &self,
-        row: &Push,
-    ) -> Result<Result<Option<(ContentHash, bool)>, Untold>, StoreError> {
+    async fn try_to_tell(&self, row: &Push) -> Result<Option<(ContentHash, bool)>, Untold> {
         let owner = row.push.owner.clone();
-        let token = self
-            .store
-            .query(move |state| state.tokens().get(&owner))
-            .await?;
+        let find = move |state: &State| state.tokens().get(&owner);
+        let token = self.store.query(find).await.map_err(Untold::Store)?;
         let now = self.clock.now();
-        let valid = token.filter(|row| row.token.expires_at.is_none_or(|at| now < at));
-        let Some(token) = valid else {
-            return Ok(Err(Untold::Gone));
-        };
+        let valid = token.filter(|row| row.token.is_valid_at(now));
+        let token = valid.ok_or(Untold::Gone)?.token.clone();
         let config = Arc::clone(&self.config.borrow());
-        let door = Door::new(config, Caller::of_token(token.token.clone()));
-        Ok(self.tell_through(door, row).await)
-    }
-
-    async fn tell_through(
-        &self,
-        door: Door,
-        row: &Push,
-    ) -> Result<Option<(ContentHash, bool)>, Untold> {
+        let door = Door::new(config, Caller::of_token(token));
         let may_be_private = door.may_push_privately();
         let task = task(door, row).await?;
         let is_over = task.status.state.is_terminal();
@@ -287,12 +274,7 @@ impl Links {
             let credentials = credentials.map_or(String::new(), |one| format!(" {}", one.expose()));
             request = request.header(AUTHORIZATION, secret(&format!("{scheme}{credentials}"))?);
         }
-        let answer = request.body(body).send().await.map_err(net::reasons)?;
-        // What it answers otherwise is of no interest, and is not read.
-        match answer.status() {
-            status if status.is_success() => Ok(()),
-            status => Err(format!("it answered {status}")),
-        }
+        net::tell(request.body(body)).await
     }
 }
 

@@ -3,8 +3,6 @@
 //! A receiver belongs to the token with which it was set up, and only this token sees it. What was set
 //! up is a row of the store, and [`deliver`](super::deliver) tells it of the task.
 
-use std::net::IpAddr;
-
 use a2a::{
     A2AError, AuthenticationInfo, DeleteTaskPushNotificationConfigRequest,
     GetTaskPushNotificationConfigRequest, GetTaskRequest, ListTaskPushNotificationConfigsRequest,
@@ -15,7 +13,7 @@ use agentry_core::TokenName;
 use agentry_core::push::{Hidden, MOST_OF_TASK, MOST_OF_TOKEN, Push};
 use agentry_core::state::row;
 use agentry_store::read;
-use url::{Host, Url};
+use url::Url;
 
 use super::super::door::Door;
 use super::super::error::DoorError;
@@ -110,12 +108,9 @@ pub(super) fn target(text: &str, may_be_private: bool) -> Result<Url, &'static s
         return Err("is too long");
     }
     let url = Url::parse(text).map_err(|_| "is no URL")?;
-    let literal = match url.host() {
-        Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
-        Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
-        Some(Host::Domain(name)) if !name.is_empty() => None,
-        _ => return Err("has no host"),
-    };
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("has no host");
+    }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("holds a password: give it as `authentication`");
     }
@@ -124,7 +119,7 @@ pub(super) fn target(text: &str, may_be_private: bool) -> Result<Url, &'static s
         "http" if may_be_private => {}
         _ => return Err("must be https"),
     }
-    if !may_be_private && literal.is_some_and(|address| !net::is_public(address)) {
+    if !may_be_private && net::is_private(&url) {
         return Err("is not a public address");
     }
     Ok(url)

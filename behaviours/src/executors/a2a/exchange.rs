@@ -80,10 +80,11 @@ pub(super) struct Connection {
 
 /// The client with which an agent is reached.
 pub(super) fn client(peer: &Peer) -> Result<Client, Failure> {
-    let mut client = net::client(peer.limits.connect);
-    if !peer.allow_private {
-        client = client.dns_resolver(Arc::new(net::PublicOnly));
-    }
+    let client = if peer.allow_private {
+        net::client(peer.limits.connect)
+    } else {
+        net::public_client(peer.limits.connect)
+    };
     client.build().map_err(Failure::client)
 }
 

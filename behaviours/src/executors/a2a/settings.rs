@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use agentry_sdk::protocol::PublicKey;
-use agentry_sdk::task::MAX_OUTPUT_BYTES;
 use agentry_sdk::{ConfigureError, Setup};
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 use serde::Deserialize;
 
 use crate::executors::key::KeySource;
-use crate::net::is_public;
+use crate::executors::remote::{self, refused};
+use crate::net::is_private;
 use crate::units::{Bytes, Time, within};
 
 /// The path of the card below a base URL.
@@ -41,10 +41,10 @@ pub struct A2aSettings {
     #[serde(default)]
     pub allow_private: bool,
     /// The longest result, in bytes of its text. From 1 to 16 MiB. Default 1 MiB.
-    #[serde(default = "default_max_response_bytes")]
+    #[serde(default = "remote::default_max_response_bytes")]
     pub max_response_bytes: Bytes,
     /// The time limit for connecting. Default 10 s.
-    #[serde(default = "default_connect_timeout")]
+    #[serde(default = "remote::default_connect_timeout")]
     pub connect_timeout: Time,
     /// How long the agent may be silent or out of reach. Default 1 min.
     #[serde(default = "default_idle_timeout")]
@@ -52,14 +52,6 @@ pub struct A2aSettings {
     /// How often an agent that cannot stream is asked how far it is. Default 2 s.
     #[serde(default = "default_poll_every")]
     pub poll_every: Time,
-}
-
-const fn default_max_response_bytes() -> Bytes {
-    Bytes(1 << 20)
-}
-
-const fn default_connect_timeout() -> Time {
-    Time::seconds(10)
 }
 
 const fn default_idle_timeout() -> Time {
@@ -100,12 +92,11 @@ impl Peer {
 
 impl A2aSettings {
     pub(super) fn check(self, setup: &Setup<'_>) -> Result<Peer, ConfigureError> {
-        let bytes = (Bytes(1), Bytes(MAX_OUTPUT_BYTES as u64));
-        let response = within("max_response_bytes", self.max_response_bytes, bytes)?;
-        let times = (Time(Duration::from_millis(1)), Time::seconds(24 * 3600));
-        let connect = within("connect_timeout", self.connect_timeout, times)?;
-        let idle = within("idle_timeout", self.idle_timeout, times)?;
-        let poll = within("poll_every", self.poll_every, times)?;
+        let response = self.max_response_bytes;
+        let response = within("max_response_bytes", response, remote::RESPONSE_BYTES)?;
+        let connect = within("connect_timeout", self.connect_timeout, remote::TIMES)?;
+        let idle = within("idle_timeout", self.idle_timeout, remote::TIMES)?;
+        let poll = within("poll_every", self.poll_every, remote::TIMES)?;
         let key = KeySource::of(self.key_file, self.key_env, setup)?;
         let key_header = match self.key_header {
             None => AUTHORIZATION,
@@ -138,21 +129,7 @@ impl A2aSettings {
 
 /// The URL of the card.
 fn card_url(text: &str, allow_private: bool) -> Result<Url, ConfigureError> {
-    // The errors omit the URL, since the invalid part may be a password.
-    let refused = |reason: &str| ConfigureError(format!("`url` {reason}"));
-    let mut url = Url::parse(text).map_err(|error| {
-        refused(&format!(
-            "is not a URL: {error}; write it as https://host/path"
-        ))
-    })?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(refused("is not the http or https URL of a host"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(refused(
-            "contains a user name or a password, which would be shown; use `key_file` or `key_env`",
-        ));
-    }
+    let mut url = remote::url(text, "https://host/path")?;
     if !allow_private {
         if url.scheme() == "http" {
             return Err(refused(
@@ -165,20 +142,12 @@ fn card_url(text: &str, allow_private: bool) -> Result<Url, ConfigureError> {
             ));
         }
     }
-    url.set_fragment(None);
     if !url.path().ends_with(".json") {
         let path = format!("{}/{WELL_KNOWN}", url.path().trim_end_matches('/'));
         url.set_path(&path);
         url.set_query(None);
     }
     Ok(url)
-}
-
-/// Whether the host is an address that is not public. Names are checked when they are resolved.
-fn is_private(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host.parse().is_ok_and(|address| !is_public(address))
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use agentry_sdk::protocol::command::Model;
-use agentry_sdk::task::MAX_OUTPUT_BYTES;
 use agentry_sdk::{ConfigureError, Setup};
 use reqwest::Url;
 use serde::Deserialize;
 
 use crate::executors::key::KeySource;
+use crate::executors::remote;
 use crate::units::{Bytes, Time, within};
 
 /// The path of the endpoint below a base URL.
@@ -58,10 +58,10 @@ pub struct HttpSettings {
     #[serde(default)]
     pub params: Vec<String>,
     /// The longest answer, in bytes of its text. From 1 to 16 MiB. Default 1 MiB.
-    #[serde(default = "default_max_response_bytes")]
+    #[serde(default = "remote::default_max_response_bytes")]
     pub max_response_bytes: Bytes,
     /// The time limit for connecting. Default 10 s.
-    #[serde(default = "default_connect_timeout")]
+    #[serde(default = "remote::default_connect_timeout")]
     pub connect_timeout: Time,
     /// How long the service may send no part of an answer, because it is silent, busy or still
     /// loading its model. Default 5 min.
@@ -88,14 +88,6 @@ pub enum OnLength {
     Fail,
     /// The job completes with the partial answer, marked as incomplete.
     Cut,
-}
-
-const fn default_max_response_bytes() -> Bytes {
-    Bytes(1 << 20)
-}
-
-const fn default_connect_timeout() -> Time {
-    Time::seconds(10)
 }
 
 const fn default_idle_timeout() -> Time {
@@ -165,11 +157,10 @@ impl HttpSettings {
             ));
         }
         let key = KeySource::of(self.key_file, self.key_env, setup)?;
-        let bytes = (Bytes(1), Bytes(MAX_OUTPUT_BYTES as u64));
-        let response = within("max_response_bytes", self.max_response_bytes, bytes)?;
-        let times = (Time(Duration::from_millis(1)), Time::seconds(24 * 3600));
-        let connect = within("connect_timeout", self.connect_timeout, times)?;
-        let idle = within("idle_timeout", self.idle_timeout, times)?;
+        let response = self.max_response_bytes;
+        let response = within("max_response_bytes", response, remote::RESPONSE_BYTES)?;
+        let connect = within("connect_timeout", self.connect_timeout, remote::TIMES)?;
+        let idle = within("idle_timeout", self.idle_timeout, remote::TIMES)?;
         let pause = (Time::seconds(0), Time::seconds(24 * 3600));
         Ok(Service {
             url: endpoint(&self.url)?,
@@ -192,22 +183,7 @@ impl HttpSettings {
 
 /// The URL of the endpoint.
 fn endpoint(text: &str) -> Result<Url, ConfigureError> {
-    // The errors omit the URL, since the invalid part may be a password.
-    let refused = |reason: &str| ConfigureError(format!("`url` {reason}"));
-    let mut url = Url::parse(text).map_err(|error| {
-        refused(&format!(
-            "is not a URL: {error}; write it as http://host:port"
-        ))
-    })?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(refused("is not the http or https URL of a host"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(refused(
-            "contains a user name or a password, which would be shown; use `key_file` or `key_env`",
-        ));
-    }
-    url.set_fragment(None);
+    let mut url = remote::url(text, "http://host:port")?;
     let path = url.path().trim_end_matches('/').to_owned();
     if !path.ends_with(&format!("/{ENDPOINT}")) {
         let version = if path.ends_with("/v1") { "" } else { "/v1" };

@@ -1,7 +1,5 @@
 //! What operators are told of: found in what each commit changes, and kept until every webhook has it.
 
-use std::fmt::Display;
-
 use agentry_protocol::Timestamp;
 
 use super::row::{Notice, Outgoing, Task, Webhook};
@@ -47,32 +45,30 @@ impl State {
             }
         }
         for (before, row) in self.outbox.changed() {
-            let about = (
-                row.agent,
-                format!("outbox/{}", row.id),
-                row.reason.as_deref(),
-            );
+            let (agent, subject) = (Some(row.agent), format!("outbox/{}", row.id));
+            let reason = row.reason.as_deref();
             let failed = |row: &Outgoing| row.state == OutboxState::Failed;
             let waits = |row: &Outgoing| row.unapproved && row.state == OutboxState::Queued;
             let held = |row: &Outgoing| row.held && row.state == OutboxState::Queued;
             let is_new = |so: fn(&Outgoing) -> bool| so(&row) && !before.as_deref().is_some_and(so);
             if is_new(failed) && !is_operators {
-                self.add(NoticeKind::TransactionFailed, about, at);
+                self.add_notice(NoticeKind::TransactionFailed, agent, subject, reason, at);
             } else if is_new(waits) {
-                self.add(NoticeKind::ApprovalWaiting, about, at);
+                self.add_notice(NoticeKind::ApprovalWaiting, agent, subject, reason, at);
             } else if is_new(held) {
-                self.budget_low(row.agent, at.day(), row.reason.as_deref(), at);
+                self.budget_low(row.agent, at.day(), reason, at);
             }
         }
         for (before, row) in self.tasks.changed() {
-            let about = (row.agent, format!("task/{}", row.id), row.error.as_deref());
+            let (agent, subject) = (Some(row.agent), format!("task/{}", row.id));
+            let reason = row.error.as_deref();
             let failed = |row: &Task| row.state == TaskState::Failed;
             let waits = |row: &Task| row.unapproved && row.state == TaskState::Submitted;
             let is_new = |so: fn(&Task) -> bool| so(&row) && !before.as_deref().is_some_and(so);
             if is_new(failed) && !is_operators {
-                self.add(NoticeKind::TaskFailed, about, at);
+                self.add_notice(NoticeKind::TaskFailed, agent, subject, reason, at);
             } else if is_new(waits) {
-                self.add(NoticeKind::ApprovalWaiting, about, at);
+                self.add_notice(NoticeKind::ApprovalWaiting, agent, subject, reason, at);
             }
         }
     }
@@ -100,21 +96,12 @@ impl State {
         );
     }
 
-    fn add(
-        &mut self,
-        kind: NoticeKind,
-        (agent, subject, reason): (AgentId, String, Option<&str>),
-        at: Timestamp,
-    ) {
-        self.add_notice(kind, Some(agent), subject, reason, at);
-    }
-
     fn add_notice(
         &mut self,
         kind: NoticeKind,
         agent: Option<AgentId>,
         subject: String,
-        reason: Option<&(impl Display + ?Sized)>,
+        reason: Option<&str>,
         at: Timestamp,
     ) {
         let id = next(&mut self.facts.ids.notice);
@@ -123,7 +110,7 @@ impl State {
             kind,
             agent,
             subject,
-            reason: reason.map(ToString::to_string),
+            reason: reason.map(str::to_owned),
             at,
         });
         self.notices.remove(&(id - KEPT));
