@@ -18,6 +18,7 @@
 //! | [`nonce`] | the nonces of signed transactions |
 //! | [`absence`] | when a transaction may be posted again |
 //! | [`catch_up`] | when the chain is read up to its head at the start |
+//! | [`cluster`] | which of several hosts owns which part of the agents |
 //!
 //! Everything here is pure: no I/O, no clock, no randomness. Times and ids come in with the commit.
 //! The store applies commits (`agentry-store`); the sdk re-exports what authors of behaviours see.
@@ -26,6 +27,7 @@ pub mod absence;
 pub mod card;
 pub mod catch_up;
 pub mod cause;
+pub mod cluster;
 pub mod commit;
 pub mod delivery;
 pub mod fingerprint;

@@ -193,7 +193,7 @@ impl State {
             row.state = TaskState::Submitted;
             row.interrupted += 1;
             row.error_code = Some("interrupted".to_owned());
-            row.error = Some("the runtime ended while it ran".to_owned());
+            row.error = Some("the process that ran it ended".to_owned());
         });
     }
 

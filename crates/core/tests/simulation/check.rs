@@ -6,7 +6,7 @@ use agentry_core::rows::{InboxState, OutboxState};
 use agentry_protocol::{Address, BlockHeight};
 
 use super::chain::{FINAL_DEPTH, Transaction};
-use super::host::{Broken, Checked, broken};
+use super::host::{Broken, Checked, Host, broken};
 use super::peers::{self, Kind};
 use super::world::World;
 
@@ -48,7 +48,7 @@ impl World {
             }
         }
         let final_through = self.chain.head().saturating_sub(FINAL_DEPTH);
-        let mut outgoing = self.host.state.outbox().iter();
+        let mut outgoing = self.owners().flat_map(|host| host.state.outbox().iter());
         let not_final = outgoing.find(|row| {
             let height = row.block.map(|(height, _)| height);
             row.state == OutboxState::Mined && height.is_some_and(|height| height <= final_through)
@@ -56,13 +56,13 @@ impl World {
         if let Some(row) = not_final {
             broken!("{} is not final", row.origin);
         }
-        let mut receipts = self.host.state.receipts().iter();
+        let mut receipts = self.owners().flat_map(|host| host.state.receipts().iter());
         if let Some(row) = receipts.find(|row| row.state.awaits(row.wanted.as_deref())) {
             broken!("nobody knows what became of transaction {}", row.outbox);
         }
         self.check_messages(&sent)?;
         self.check_plain()?;
-        self.host.check_plans()
+        self.owners().try_for_each(Host::check_plans)
     }
 
     /// A restored store takes a text without a header that it finds on the chain for the answer to the
@@ -85,12 +85,22 @@ impl World {
     /// Whether a message on the chain need not be acted on: it is a dead letter, it has expired, it is
     /// forged, or an operator or the node has refused it or what the agent sends for it.
     fn is_exception(&self, transaction: &Transaction, number: u32) -> bool {
-        let is_in = |state| self.host.is_in(state, transaction.digest);
+        let is_in = |state| self.is_in(state, transaction);
         is_in(InboxState::Dead)
             || (self.brief.contains(&number) && is_in(InboxState::Expired))
             || self.dropped.contains(&number)
             || self.forged.contains(&number)
-            || self.host.has_failed(number)
+            || self.owners().any(|host| host.has_failed(number))
+    }
+
+    fn is_in(&self, state: InboxState, transaction: &Transaction) -> bool {
+        self.owners()
+            .any(|host| host.is_in(state, transaction.digest))
+    }
+
+    fn has_noted(&self, wallet: usize, number: u32) -> bool {
+        let mut hosts = self.owners().filter(|host| host.wallets.contains(&wallet));
+        hosts.any(|host| host.has_noted(wallet, number))
     }
 
     /// Every message on the chain was acted on, or is where an operator finds it.
@@ -102,7 +112,7 @@ impl World {
             }
         }
         for (height, transaction, kind, number) in self.messages() {
-            let is_dead = self.host.is_in(InboxState::Dead, transaction.digest);
+            let is_dead = self.is_in(InboxState::Dead, transaction);
             if is_dead && kind != Kind::Bad && !self.dropped.contains(&number) {
                 broken!("message {number} at {height} is a dead letter");
             }
@@ -110,7 +120,7 @@ impl World {
                 continue;
             }
             let to = peers::hosted(&transaction.stored.to);
-            if kind == Kind::Note && !to.is_some_and(|to| self.host.has_noted(to, number)) {
+            if kind == Kind::Note && !to.is_some_and(|to| self.has_noted(to, number)) {
                 broken!("message {number} at {height} is not remembered");
             }
             let Some(tag) = kind.tag() else { continue };

@@ -5,16 +5,19 @@
 //! | module | what it does |
 //! |---|---|
 //! | this one | the log, the start, reading the chain |
-//! | [`agent`] | handles messages and other events, runs tasks |
+//! | [`agent`] | handles messages and other events |
+//! | [`tasks`] | runs tasks, and has them run by workers elsewhere |
 //! | [`submit`] | signs, posts, and looks for what the node has lost |
 //! | [`operate`] | what operators do |
 
 mod agent;
 mod operate;
 mod submit;
+mod tasks;
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 use agentry_core::absence::Mark;
@@ -27,12 +30,14 @@ use agentry_core::record;
 use agentry_core::rows::{EventState, InboxState, OutboxState, TaskState};
 use agentry_core::state::row::{Outgoing, outbox};
 use agentry_core::{AgentId, Authenticity, Commit, OutboxId, SendResult, State, TaskId};
-use agentry_protocol::{BlockHeight, MessageDigest, MessageId, Timestamp, TransactionHash};
+use agentry_protocol::{
+    Address, BlockHeight, MessageDigest, MessageId, Timestamp, TransactionHash,
+};
 use serde::Deserialize as _;
 use serde_json::json;
 
 use super::chain::{Chain, FINAL_DEPTH, Transaction};
-use super::peers::{self, FEE, HOSTED};
+use super::peers::{self, FEE};
 
 pub(crate) use agent::How;
 pub(crate) use submit::Answer;
@@ -62,11 +67,17 @@ enum Phase {
 }
 
 pub(crate) struct Host {
+    /// The wallets that it hosts.
+    pub(crate) wallets: Range<usize>,
     pub(crate) state: State,
     /// The records that were appended to the log, one for each commit.
     pub(crate) log: Vec<String>,
     /// How many of them are durable.
     pub(crate) durable: usize,
+    /// Whether nobody knows what became of the last append.
+    pub(crate) is_unsure: bool,
+    /// Whether anything may be posted now.
+    pub(crate) may_post: bool,
     /// The ids of the blocks that were read.
     read: Vec<u64>,
     /// The time of the last block that was read.
@@ -80,6 +91,8 @@ pub(crate) struct Host {
     catching_up: Option<(Goal, OutboxId)>,
     /// The tasks that this process runs.
     running: BTreeSet<TaskId>,
+    /// The attempts at tasks that workers elsewhere run.
+    pub(crate) away: BTreeSet<(TaskId, u32)>,
     /// What agents have decided, and not stored yet.
     decided: BTreeMap<AgentId, Outcome>,
     /// How many ids were made.
@@ -88,21 +101,17 @@ pub(crate) struct Host {
     pub(crate) overdrawn: bool,
 }
 
-fn agent(wallet: usize) -> AgentId {
-    AgentId(i64::try_from(wallet).unwrap_or(i64::MAX) + 1)
-}
-
-fn wallet(agent: AgentId) -> usize {
-    usize::try_from(agent.0 - 1).unwrap_or(usize::MAX)
-}
-
 impl Host {
-    /// A runtime with an empty store.
-    pub(crate) fn new(chain: &Chain, clocks: Clocks) -> Result<Self, Broken> {
-        let mut host = Self {
+    /// A runtime with an empty store, which is not started. Its ids differ from those of hosts with
+    /// another number.
+    pub(crate) fn new(wallets: Range<usize>, number: u64, chain: &Chain) -> Self {
+        Self {
+            wallets,
             state: State::default(),
             log: Vec::new(),
             durable: 0,
+            is_unsure: false,
+            may_post: true,
             read: Vec::new(),
             confirmed: Timestamp::EPOCH,
             started: (Timestamp::EPOCH, Timestamp::EPOCH),
@@ -111,28 +120,70 @@ impl Host {
             open: BTreeMap::new(),
             catching_up: None,
             running: BTreeSet::new(),
+            away: BTreeSet::new(),
             decided: BTreeMap::new(),
-            ids: 0,
+            ids: number << 48,
             overdrawn: false,
-        };
-        host.start(chain, clocks)?;
-        Ok(host)
+        }
+    }
+
+    fn agent(&self, wallet: usize) -> AgentId {
+        let number = i64::try_from(wallet - self.wallets.start);
+        AgentId(number.unwrap_or(i64::MAX) + 1)
+    }
+
+    fn wallet(&self, agent: AgentId) -> usize {
+        let number = usize::try_from(agent.0 - 1);
+        self.wallets.start + number.unwrap_or_default()
+    }
+
+    fn agents(&self) -> impl Iterator<Item = AgentId> {
+        self.wallets.clone().map(|wallet| self.agent(wallet))
+    }
+
+    /// The agent of the wallet with this address, if it hosts that.
+    fn hosted(&self, address: &Address) -> Option<AgentId> {
+        let wallet = peers::hosted(address)?;
+        self.wallets.contains(&wallet).then(|| self.agent(wallet))
     }
 
     /// The process ends, and another one starts with what is left of the log.
     pub(crate) fn restart(&mut self, left: usize, chain: &Chain, clocks: Clocks) -> Checked {
-        self.log.truncate(left);
-        // What the new process finds must be durable before it acts on it.
-        self.durable = left;
+        self.end(left)?;
+        self.start(chain, clocks)
+    }
+
+    /// The process ends, and the tables have what so many records say.
+    pub(crate) fn end(&mut self, left: usize) -> Checked {
+        self.is_unsure = false;
+        self.away.clear();
+        let mut log = std::mem::take(&mut self.log);
+        log.truncate(left);
         self.state = State::default();
-        for (place, text) in (1..).zip(&self.log) {
-            for commit in record::decode(place, text).unwrap() {
-                if let Err(failure) = self.state.apply(&commit) {
-                    broken!("{commit:?} was applied before, and fails now: {failure:?}");
+        self.durable = 0;
+        self.follow(log)
+    }
+
+    /// Applies the next records of the log, which are durable.
+    pub(crate) fn follow(&mut self, records: impl IntoIterator<Item = String>) -> Checked {
+        for text in records {
+            let place = self.log.len() as u64 + 1;
+            let Ok(commits) = record::decode(place, &text) else {
+                broken!("record {place} cannot be read: {text}");
+            };
+            for commit in commits {
+                match self.state.apply(&commit) {
+                    Ok(changes) => self.overdrawn |= !changes.recharged.is_empty(),
+                    Err(failure) => {
+                        broken!("{commit:?} was applied before, and fails now: {failure:?}")
+                    }
                 }
             }
+            self.log.push(text);
         }
-        self.start(chain, clocks)
+        // What the new process finds must be durable before it acts on it.
+        self.durable = self.log.len();
+        Ok(())
     }
 
     /// A bit of a record flips on the disk. Returns how many records are before it: a process reads
@@ -151,7 +202,8 @@ impl Host {
         Ok(at)
     }
 
-    fn start(&mut self, chain: &Chain, clocks: Clocks) -> Checked {
+    /// The process begins to run what it has.
+    pub(crate) fn start(&mut self, chain: &Chain, clocks: Clocks) -> Checked {
         let cursor = self.state.facts().cursor.clone();
         self.read = cursor.map_or_else(Vec::new, |cursor| Vec::deserialize(&*cursor).unwrap());
         self.confirmed = Timestamp::EPOCH;
@@ -170,7 +222,7 @@ impl Host {
             name: format!("agent{number}"),
             start_height: BlockHeight(0),
         };
-        let agents = (0..HOSTED).map(hosted).collect();
+        let agents = self.wallets.clone().map(hosted).collect();
         self.commit(Commit::Host { agents }, clocks)?;
         self.plan(clocks)?;
         let last = self.state.agents().iter();
@@ -182,9 +234,8 @@ impl Host {
         self.catching_up = Some((Goal::to(chain.head()), mark.unwrap_or(OutboxId(0))));
 
         let pending = chain.mempool.iter().filter_map(|one| {
-            let number = peers::hosted(&one.stored.from)?;
             Some(Step::Pending {
-                agent: agent(number),
+                agent: self.hosted(&one.stored.from)?,
                 hash: one.hash,
                 own: self.unknown(one),
                 latest: self.now(clocks).max(clocks.local),
@@ -198,6 +249,7 @@ impl Host {
         let working: Vec<_> = working
             .filter(|task| task.state == TaskState::Working)
             .map(|task| (task.id, task.attempts))
+            .filter(|attempt| !self.away.contains(attempt))
             .collect();
         for (task, attempts) in working {
             self.commit(Commit::TaskInterrupt { task, attempts }, clocks)?;
@@ -262,10 +314,10 @@ impl Host {
         if self.overdrawn {
             return Ok(());
         }
-        for number in 0..HOSTED {
-            let spent = self.spent(agent(number), clocks);
+        for agent in self.agents() {
+            let spent = self.spent(agent, clocks);
             if spent > BUDGET {
-                broken!("agent {number} has spent {spent} of {BUDGET} in a day");
+                broken!("agent {agent} has spent {spent} of {BUDGET} in a day");
             }
         }
         Ok(())
@@ -354,23 +406,23 @@ impl Host {
     fn classify(&self, transaction: &Transaction, now: Now, steps: &mut Vec<Step>) {
         let height = self.read_through();
         let stored = &transaction.stored;
-        if let Some(sender) = peers::hosted(&stored.from) {
+        if let Some(agent) = self.hosted(&stored.from) {
             steps.push(Step::Sighting {
-                agent: agent(sender),
+                agent,
                 hash: transaction.hash,
                 own: self.unknown(transaction),
                 height,
                 block_hash: None,
             });
         }
-        if let Some(recipient) = peers::hosted(&stored.to) {
+        if let Some(agent) = self.hosted(&stored.to) {
             let authenticity = if transaction.is_forged {
                 Authenticity::Forged
             } else {
                 peers::authenticity(&stored.from)
             };
             steps.push(Step::Arrival(Arrival::new(
-                agent(recipient),
+                agent,
                 transaction.hash,
                 stored,
                 height,

@@ -2,6 +2,7 @@
 
 use agentry_core::nonce::NoncePolicy;
 
+use super::cluster::{self, Size};
 use super::world;
 use super::world::Action::{
     self, Drop, Handle, Look, Lose, Mine, Post, Read, Reorganise, Replay, Restore, Say, Send, Sign,
@@ -187,4 +188,16 @@ fn an_acknowledgment_is_given_up_although_its_resend_is_dropped() {
         post(),
         Drop(109),
     ]);
+}
+
+/// A host claimed a shard and, with the same beat, began to follow it: it led nothing, and claimed anew.
+#[test]
+fn a_shard_is_not_claimed_and_followed_at_once() {
+    for shards in 1..=2 {
+        let size = Size {
+            machines: 2,
+            shards,
+        };
+        cluster::run(NoncePolicy::Timestamp, size, &[]).unwrap();
+    }
 }

@@ -11,8 +11,14 @@
 //! Nonces follow one of the two policies: under `sequential`, the node mines a transaction only when its
 //! nonce is the account's counter, and one that another has overtaken is signed again.
 //!
+//! Some schedules have one host, and some have several, which share the wallets and follow each other's
+//! logs. There, hosts freeze, thaw and are cut off while others claim what they own. Further promises are
+//! checked: what was acknowledged is in the log, nothing is after another host's claim, all that read the
+//! same log have the same state, and no host posts when its lease is over, except a frozen one, which
+//! may post bytes that were stored.
+//!
 //! A schedule is made from its seed alone, and a failing one is shrunk. `AGENTRY_SCHEDULES` sets how
-//! many are run, and `AGENTRY_TEST_SEED` the first seed:
+//! many of each sort are run, and `AGENTRY_TEST_SEED` the first seed:
 //!
 //! ```console
 //! $ AGENTRY_SCHEDULES=1000000 cargo test --release -p agentry-core --test simulation
@@ -26,6 +32,9 @@
 
 mod chain;
 mod check;
+mod cluster;
+#[path = "../cluster/database.rs"]
+mod database;
 mod host;
 mod kept;
 mod peers;
@@ -38,8 +47,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-/// The number of schedules without `AGENTRY_SCHEDULES`.
-const SCHEDULES: u64 = 5_000;
+/// The number of schedules of each test without `AGENTRY_SCHEDULES`.
+const SCHEDULES: u64 = 2_000;
 
 /// The most steps of a schedule.
 const STEPS: usize = 120;
@@ -48,8 +57,16 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().unwrap())
 }
 
+fn policy() -> impl Strategy<Value = NoncePolicy> {
+    prop_oneof![Just(NoncePolicy::Timestamp), Just(NoncePolicy::Sequential)]
+}
+
 /// Runs the schedule of a seed. Returns the shortest schedule that fails, and why.
-fn try_seed(seed: u64) -> Result<(), String> {
+fn try_seed<S: Strategy>(
+    seed: u64,
+    schedules: &S,
+    run: impl Fn(S::Value) -> host::Checked,
+) -> Result<(), String> {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_be_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
@@ -60,16 +77,14 @@ fn try_seed(seed: u64) -> Result<(), String> {
         ..Config::default()
     };
     let mut runner = TestRunner::new_with_rng(config, rng);
-    let policies = prop_oneof![Just(NoncePolicy::Timestamp), Just(NoncePolicy::Sequential)];
-    let schedules = (policies, vec(world::action(), 1..STEPS));
-    let run = runner.run(&schedules, |(nonces, schedule)| {
-        world::run(nonces, &schedule).map_err(|broken| TestCaseError::fail(broken.0))
+    let run = runner.run(schedules, |schedule| {
+        run(schedule).map_err(|broken| TestCaseError::fail(broken.0))
     });
     run.map_err(|error| format!("seed {seed}: {error}"))
 }
 
-#[test]
-fn every_schedule_keeps_the_promises() {
+/// Tries all seeds, until one fails.
+fn try_all(try_seed: impl Fn(u64) -> Result<(), String> + Sync) {
     let first = setting("AGENTRY_TEST_SEED", 1);
     let end = first + setting("AGENTRY_SCHEDULES", SCHEDULES);
     let next = AtomicU64::new(first);
@@ -92,4 +107,30 @@ fn every_schedule_keeps_the_promises() {
         ended.flatten().collect()
     });
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+#[test]
+fn every_schedule_keeps_the_promises() {
+    try_all(|seed| {
+        let schedules = (policy(), vec(world::action(), 1..STEPS));
+        try_seed(seed, &schedules, |(nonces, schedule)| {
+            world::run(nonces, &schedule)
+        })
+    });
+}
+
+#[test]
+fn every_schedule_of_several_hosts_keeps_the_promises() {
+    try_all(|seed| {
+        let size = (2_usize..=3, 1_usize..=2);
+        let schedules = (policy(), size, vec(cluster::event(), 1..STEPS));
+        try_seed(
+            seed,
+            &schedules,
+            |(nonces, (machines, shards), schedule)| {
+                let size = cluster::Size { machines, shards };
+                cluster::run(nonces, size, &schedule)
+            },
+        )
+    });
 }

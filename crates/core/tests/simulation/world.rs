@@ -11,6 +11,8 @@ use agentry_protocol::{
 use proptest::prelude::*;
 
 use super::chain::{Chain, FINAL_DEPTH, Transaction};
+use super::cluster::Cluster;
+use super::cluster::log::Fate;
 use super::host::{Answer, BUDGET, Broken, Checked, Clocks, Host, How, broken};
 use super::peers::{self, FEE, HOSTED, Kind, PEERS};
 
@@ -78,6 +80,41 @@ pub(crate) enum Action {
     Grant(u8),
 }
 
+impl Action {
+    /// Whether it is a host that does it.
+    pub(crate) fn is_of_host(&self) -> bool {
+        match self {
+            Self::Send { .. }
+            | Self::Read(_)
+            | Self::Handle { .. }
+            | Self::Store
+            | Self::Work { .. }
+            | Self::Sign(_)
+            | Self::Post { .. }
+            | Self::Look { .. }
+            | Self::Sync
+            | Self::Crash(_)
+            | Self::Restore(_)
+            | Self::Flip { .. }
+            | Self::Prune
+            | Self::Drop(_)
+            | Self::Retry
+            | Self::Grant(_) => true,
+            Self::Say { .. }
+            | Self::SayBriefly { .. }
+            | Self::Forge { .. }
+            | Self::Overtake(_)
+            | Self::Replay(_)
+            | Self::Acknowledge(_)
+            | Self::Mine(_)
+            | Self::Lose(_)
+            | Self::Reorganise { .. }
+            | Self::Wait(_)
+            | Self::SetClock(_) => false,
+        }
+    }
+}
+
 pub(crate) fn action() -> impl Strategy<Value = Action> {
     let some = any::<u8>;
     prop_oneof![
@@ -121,7 +158,11 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
 
 /// Runs a schedule, lets everything come to an end, and checks what must hold.
 pub(crate) fn run(nonces: NoncePolicy, schedule: &[Action]) -> Checked {
-    let mut world = World::new(nonces)?;
+    let mut world = World::new(nonces);
+    world.hosts = vec![Host::new(0..HOSTED, 0, &world.chain)];
+    world.live = vec![0];
+    let clocks = world.clocks();
+    world.hosts[0].start(&world.chain, clocks)?;
     for action in schedule {
         world.step(action)?;
         world.check()?;
@@ -139,7 +180,12 @@ pub(crate) struct World {
     /// How far the machine's clock is ahead of the true time, in milliseconds.
     pub(crate) ahead: i64,
     pub(crate) chain: Chain,
-    pub(crate) host: Host,
+    pub(crate) hosts: Vec<Host>,
+    /// Which of them the present step concerns.
+    pub(crate) current: usize,
+    /// Those whose work counts: each wallet is hosted by one of them.
+    pub(crate) live: Vec<usize>,
+    pub(crate) cluster: Cluster,
     pub(crate) said: u32,
     /// The transactions of peers, to be replayed.
     pub(crate) posted: Vec<Transaction>,
@@ -160,6 +206,8 @@ pub(crate) struct World {
     pub(crate) brief: BTreeSet<u32>,
     pub(crate) forged: BTreeSet<u32>,
     pub(crate) dropped: BTreeSet<u32>,
+    /// What the node has refused for good.
+    refused: BTreeSet<MessageDigest>,
     /// The origins of what an operator has granted.
     granted: BTreeSet<String>,
     pub(crate) is_pruned: bool,
@@ -170,17 +218,17 @@ pub(crate) struct World {
 }
 
 impl World {
-    fn new(nonces: NoncePolicy) -> Result<Self, Broken> {
+    /// A world without hosts.
+    pub(crate) fn new(nonces: NoncePolicy) -> Self {
         let mut chain = Chain::new(nonces);
         chain.mine(START, 0);
-        let clocks = Clocks {
-            time: START,
-            local: START,
-        };
-        Ok(Self {
+        Self {
             time: START,
             ahead: 0,
-            host: Host::new(&chain, clocks)?,
+            hosts: Vec::new(),
+            current: 0,
+            live: Vec::new(),
+            cluster: Cluster::default(),
             chain,
             said: 0,
             posted: Vec::new(),
@@ -193,26 +241,27 @@ impl World {
             brief: BTreeSet::new(),
             forged: BTreeSet::new(),
             dropped: BTreeSet::new(),
+            refused: BTreeSet::new(),
             granted: BTreeSet::new(),
             is_pruned: false,
             is_replayed: false,
             is_reorganised: false,
             respelled: BTreeSet::new(),
-        })
+        }
     }
 
-    fn follows_counter(&self) -> bool {
+    pub(crate) fn follows_counter(&self) -> bool {
         self.chain.nonces == NoncePolicy::Sequential
     }
 
-    fn clocks(&self) -> Clocks {
+    pub(crate) fn clocks(&self) -> Clocks {
         Clocks {
             time: self.time,
             local: Timestamp::new(self.time.get().saturating_add_signed(self.ahead)),
         }
     }
 
-    fn step(&mut self, action: &Action) -> Checked {
+    pub(crate) fn step(&mut self, action: &Action) -> Checked {
         self.time = self.time.plus_ms(1);
         let clocks = self.clocks();
         match *action {
@@ -245,8 +294,9 @@ impl World {
             Action::Send { from, kind } => {
                 self.said += 1;
                 self.sent.insert(self.said);
-                let from = usize::from(from) % HOSTED;
-                self.host.send(from, Kind::of(kind), self.said, clocks)?;
+                let wallets = self.hosts[self.current].wallets.clone();
+                let from = wallets.start + usize::from(from) % wallets.len();
+                self.hosts[self.current].send(from, Kind::of(kind), self.said, clocks)?;
             }
             Action::Overtake(which) if self.follows_counter() => self.overtake(which),
             Action::Overtake(_) => {}
@@ -255,7 +305,7 @@ impl World {
             Action::Mine(count) => self.chain.mine(self.time, usize::from(count % 8)),
             Action::Lose(which) => self.chain.lose(which),
             // What is pending then is not looked at any more.
-            Action::Reorganise { .. } if self.is_restored && !self.host.acts() => {}
+            Action::Reorganise { .. } if self.is_restored && !self.hosts[self.current].acts() => {}
             // A restored store does not post again what it has only seen on the chain, or not at all:
             // once a reorganisation has lost that, later ones of its wallet wait for its nonce.
             Action::Reorganise { .. } if self.is_restored && self.follows_counter() => {}
@@ -271,22 +321,21 @@ impl World {
             }
             Action::Read(count) => {
                 let count = usize::from(count % 4) + 1;
-                self.host.read(&self.chain, count, clocks)?;
+                self.hosts[self.current].read(&self.chain, count, clocks)?;
             }
             Action::Handle { which, sign, late } => {
                 let how = How {
                     signs: sign,
                     is_late: late,
                 };
-                self.host.handle(which, how, clocks)?;
+                self.hosts[self.current].handle(which, how, clocks)?;
             }
-            Action::Store => self.host.store_decided(clocks)?,
+            Action::Store => self.hosts[self.current].store_decided(clocks)?,
             Action::Work { which, fails } => {
-                self.host.work(which, fails, clocks)?;
+                self.hosts[self.current].work(which, fails, clocks)?;
             }
             Action::Sign(count) => {
-                self.host
-                    .sign(usize::from(count % 4) + 1, &self.chain, clocks)?;
+                self.hosts[self.current].sign(usize::from(count % 4) + 1, &self.chain, clocks)?;
             }
             Action::Post { which, answer } => {
                 let answer = match answer % 16 {
@@ -299,37 +348,40 @@ impl World {
                 self.post(which, answer)?;
             }
             Action::Look { mines } => self.look(mines)?,
-            Action::Sync => self.host.sync(),
+            Action::Sync => self.sync()?,
             Action::Crash(lost) => {
-                let (durable, all) = (self.host.durable, self.host.log.len());
+                let (durable, all) = (
+                    self.hosts[self.current].durable,
+                    self.hosts[self.current].log.len(),
+                );
                 let left = durable + usize::from(lost) % (all - durable + 1);
-                self.host.restart(left, &self.chain, clocks)?;
+                self.hosts[self.current].restart(left, &self.chain, clocks)?;
             }
             Action::Restore(copy) => {
-                let left = self.host.durable * usize::from(copy) / 256;
-                self.is_restored |= left < self.host.durable;
-                self.host.restart(left, &self.chain, clocks)?;
+                let left = self.hosts[self.current].durable * usize::from(copy) / 256;
+                self.is_restored |= left < self.hosts[self.current].durable;
+                self.hosts[self.current].restart(left, &self.chain, clocks)?;
             }
             // The operator restores a copy from before the damage.
             Action::Flip { which, bit } => {
-                let left = self.host.flip(which, bit)?;
-                self.is_restored |= left < self.host.durable;
-                self.host.restart(left, &self.chain, clocks)?;
+                let left = self.hosts[self.current].flip(which, bit)?;
+                self.is_restored |= left < self.hosts[self.current].durable;
+                self.hosts[self.current].restart(left, &self.chain, clocks)?;
             }
             Action::Wait(seconds) => self.time = self.time.plus_ms(u64::from(seconds) * 1_000),
             Action::SetClock(minutes) => self.ahead += i64::from(minutes) * 60_000,
             Action::Prune if self.may_prune() => {
                 self.is_pruned = true;
-                self.host.prune(clocks)?;
+                self.hosts[self.current].prune(clocks)?;
             }
             Action::Prune => {}
             Action::Drop(which) => {
-                let dropped = self.host.discard(which, clocks)?;
+                let dropped = self.hosts[self.current].discard(which, clocks)?;
                 self.dropped.extend(dropped);
             }
-            Action::Retry => self.host.retry(clocks)?,
+            Action::Retry => self.hosts[self.current].retry(clocks)?,
             Action::Grant(which) => {
-                let granted = self.host.grant(which, clocks)?;
+                let granted = self.hosts[self.current].grant(which, clocks)?;
                 self.granted.extend(granted);
             }
         }
@@ -409,29 +461,38 @@ impl World {
         }
     }
 
-    fn post(&mut self, which: u8, answer: Answer) -> Checked {
+    pub(crate) fn post(&mut self, which: u8, answer: Answer) -> Checked {
         let clocks = self.clocks();
-        let Some(id) = self.host.next_post(which) else {
+        let Some(id) = self.hosts[self.current].next_post(which) else {
             return Ok(());
         };
-        if matches!(answer, Answer::Accepted | Answer::Taken) {
-            self.reach_node(id)?;
+        match answer {
+            Answer::Accepted | Answer::Taken => self.reach_node(id)?,
+            Answer::Never => {
+                let bytes = self.hosts[self.current].bytes(id);
+                self.refused.extend(bytes.map(|bytes| bytes.digest));
+            }
+            Answer::Dropped | Answer::Refused => {}
         }
-        self.host.posted(id, answer, clocks)
+        self.hosts[self.current].posted(id, answer, clocks)
     }
 
     /// The bytes of a row reach the node.
-    fn reach_node(&mut self, id: agentry_core::OutboxId) -> Checked {
-        let Some(row) = self.host.state.outbox().get(&id) else {
+    pub(crate) fn reach_node(&mut self, id: agentry_core::OutboxId) -> Checked {
+        let Some(row) = self.hosts[self.current].state.outbox().get(&id) else {
             broken!("transaction {id} is posted, and not known");
         };
-        let Some(bytes) = self.host.bytes(id) else {
+        let Some(bytes) = self.hosts[self.current].bytes(id) else {
             broken!("transaction {id} is posted, and not signed");
         };
         let text = peers::text(&row.payload).unwrap_or_default();
         let is_held = row.unapproved || peers::needs_approval(&text);
         if is_held && !self.granted.contains(&row.origin) {
             broken!("{} is posted, and nobody has approved it", row.origin);
+        }
+        // Bytes of a machine that was frozen may come long after others have posted the same.
+        if !self.posts_in_time()? && self.is_useless(&bytes) {
+            return Ok(());
         }
         if self.chain.place(bytes.digest).is_some() {
             broken!("{} is in a block, and posted again", row.origin);
@@ -454,7 +515,7 @@ impl World {
         let day = row.budget_day.unwrap_or(0);
         let spent = self.spent.entry((from, day)).or_default();
         spent.insert(bytes.digest);
-        let is_exact = !self.host.overdrawn && !self.is_restored;
+        let is_exact = !self.hosts[self.current].overdrawn && !self.is_restored;
         if spent.len() as u64 * FEE > BUDGET && is_exact {
             broken!("{} is beyond the budget", row.origin);
         }
@@ -466,6 +527,14 @@ impl World {
         }
         self.chain.post(bytes);
         Ok(())
+    }
+
+    /// Whether the node refuses bytes that it would have taken before.
+    fn is_useless(&self, bytes: &Transaction) -> bool {
+        let counter = self.chain.counter(&bytes.stored.from, self.chain.head());
+        self.chain.place(bytes.digest).is_some()
+            || self.refused.contains(&bytes.digest)
+            || (self.follows_counter() && bytes.nonce() < Some(counter))
     }
 
     /// A new nonce is above those that the runtime has seen on the chain.
@@ -484,59 +553,94 @@ impl World {
     }
 
     fn look(&mut self, mines: bool) -> Checked {
+        if !self.hosts[self.current].may_post {
+            return Ok(());
+        }
         let clocks = self.clocks();
-        let through = self.host.read_through();
+        let through = self.hosts[self.current].read_through();
         let mempool = self.chain.pending().collect();
         if mines {
             self.chain.mine(self.time, 4);
         }
-        for id in self.host.look(mempool, through, &self.chain, clocks)? {
+        for id in self.hosts[self.current].look(mempool, through, &self.chain, clocks)? {
             self.reach_node(id)?;
-            self.host.posted(id, Answer::Accepted, clocks)?;
+            self.hosts[self.current].posted(id, Answer::Accepted, clocks)?;
         }
         Ok(())
     }
 
+    /// What was appended is made durable.
+    fn sync(&mut self) -> Checked {
+        if self.cluster.is_single() {
+            self.hosts[self.current].sync();
+            return Ok(());
+        }
+        self.append(usize::MAX, Fate::Answered)
+    }
+
     /// Nothing fails any more, until nothing is left to do.
-    fn settle(&mut self) -> Checked {
+    pub(crate) fn settle(&mut self) -> Checked {
         for round in 0_u64..400 {
             self.time = self.time.plus_ms(10_000);
             // A budget may have to wait for another day.
             if round % 20 == 19 {
                 self.time = self.time.plus_ms(DAY_MS);
             }
-            let clocks = self.clocks();
             for other in &self.others {
                 let counter = self.chain.counter(&other.stored.from, self.chain.head());
                 if !self.chain.has(other.digest) && other.nonce() >= Some(counter) {
                     self.chain.post(other.clone());
                 }
             }
-            self.host.read(&self.chain, usize::MAX, clocks)?;
-            let how = How {
-                signs: true,
-                is_late: false,
-            };
-            self.host.store_decided(clocks)?;
-            while let Some(origin) = self.host.grant(0, clocks)? {
-                self.granted.insert(origin);
+            self.go_on()?;
+            for host in self.live.clone() {
+                self.turn_to(host);
+                self.work_off()?;
             }
-            while self.host.handle(0, how, clocks)? || self.host.work(0, false, clocks)? {}
-            while self.host.sign(usize::MAX, &self.chain, clocks)? {}
-            self.host.sync();
-            while let Some(id) = self.host.next_post(0) {
-                self.reach_node(id)?;
-                self.host.posted(id, Answer::Accepted, clocks)?;
-            }
-            self.look(false)?;
-            let is_quiet = self.host.is_quiet() && self.chain.mempool.is_empty();
-            if is_quiet && self.host.read_through() == self.chain.head() {
+            let is_done = |host: &Host| host.is_quiet() && host.read_through() == self.chain.head();
+            if self.has_owners() && self.owners().all(is_done) && self.chain.mempool.is_empty() {
                 // What was recognised in a final block is final when the next block is read.
                 self.chain.mine(self.time, 0);
-                return self.host.read(&self.chain, 1, clocks);
+                for host in self.live.clone() {
+                    self.turn_to(host);
+                    let clocks = self.clocks();
+                    self.hosts[host].read(&self.chain, 1, clocks)?;
+                    self.sync()?;
+                }
+                return Ok(());
             }
             self.chain.mine(self.time, usize::MAX);
         }
-        broken!("something is never done: {}", self.host.unfinished());
+        let unfinished: Vec<_> = self.owners().map(Host::unfinished).collect();
+        broken!("something is never done: {}", unfinished.join("\n\n"));
+    }
+
+    /// A host does all that it can do.
+    fn work_off(&mut self) -> Checked {
+        let clocks = self.clocks();
+        let host = &mut self.hosts[self.current];
+        host.read(&self.chain, usize::MAX, clocks)?;
+        let how = How {
+            signs: true,
+            is_late: false,
+        };
+        host.store_decided(clocks)?;
+        while let Some(origin) = host.grant(0, clocks)? {
+            self.granted.insert(origin);
+        }
+        host.take_back();
+        while host.handle(0, how, clocks)? || host.work(0, false, clocks)? {}
+        while host.sign(usize::MAX, &self.chain, clocks)? {}
+        self.sync()?;
+        while let Some(id) = self.hosts[self.current].next_post(0) {
+            self.reach_node(id)?;
+            self.hosts[self.current].posted(id, Answer::Accepted, clocks)?;
+        }
+        self.look(false)
+    }
+
+    /// The hosts whose work counts.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = &Host> {
+        self.live.iter().map(|host| &self.hosts[*host])
     }
 }

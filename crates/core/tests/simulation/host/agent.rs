@@ -1,31 +1,29 @@
-//! Agents: what they do for messages, for other events, and for tasks.
+//! Agents: what they do for messages and for other events.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agentry_core::commit::{Handled, Outcome, Plan, Planned, TaskEnd, TimerSetting};
+use agentry_core::commit::{Handled, Outcome, Plan, Planned, TimerSetting};
 use agentry_core::rows::{
-    Draft, EventKind, EventRef, EventState, InboxState, ReceiptRequest, ReceiptState, TaskState,
+    Draft, EventKind, EventRef, EventState, InboxState, ReceiptRequest, ReceiptState,
 };
 use agentry_core::state::plans::TickData;
 use agentry_core::state::row::{Event, Message, Outgoing};
-use agentry_core::task::Question;
 use agentry_core::{
-    AgentId, Authenticity, Cause, Commit, CommitResult, OutboxId, TaskId, TaskOutput, TaskStart,
-    TokenCharge, origin,
+    AgentId, Authenticity, Cause, Commit, CommitResult, OutboxId, TaskId, TaskStart, origin,
 };
 use agentry_protocol::{
     Address, Amount, Envelope, Header, KnownCommand, Limits, Payload, StoredTransaction, Timestamp,
 };
 use serde_json::{Value, json};
 
-use super::{BUDGET, Broken, Checked, Clocks, Host, agent, broken};
-use crate::peers::{self, FEE, HOSTED, Kind};
+use super::{BUDGET, Broken, Checked, Clocks, Host, broken};
+use crate::peers::{self, FEE, Kind};
 
 /// How often an event is attempted.
-const ATTEMPTS: u32 = 3;
+pub(super) const ATTEMPTS: u32 = 3;
 
 /// The answer to the question of a task.
-const ANSWER: &str = "carefully";
+pub(super) const ANSWER: &str = "carefully";
 
 /// How many ticks the schedule of each agent has, and how far they are apart, in milliseconds.
 const TICKS: usize = 4;
@@ -59,14 +57,14 @@ impl Host {
         }
         let now = self.now(clocks);
         let mut due = Vec::new();
-        for number in 0..HOSTED {
-            if self.decided.contains_key(&agent(number)) {
+        for agent in self.agents() {
+            if self.decided.contains_key(&agent) {
                 continue;
             }
-            due.extend(self.due_event(agent(number), now).map(Due::Event));
-            let messages = self.due_messages(agent(number), now);
+            due.extend(self.due_event(agent, now).map(Due::Event));
+            let messages = self.due_messages(agent, now);
             due.extend(messages.into_iter().map(Due::Message));
-            due.extend(self.overdue(agent(number), now).map(Due::Overdue));
+            due.extend(self.overdue(agent, now).map(Due::Overdue));
         }
         if due.is_empty() {
             return Ok(false);
@@ -142,7 +140,7 @@ impl Host {
     /// Whether both behaviours that see a note have handled the one with this number.
     pub(crate) fn has_noted(&self, wallet: usize, number: u32) -> bool {
         let mut keys = ["did", "also"].into_iter();
-        keys.all(|word| self.remembers(agent(wallet), &format!("{word} {number}")))
+        keys.all(|word| self.remembers(self.agent(wallet), &format!("{word} {number}")))
     }
 
     fn handle_message(&mut self, message: &Message, how: How, clocks: Clocks) -> Checked {
@@ -444,14 +442,14 @@ impl Host {
     /// Each agent does something at its first start, and some times after that.
     pub(super) fn plan(&mut self, clocks: Clocks) -> Checked {
         let at = self.now(clocks);
-        let plans = (0..HOSTED).flat_map(|number| {
+        let plans = self.agents().flat_map(|agent| {
             let tick = Planned::Tick {
                 name: "poll".to_owned(),
                 schedule: "every so often".to_owned(),
                 due_at: at.plus_ms(TICK_EVERY),
             };
             [Planned::Start { again: false }, tick].map(|when| Plan {
-                agent: agent(number),
+                agent,
                 behaviour: ACTS.to_owned(),
                 when,
             })
@@ -479,17 +477,16 @@ impl Host {
 
     /// Whether each agent has started once, and had each of its ticks once.
     pub(crate) fn check_plans(&self) -> Checked {
-        for number in 0..HOSTED {
-            let of = agent(number);
+        for of in self.agents() {
             if !self.remembers(of, "start") {
-                broken!("agent {number} does not know that it was started");
+                broken!("agent {of} does not know that it was started");
             }
             let ticks: Vec<_> = self.ticks(of).into_iter().collect();
             let is_even = ticks
                 .windows(2)
                 .all(|pair| pair[0].plus_ms(TICK_EVERY) == pair[1]);
             if ticks.len() != TICKS || !is_even {
-                broken!("agent {number} has the ticks {ticks:?}");
+                broken!("agent {of} has the ticks {ticks:?}");
             }
         }
         Ok(())
@@ -522,81 +519,5 @@ impl Host {
         };
         self.commit(commit, clocks)?;
         Ok(())
-    }
-
-    /// Starts or ends one of the tasks. Returns whether there was one.
-    pub(crate) fn work(&mut self, which: u8, fails: bool, clocks: Clocks) -> Result<bool, Broken> {
-        if !self.acts() {
-            return Ok(false);
-        }
-        let at = self.now(clocks);
-        let open: Vec<_> = self
-            .state
-            .tasks()
-            .iter()
-            .filter(|task| match task.state {
-                TaskState::Submitted => task.due_at <= at && !task.unapproved,
-                TaskState::Working => self.running.contains(&task.id),
-                TaskState::InputRequired
-                | TaskState::Completed
-                | TaskState::Failed
-                | TaskState::Canceled => false,
-            })
-            .cloned()
-            .collect();
-        if open.is_empty() {
-            return Ok(false);
-        }
-        let row = open[usize::from(which) % open.len()].clone();
-        let (task, attempts) = (row.id, row.attempts);
-        // Every other task asks something before it can complete.
-        let asks = row.input.as_u64().is_some_and(|number| number % 2 == 1);
-        let commit = if row.state == TaskState::Submitted {
-            self.running.insert(task);
-            Commit::TaskBegin {
-                task,
-                attempts,
-                reserved: TokenCharge::default(),
-                at,
-            }
-        } else if fails && row.failed_attempts() < ATTEMPTS {
-            self.running.remove(&task);
-            Commit::TaskRetry {
-                task,
-                attempts,
-                error: ("failed".to_owned(), "it fails".to_owned()),
-                used: None,
-                due_at: at.plus_ms(1_000),
-            }
-        } else if asks && row.answers.is_empty() {
-            self.running.remove(&task);
-            Commit::TaskAsk {
-                task,
-                attempts,
-                question: Question {
-                    text: "how?".to_owned(),
-                    schema: None,
-                    until: Timestamp::MAX_STATED,
-                },
-                used: None,
-                at,
-            }
-        } else {
-            self.running.remove(&task);
-            let answers = if asks { vec![json!(ANSWER)] } else { vec![] };
-            if row.answers != answers {
-                broken!("a task has the answers {:?}", row.answers);
-            }
-            Commit::TaskEnd {
-                task,
-                attempts,
-                end: TaskEnd::Completed(TaskOutput::text(row.input.to_string())),
-                used: None,
-                duration_ms: 1,
-                at,
-            }
-        };
-        self.commit(commit, clocks)?;
-        Ok(true)
     }
 }

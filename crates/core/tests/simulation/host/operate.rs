@@ -5,7 +5,7 @@ use agentry_core::commit::{HeldEffect, QueueTarget};
 use agentry_core::rows::{Draft, OutboxState, TaskState};
 use agentry_protocol::{Amount, Header, Limits, StoredTransaction};
 
-use super::{Broken, Checked, Clocks, Host, agent};
+use super::{Broken, Checked, Clocks, Host};
 use crate::peers::{self, FEE, HOSTED, Kind};
 
 /// How long handled messages are kept, in milliseconds.
@@ -22,7 +22,7 @@ impl Host {
         };
         let payload = peers::payload(peers::message(kind, number), Some(&header));
         let send = Commit::Send {
-            agent: agent(from),
+            agent: self.agent(from),
             draft: Draft {
                 message_id: id,
                 ..Draft::new(format!("send/{number}"), to, Amount(FEE), payload)

@@ -1,6 +1,6 @@
 //! The submitter: it signs, posts, and looks for what the node has lost.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use agentry_core::absence::Look;
 use agentry_core::commit::PostResult;
@@ -13,9 +13,9 @@ use agentry_protocol::{
     TransactionHash,
 };
 
-use super::{BUDGET, Broken, Checked, Clocks, Host, Phase, agent, wallet};
+use super::{BUDGET, Broken, Checked, Clocks, Host, Phase};
 use crate::chain::{Chain, FINAL_DEPTH, Transaction};
-use crate::peers::{self, FEE, HOSTED};
+use crate::peers::{self, FEE};
 
 /// How a POST ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Host {
     ) -> Prepared {
         let now = self.now(clocks);
         let nonce = self.nonces.next(of, counter.unwrap_or(Nonce::at(now)));
-        let signed = peers::sign(wallet(of), to, nonce, payload.clone());
+        let signed = peers::sign(self.wallet(of), to, nonce, payload.clone());
         Prepared {
             nonce,
             hash: signed.hash(),
@@ -69,10 +69,11 @@ impl Host {
             .filter(|row| row.state == OutboxState::Queued && !row.unapproved)
             .cloned()
             .collect();
-        let mut left = [0; HOSTED];
-        for (number, left) in left.iter_mut().enumerate() {
-            *left = BUDGET.saturating_sub(self.spent(agent(number), clocks)) / FEE;
-        }
+        let left = self.agents().map(|agent| {
+            let left = BUDGET.saturating_sub(self.spent(agent, clocks)) / FEE;
+            (agent, left)
+        });
+        let mut left: HashMap<_, _> = left.collect();
         let (mut prepared, mut held, mut release) = (Vec::new(), Vec::new(), Vec::new());
         // With the account's counter, a wallet has one transaction in flight.
         let rows = self.state.outbox().iter();
@@ -80,7 +81,7 @@ impl Host {
         let mut in_flight: HashSet<AgentId> = in_flight.map(|row| row.agent).collect();
         for row in queued {
             let is_next = !in_flight.contains(&row.agent);
-            let left = &mut left[wallet(row.agent)];
+            let left = left.entry(row.agent).or_default();
             match (*left > 0, row.held) {
                 (true, true) => {
                     release.push(row.id);
@@ -91,7 +92,7 @@ impl Host {
                     let message = (&row.recipient, &row.payload);
                     let counter = self.nonces.follows_counter().then(|| {
                         in_flight.insert(row.agent);
-                        let from = peers::address(wallet(row.agent));
+                        let from = peers::address(self.wallet(row.agent));
                         let counter = chain.counter(from, chain.head());
                         let last = self.state.last_mined_nonce(row.agent, counter);
                         Sequential::floor(counter, last)
@@ -138,7 +139,7 @@ impl Host {
 
     /// Posts one of the transactions that are ready, for the first time. Returns its row.
     pub(crate) fn next_post(&self, which: u8) -> Option<OutboxId> {
-        if !self.acts() {
+        if !self.acts() || !self.may_post {
             return None;
         }
         let ready = self.ready();
@@ -219,7 +220,7 @@ impl Host {
     fn is_overtaken(&self, id: OutboxId, chain: &Chain) -> bool {
         let through = chain.head().saturating_sub(FINAL_DEPTH);
         self.state.outbox().get(&id).is_some_and(|row| {
-            let counter = chain.counter(peers::address(wallet(row.agent)), through);
+            let counter = chain.counter(peers::address(self.wallet(row.agent)), through);
             let nonce = row.signed.as_ref().map(|signed| signed.nonce);
             nonce.is_some_and(|nonce| self.nonces.is_overtaken(nonce, counter))
         })
