@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`caller`] | who calls, and what it may do |
 //! | [`door`] | the operations for a caller |
+//! | [`shards`] | where the agents of a cluster are |
 //! | [`error`] | why an operation was not carried out |
 //! | [`api`] | the HTTP API |
 //! | [`a2a`] | agents on the chain as A2A agents |
@@ -22,6 +23,7 @@ pub mod caller;
 pub mod door;
 pub mod error;
 pub mod mcp;
+pub mod shards;
 
 pub use caller::{Caller, Rights, Scope};
 pub use door::Door;

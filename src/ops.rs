@@ -20,6 +20,7 @@
 //! | [`approvals`] | effects of behaviours that wait for an operator |
 //! | [`tokens`] | who may call the runtime from outside |
 //! | [`change`] | what operators change: retrying and dropping rows, resuming posting, decisions, tokens |
+//! | [`cluster`] | the hosts of a cluster, and which of them runs which shard |
 //! | [`sealed`] | opening sealed messages |
 //! | [`who`], [`names`] | from a name to an address, and from an address to a name |
 //!
@@ -37,6 +38,7 @@
 pub mod approvals;
 pub mod cards;
 pub mod change;
+pub mod cluster;
 pub mod content;
 pub mod conversations;
 pub mod delivery;
@@ -103,6 +105,16 @@ impl Operations {
     pub async fn reload(&self, restart: Vec<String>) -> Result<Applied, OperationError> {
         let reloaded = self.links.reload.reload(restart).await;
         reloaded.map_err(|Refused(reasons)| OperationError::NotApplied(reasons))
+    }
+
+    /// Has the store's tables written, so that whoever opens them for reading finds everything that was
+    /// acknowledged before.
+    ///
+    /// # Errors
+    /// [`OperationError::Later`].
+    pub async fn refresh(&self) -> Result<(), OperationError> {
+        let refreshed = self.shared.store.catch_up().await;
+        refreshed.map_err(|error| OperationError::Later(error.to_string()))
     }
 
     /// Whether the runtime is ready, as `/ready` reports it.

@@ -63,6 +63,10 @@ impl Behaviour for Acknowledger {
         vec!["ack".to_owned()]
     }
 
+    fn executes(&self, _: &str) -> bool {
+        false
+    }
+
     fn accepts(&self, message: &Message) -> bool {
         message.ack_due().is_some()
     }

@@ -134,6 +134,10 @@ impl Behaviour for Pong {
         ping.into_iter().collect()
     }
 
+    fn executes(&self, _: &str) -> bool {
+        false
+    }
+
     fn accepts(&self, message: &Message) -> bool {
         let said = match message.cmd() {
             Some(PING) => Some(PING_TEXT),

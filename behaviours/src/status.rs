@@ -101,6 +101,10 @@ impl Behaviour for StatusReporter {
         vec![STATUS_REPORT.to_owned()]
     }
 
+    fn executes(&self, _: &str) -> bool {
+        false
+    }
+
     fn accepts(&self, message: &Message) -> bool {
         message.cmd() == Some(STATUS_REPORT) && !message.is_answer()
     }

@@ -345,6 +345,10 @@ impl Behaviour for Tasks {
         })
     }
 
+    fn executes(&self, kind: &str) -> bool {
+        self.types.get(kind).is_some()
+    }
+
     fn task_limits(&self, kind: &str) -> TaskLimits {
         let found = self.types.get(kind);
         found.map_or_else(TaskLimits::default, |found| found.limits)

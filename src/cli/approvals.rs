@@ -5,6 +5,7 @@ use agentry_store::{Reader, open_for_reading};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::global::About;
 use super::names::shown;
 use super::output::{GivesWay, Row, first_line, moment, or_dash, printable};
 use super::queue::list::line;
@@ -68,7 +69,11 @@ pub struct DenyArgs {
 }
 
 pub(super) fn run(command: ApprovalsCommand, context: &Context) -> Result<(), Failure> {
-    let config = context.config()?;
+    let about = match &command {
+        ApprovalsCommand::List(args) => About::named(args.agent.as_deref()),
+        _ => About::OneStore,
+    };
+    let config = context.config_of(about)?;
     runtime()?.block_on(async {
         match command {
             ApprovalsCommand::List(args) => list(&args, &config, context),

@@ -11,7 +11,7 @@
 //! | `guard` | hardening of the process |
 //! | `interrupt` | signals that end a command |
 //! | `init` | running as the first process of a container |
-//! | [`agent`], [`approvals`], [`mod@bench`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`mcp`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`token`], [`tx`], [`wallet`] | one group of commands each |
+//! | [`agent`], [`approvals`], [`mod@bench`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`mcp`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`token`], [`tx`], [`wallet`], [`worker`] | one group of commands each |
 //!
 //! A binary with its own behaviours:
 //! ```no_run
@@ -25,6 +25,7 @@ pub mod approvals;
 mod args;
 pub mod bench;
 pub mod chain;
+pub mod cluster;
 pub mod completions;
 pub mod config;
 pub mod demo;
@@ -47,6 +48,7 @@ pub mod task;
 pub mod token;
 pub mod tx;
 pub mod wallet;
+pub mod worker;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -134,6 +136,19 @@ enum Command {
     /// Tokens of those who may call the runtime over HTTP
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Several hosts that share the agents
+    ///
+    /// `[cluster]` of agents.toml names the database of the hosts. docs/cluster.md explains how a
+    /// cluster is set up and operated.
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
+    /// Runs tasks for agents that the hosts of a cluster host
+    ///
+    /// A worker takes the types of task that `tasks.on_workers` of agents.toml names from the database
+    /// of `[cluster]`, on any machine that reaches it, and executes them as agents.toml says there. It
+    /// needs no wallet, no password and no node. On SIGTERM it takes no more, finishes what runs within
+    /// --stop-limit, and gives the rest back.
+    Worker(worker::WorkerArgs),
     /// Serves the host of a language model, which starts this command, over MCP
     ///
     /// Speaks the Model Context Protocol (revisions 2025-11-25 and 2026-07-28) on standard input and
@@ -234,16 +249,19 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Err
 
 fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
     logging::init(match command {
-        Command::Run(_) | Command::Devnet(_) => logging::SERVING,
+        Command::Run(_) | Command::Devnet(_) | Command::Worker(_) => logging::SERVING,
         Command::Mcp(_) => logging::MCP,
         _ => "warn",
     })?;
-    if !matches!(command, Command::Run(_) | Command::Devnet(_)) {
+    if !matches!(
+        command,
+        Command::Run(_) | Command::Devnet(_) | Command::Worker(_)
+    ) {
         interrupt::watch_where_nothing_else_does();
     }
     match command {
         Command::Run(args) => run::run(args, context),
-        Command::Reload(args) => reload::run(args, context),
+        Command::Reload(args) => reload::run(&args, context),
         Command::Doctor => doctor::run(context),
         Command::Replay(args) => replay::run(&args, context),
         Command::Demo(args) => demo::run(args, context),
@@ -253,6 +271,8 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Queue(command) => queue::run(command, context),
         Command::Approvals(command) => approvals::run(command, context),
         Command::Token(command) => token::run(command, context),
+        Command::Cluster(command) => cluster::run(command, context),
+        Command::Worker(args) => worker::run(args, context),
         Command::Mcp(args) => mcp::run(args, context),
         Command::Devnet(args) => devnet::run(args, context),
         Command::Wallet(command) => wallet::run(command, context),

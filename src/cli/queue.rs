@@ -13,6 +13,7 @@ use agentry_store::{Reader, open_for_reading};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
+use super::global::About;
 use super::{Context, Failure, runtime};
 use crate::config::Config;
 use crate::ops::change::{StoreChange, make};
@@ -165,26 +166,42 @@ impl RowArgs {
 }
 
 pub(super) fn run(command: QueueCommand, context: &Context) -> Result<(), Failure> {
-    let config = context.config()?;
+    let about = match &command {
+        QueueCommand::List(args) => About::named(args.agent()),
+        QueueCommand::Retry(args) | QueueCommand::Drop(args) => {
+            About::named(args.rows.agent.as_deref())
+        }
+        QueueCommand::Stats(args) => About::named(args.agent()),
+        QueueCommand::Show { .. } => About::OneStore,
+        QueueCommand::Resume => About::Everything,
+    };
+    let configs = context.configs_of(about)?;
     runtime()?.block_on(async {
+        // Only resuming is about more than one.
+        let [config, ..] = configs.as_slice() else {
+            return Ok(());
+        };
         match command {
-            QueueCommand::List(args) => list::run(args, &config, context).await,
-            QueueCommand::Show { id } => show::run(&id, &config, context).await,
+            QueueCommand::List(args) => list::run(args, config, context).await,
+            QueueCommand::Show { id } => show::run(&id, config, context).await,
             QueueCommand::Retry(args) => {
                 let done = "will be retried";
-                change::each(&args, &config, context, done, StoreChange::Retry).await
+                change::each(&args, config, context, done, StoreChange::Retry).await
             }
             QueueCommand::Drop(args) => {
-                change::each(&args, &config, context, "dropped", StoreChange::Drop).await
+                change::each(&args, config, context, "dropped", StoreChange::Drop).await
             }
-            QueueCommand::Stats(args) => stats::run(&args, &config, context),
-            QueueCommand::Resume => resume(&config, context).await,
+            QueueCommand::Stats(args) => stats::run(&args, config, context),
+            QueueCommand::Resume => resume(&configs, context).await,
         }
     })
 }
 
-async fn resume(config: &Config, context: &Context) -> Result<(), Failure> {
-    let resumed = make(&config.store.path, StoreChange::Resume).await? > 0;
+async fn resume(configs: &[Config], context: &Context) -> Result<(), Failure> {
+    let mut resumed = false;
+    for config in configs {
+        resumed |= make(&config.store.path, StoreChange::Resume).await? > 0;
+    }
     if context.output.is_json() {
         return context.output.json(&json!({ "resumed": resumed }));
     }

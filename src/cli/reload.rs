@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
+use super::global::About;
 use super::{Context, ExitCode, Failure, runtime};
 use crate::ops::OperationError;
 use crate::runtime::control::{Client, ControlError};
@@ -17,9 +18,17 @@ pub struct ReloadArgs {
     restart: Vec<String>,
 }
 
-pub(super) fn run(args: ReloadArgs, context: &Context) -> Result<(), Failure> {
-    let store = context.config()?.store.path;
-    let reloaded = runtime()?.block_on(Client::new(store).reload(args.restart));
+pub(super) fn run(args: &ReloadArgs, context: &Context) -> Result<(), Failure> {
+    // In a cluster, every host reads its own file.
+    let configs = context.configs_of(About::Everything)?;
+    let reloaded = runtime()?.block_on(async {
+        let mut together = Applied::default();
+        for config in configs {
+            let client = Client::new(config.store.path);
+            together.add(client.reload(args.restart.clone()).await?);
+        }
+        Ok(together)
+    });
     match reloaded {
         Ok(applied) => show(&applied, context),
         Err(ControlError::Refused(OperationError::NotApplied(reasons)))

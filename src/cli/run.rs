@@ -16,6 +16,7 @@ use super::failure::{io_code, wallet_code};
 use super::interrupt::{Signals, at_once};
 use super::{Context, ExitCode, Failure, logging, runtime};
 use crate::config::Config;
+use crate::runtime::clock::Clock;
 use crate::runtime::host::{Host, HostError, HostOptions, Started};
 use crate::runtime::reload::Reread;
 use crate::runtime::signer::SignError;
@@ -43,6 +44,7 @@ pub(super) fn run(args: RunArgs, context: &Context) -> Result<(), Failure> {
         stop_limit: args.stop_limit,
         prompt: std::io::stdin().is_terminal(),
         reread: Some(reread.clone()),
+        clock: Clock::of_a_process(),
         ..HostOptions::default()
     };
     let runtime = runtime()?;
@@ -128,24 +130,29 @@ async fn stop(host: Host, signals: &mut Signals) -> Result<(), Failure> {
 
 /// Prints that the runtime is ready. A runtime whose standard output is closed or full still runs.
 fn announce(started: &Started, context: &Context) {
-    let told = if context.output.is_json() {
-        context.output.json(&json!({
-            "agents": started.agents,
-            "node": started.node,
-            "status": format!("http://{}", started.status),
-        }))
-    } else {
-        context.output.line(format!(
-            "hosting {} {} on {}; status on http://{}/ready; Ctrl-C stops",
-            started.agents,
-            if started.agents == 1 {
-                "agent"
-            } else {
-                "agents"
-            },
-            started.node,
-            started.status
-        ))
+    let agents = match started.agents {
+        1 => "1 agent".to_owned(),
+        count => format!("{count} agents"),
+    };
+    let (node, status) = (&started.node, started.status);
+    let told = match &started.host {
+        _ if context.output.is_json() => {
+            let mut told = json!({
+                "agents": started.agents,
+                "node": node,
+                "status": format!("http://{status}"),
+            });
+            if let Some(host) = &started.host {
+                told["host"] = json!(host);
+            }
+            context.output.json(&told)
+        }
+        None => context.output.line(format!(
+            "hosting {agents} on {node}; status on http://{status}/ready; Ctrl-C stops"
+        )),
+        Some(host) => context.output.line(format!(
+            "joined the cluster of {agents} on {node} as {host}; status on http://{status}/ready; Ctrl-C stops"
+        )),
     };
     if let Err(failure) = told {
         tracing::debug!(%failure, "the start could not be announced on standard output");
@@ -155,7 +162,7 @@ fn announce(started: &Started, context: &Context) {
 /// Ends the process when a thread other than a behaviour's panics. Such a panic is a defect after
 /// which an actor may be missing; the store is consistent at all times, and the supervisor restarts
 /// the process.
-fn fail_stop() {
+pub(super) fn fail_stop() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         before(panic);
@@ -175,6 +182,7 @@ impl From<HostError> for Failure {
             HostError::Agents(error) => return error.into(),
             HostError::Password(error) => return error.into(),
             HostError::Store(error) => return error.into(),
+            HostError::Cluster(error) => return error.into(),
             HostError::Wallet { ref source, .. } => wallet_code(source),
             HostError::Unlock(SignError::Locked { ref source, .. }) => wallet_code(source),
             HostError::Webhook(ref error) => webhook_code(error),
@@ -212,13 +220,20 @@ impl From<StoreError> for Failure {
             StoreError::Newer { .. }
             | StoreError::Older { .. }
             | StoreError::Foreign { .. }
-            | StoreError::TooLong { .. } => ExitCode::Config,
-            StoreError::Broken { .. } | StoreError::Value(_) | StoreError::Open { .. } => {
-                ExitCode::Data
-            }
+            | StoreError::TooLong { .. }
+            | StoreError::Copy { .. }
+            | StoreError::NoCopy { .. } => ExitCode::Config,
+            StoreError::Broken { .. }
+            | StoreError::Value(_)
+            | StoreError::Open { .. }
+            | StoreError::Log(_)
+            | StoreError::Halted(_) => ExitCode::Data,
             StoreError::Io { source, .. } => io_code(source.kind()),
             StoreError::Sqlite(_) | StoreError::Refused(_) => ExitCode::Io,
-            StoreError::Full { .. } | StoreError::TooMuch { .. } => ExitCode::Temporary,
+            StoreError::Full { .. }
+            | StoreError::TooMuch { .. }
+            | StoreError::Following
+            | StoreError::Fenced => ExitCode::Temporary,
             StoreError::Token(_) => ExitCode::Data,
             StoreError::Contradiction(_) | StoreError::Closed => ExitCode::Internal,
         };

@@ -17,6 +17,7 @@ mod wait;
 
 use clap::{Args, Subcommand};
 
+use super::global::About;
 use super::{Context, Failure, runtime};
 use crate::config::Config;
 use agentry_store::{Reader, open_for_reading};
@@ -58,7 +59,11 @@ pub struct IdArgs {
 }
 
 pub(super) fn run(command: TaskCommand, context: &Context) -> Result<(), Failure> {
-    let config = context.config()?;
+    let about = match &command {
+        TaskCommand::Submit(args) => About::Agent(args.sender()),
+        _ => About::OneStore,
+    };
+    let config = context.config_of(about)?;
     runtime()?.block_on(async {
         match command {
             TaskCommand::Submit(args) => submit::run(*args, &config, context).await,

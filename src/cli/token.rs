@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agentry_core::{Rights, TokenName};
@@ -12,6 +12,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::args;
+use super::global::About;
 use super::names::shown;
 use super::output::{moment, or_dash};
 use super::{Context, Failure, runtime};
@@ -81,13 +82,22 @@ enum Right {
 }
 
 pub(super) fn run(command: TokenCommand, context: &Context) -> Result<(), Failure> {
-    let config = context.config()?;
+    // Each shard of a cluster has all tokens.
+    let configs = context.configs_of(match &command {
+        TokenCommand::List => About::Anything,
+        TokenCommand::Create(_) | TokenCommand::Revoke { .. } => About::Everything,
+    })?;
+    let Some(config) = configs.first() else {
+        return Ok(());
+    };
+    let stores = configs.iter().map(|config| config.store.path.as_path());
+    let stores: Vec<_> = stores.collect();
     runtime()?.block_on(async {
         match command {
-            TokenCommand::Create(args) => create(args, &config, context).await,
-            TokenCommand::List => list(&config, context),
+            TokenCommand::Create(args) => create(args, config, &stores, context).await,
+            TokenCommand::List => list(config, context),
             TokenCommand::Revoke { name } => {
-                tokens::revoke(name.clone(), &config.store.path).await?;
+                tokens::revoke(name.clone(), &stores).await?;
                 let out = context.output;
                 if out.is_json() {
                     return out.json(&json!({ "revoked": name }));
@@ -98,7 +108,12 @@ pub(super) fn run(command: TokenCommand, context: &Context) -> Result<(), Failur
     })
 }
 
-async fn create(args: CreateArgs, config: &Config, context: &Context) -> Result<(), Failure> {
+async fn create(
+    args: CreateArgs,
+    config: &Config,
+    stores: &[&Path],
+    context: &Context,
+) -> Result<(), Failure> {
     let has = |right| args.allow.contains(&right);
     let rights = Rights {
         read: has(Right::Read),
@@ -131,7 +146,7 @@ async fn create(args: CreateArgs, config: &Config, context: &Context) -> Result<
         }
         None => None,
     };
-    let created = tokens::create(new, &config.store.path).await;
+    let created = tokens::create(new, stores).await;
     let (token, secret) = match (created, &file) {
         (Ok(created), _) => created,
         (Err(error), Some((_, path))) => {

@@ -11,7 +11,9 @@ use super::document::Raw;
 use super::error::Origin;
 use super::keys::Described;
 use super::layers::{Layers, Repeated};
-use super::model::{ChainConfig, Config, Setting, StoreConfig, WalletsConfig};
+use super::model::{
+    BehaviourInstance, ChainConfig, Config, Setting, StoreConfig, TasksConfig, WalletsConfig,
+};
 use super::node_url::{NodeUrl, masked};
 use super::values::{Kind, Reader, Unchecked, valid};
 
@@ -77,7 +79,18 @@ impl<'a> Check<'a> {
             true => self.read(),
             false => None,
         };
+        let cluster = match self.layers.has_table("cluster") {
+            true => self.read(),
+            false => None,
+        };
         let devnet = if self.layers.has_table("devnet") {
+            if self.layers.has_table("cluster") {
+                let text = "the embedded node of [devnet] belongs to one process, and the hosts of a \
+                            [cluster] need one node: remove [devnet], start `agentry devnet` or a real \
+                            node, and point `chain.rpc` at it";
+                self.reader
+                    .report_missing(self.layers.header("devnet"), text);
+            }
             self.conflicts();
             self.read()
         } else {
@@ -85,19 +98,26 @@ impl<'a> Check<'a> {
         };
         let wallets: WalletsConfig = self.read().unwrap_or_default();
         let directory = self.read();
-        let tasks = self.read();
+        let tasks: Option<TasksConfig> = self.read();
         let traces = self.read();
         let defaults = self.read();
         let (agents, names) = self.agents();
         let fleets = self.fleets(&wallets, &names);
         let contacts = self.contacts(&names);
         let webhooks = self.webhooks();
+        if let Some(tasks) = &tasks {
+            let behaviours = agents.iter().map(|agent| &agent.behaviours);
+            let behaviours = behaviours.chain(fleets.iter().map(|fleet| &fleet.behaviours));
+            let behaviours: Vec<_> = behaviours.flat_map(|all| all.iter()).collect();
+            self.on_workers(tasks, &behaviours);
+        }
         Some(Config {
             file: file.to_owned(),
             chain: chain?,
             store: store?,
             http: http?,
             a2a,
+            cluster,
             devnet,
             wallets,
             directory: directory?,
@@ -134,6 +154,31 @@ impl<'a> Check<'a> {
 
     pub(super) fn note(&mut self, key: String, value: Value, origin: Origin) {
         self.settings.push(Setting { key, value, origin });
+    }
+
+    /// Reports types of task that no worker could ever run.
+    fn on_workers(&mut self, tasks: &TasksConfig, behaviours: &[&BehaviourInstance]) {
+        let Some(given) = self.layers.get("tasks", "on_workers") else {
+            return;
+        };
+        if !tasks.on_workers.is_empty() && !self.layers.has_table("cluster") {
+            let text = "`tasks.on_workers` needs a [cluster] table: hosts and workers find each \
+                        other in its database";
+            self.reader.report(&given.origin, text);
+        }
+        if !self.reader.issues.is_empty() {
+            // The behaviour that executes them may be one that could not be read.
+            return;
+        }
+        for kind in &tasks.on_workers {
+            if !behaviours.iter().any(|one| one.behaviour.executes(kind)) {
+                let text = format!(
+                    "`tasks.on_workers` names {kind:?}, and no behaviour of an agent or a fleet \
+                     executes tasks of that type"
+                );
+                self.reader.report(&given.origin, text);
+            }
+        }
     }
 
     /// Reports the keys of `[chain]` that conflict with an embedded node.

@@ -2,8 +2,9 @@
 
 use super::check::Keys;
 use super::model::{
-    A2aConfig, AGENT, ChainConfig, CommonConfig, Contact, DevnetTable, DirectoryConfig, FLEET,
-    HttpConfig, StoreConfig, TasksConfig, TracesConfig, WalletsConfig, WebhookConfig,
+    A2aConfig, AGENT, ChainConfig, ClusterConfig, CommonConfig, Contact, DevnetTable,
+    DirectoryConfig, FLEET, HttpConfig, StoreConfig, TasksConfig, TracesConfig, WalletsConfig,
+    WebhookConfig,
 };
 
 /// Every table of agents.toml, in the order of the reference.
@@ -12,6 +13,7 @@ pub const TABLES: &[Table] = &[
     StoreConfig::TABLE,
     HttpConfig::TABLE,
     A2aConfig::TABLE,
+    ClusterConfig::TABLE,
     DevnetTable::TABLE,
     WalletsConfig::TABLE,
     DirectoryConfig::TABLE,

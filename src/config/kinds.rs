@@ -14,8 +14,10 @@ use agentry_protocol::{
 };
 use serde_json::{Value, json};
 
+use super::database_url::DatabaseUrl;
 use super::document::{Given, Raw};
 use super::error::Origin;
+use super::host_name::HostName;
 use super::keys::Holds;
 use super::node_url::{CollectorUrl, NodeUrl, masked};
 use super::rate::Rate;
@@ -89,7 +91,14 @@ macro_rules! texts {
     )+};
 }
 
-texts!(ChainId, AgentName, Address, PublicKey, EncryptionKey);
+texts!(
+    ChainId,
+    AgentName,
+    Address,
+    PublicKey,
+    EncryptionKey,
+    HostName
+);
 
 macro_rules! integers {
     ($($type:ty),+) => {$(
@@ -232,6 +241,24 @@ impl Kind for CollectorUrl {
             // The text itself may hold a password, so it is not repeated.
             Err(reason) => value.wrong(format!(
                 "{reason}; write one such as \"http://127.0.0.1:4318\""
+            )),
+        }
+    }
+
+    fn show(&self) -> Value {
+        json!(self.to_string())
+    }
+}
+
+impl Kind for DatabaseUrl {
+    const HOLDS: Holds = Holds::Text;
+
+    fn read(value: &mut Unchecked<'_>) -> Option<Self> {
+        match String::read(value)?.parse() {
+            Ok(url) => Some(url),
+            // The text itself may hold a password, so it is not repeated.
+            Err(reason) => value.wrong(format!(
+                "{reason}; write one such as \"postgresql://agentry@127.0.0.1/agentry\""
             )),
         }
     }

@@ -8,6 +8,7 @@
 //! | [`error`] | [`ConfigError`]: every error, each with its location |
 //! | [`load`] | loading all layers: [`Config::load`] |
 //! | [`node_url`] | [`NodeUrl`]: the address of a node; [`CollectorUrl`]: that of a collector |
+//! | `database_url` | the address of a cluster's database |
 //! | [`rate`] | [`Rate`]: a count per length of time |
 //! | `host_name` | the name of a host |
 //! | [`hosted`] | agents and fleets with their wallets: [`Config::hosted`] |
@@ -20,6 +21,7 @@ pub mod approve;
 mod behaviours;
 mod check;
 mod contacts;
+mod database_url;
 mod document;
 pub mod error;
 mod host_name;
@@ -40,15 +42,16 @@ mod tests;
 mod values;
 pub mod webhooks;
 
+pub use database_url::DatabaseUrl;
 pub use error::{ConfigError, ConfigIssue, ConfigIssues, Origin};
 pub use host_name::HostName;
 pub use hosted::{HostError, HostedAgent};
 pub use layers::Overlay;
 pub use load::{BUILT_IN, Source};
 pub use model::{
-    AgentConfig, BehaviourInstance, ChainConfig, CommonConfig, Config, Contact, DevnetTable,
-    DirectoryConfig, FleetConfig, FleetWallets, HttpConfig, Setting, StoreConfig, TasksConfig,
-    TracesConfig, WalletsConfig, Written,
+    AgentConfig, BehaviourInstance, ChainConfig, ClusterConfig, CommonConfig, Config, Contact,
+    DevnetTable, DirectoryConfig, FleetConfig, FleetWallets, HttpConfig, Setting, StoreConfig,
+    TasksConfig, TracesConfig, WalletsConfig, Written,
 };
 pub use node_url::{CollectorUrl, NodeUrl, masked};
 pub use rate::Rate;

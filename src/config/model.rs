@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 
 use super::approve::Approvals;
 use super::check::Keys;
+use super::database_url::DatabaseUrl;
 use super::error::Origin;
 use super::host_name::HostName;
 use super::keys::{Described, Holds, Key, Table, describe};
@@ -49,6 +50,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// The agents that others can reach over A2A, if any.
     pub a2a: Option<A2aConfig>,
+    /// The other hosts with which this one shares its agents, if there are any.
+    pub cluster: Option<ClusterConfig>,
     /// The embedded node, if one is configured.
     pub devnet: Option<DevnetTable>,
     /// Where the keys of [`Self::agents`] are.
@@ -150,6 +153,29 @@ describe! {
 }
 
 describe! {
+    /// several hosts that share these agents: when one of them dies, its agents answer elsewhere;
+    /// without this table, this host is alone
+    [cluster]
+    #[derive(Clone, Debug)]
+    pub struct ClusterConfig {
+        /// the PostgreSQL database of all hosts, for example
+        /// postgresql://agentry@db1,db2/agentry?sslmode=require; must be set. Of several servers, the one
+        /// that takes writes is used
+        database: DatabaseUrl,
+        /// a file that holds the database's password
+        password_file: Option<PathBuf>,
+        /// a file of root certificates that the database's certificate is verified with; default: those
+        /// of this machine
+        root_certificate: Option<PathBuf>,
+        /// this host's name, unique among the hosts; default: that of the machine
+        host: Option<HostName>,
+        /// after so many records of a shard's log, a copy of its tables is put into the database, and
+        /// the records before the last copy are deleted; 100 to 10,000,000
+        snapshot_every: u64 [100..=10_000_000] = "20000",
+    }
+}
+
+describe! {
     /// an embedded node; without this table a real one is used
     [devnet]
     /// Port 0 is any free one; the node's URL is then the one that it reports, and not
@@ -195,10 +221,14 @@ describe! {
 describe! {
     /// the work that agents do for others
     [tasks]
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct TasksConfig {
-        /// tasks that run at the same time, of all agents together; 1 to 1,024
+        /// tasks that run at the same time, of all agents together; 1 to 1,024. Those that workers run
+        /// do not count
         concurrency: usize [1..=1_024] = "4",
+        /// the types of task that workers (`agentry worker`) run, on machines of their own, instead of
+        /// the hosts; needs a cluster
+        on_workers: Vec<String> = "",
     }
 }
 

@@ -330,6 +330,30 @@ fn limits_are_inherited_and_overridden() {
 }
 
 #[test]
+fn types_of_tasks_that_no_worker_could_run_are_reported() {
+    let text = |tables: &str| {
+        format!(
+            "[chain]\nid = \"x\"\n[wallets]\nvault = \"v\"\n[tasks]\non_workers = [\"chat\"]\n{tables}"
+        )
+    };
+    let cluster = "[cluster]\ndatabase = \"postgresql://a@127.0.0.1/a\"\n";
+    let agent = |behaviour: &str| format!("[[agent]]\nname = \"a\"\nbehaviours = [{behaviour}]\n");
+    let tasks = "{ kind = \"tasks\", allow = [\"*\"], types.chat = { executor = \"command\", program = \"/bin/true\" } }";
+    let right = load(&text(&format!("{cluster}{}", agent(tasks)))).unwrap();
+    assert_eq!(right.tasks.on_workers, ["chat"]);
+    let alone = issues(&text(&agent(tasks)));
+    assert!(
+        alone[0].starts_with("6:14 `tasks.on_workers` needs a [cluster] table"),
+        "{alone:#?}"
+    );
+    let unknown = issues(&text(&format!("{cluster}{}", agent("{ kind = \"pong\" }"))));
+    assert!(
+        unknown[0].starts_with("6:14 `tasks.on_workers` names \"chat\", and no behaviour"),
+        "{unknown:#?}"
+    );
+}
+
+#[test]
 fn wrong_limits_are_reported_at_their_locations() {
     let found = issues(
         r#"[chain]

@@ -31,7 +31,7 @@ use actix_web::web::{self, Bytes, Payload};
 
 use super::api::{Api, request};
 use super::caller::Caller;
-use super::door::Door;
+use super::door::{About, Door};
 use super::error::{DoorError, ErrorCode};
 use target::Target;
 
@@ -113,10 +113,11 @@ impl Session {
         let caller = api.caller(request).await?;
         check_version(request)?;
         let (door, target) = target(api, caller, request).await?;
+        let from = door.a2a_from().filter(|_| !door.has_one_agent());
         Ok(Self {
-            from: door.a2a_from().filter(|_| !door.has_one_agent()),
             seal: door.seals(),
-            door,
+            door: door.of_asking(from.as_deref()).await?,
+            from,
             target,
         })
     }
@@ -128,6 +129,15 @@ impl Door {
     fn a2a_from(&self) -> Option<String> {
         let settings = self.config().a2a.as_ref()?;
         settings.from.clone()
+    }
+
+    /// Turns to the shard of the agent that asks for the caller: all tasks of the caller are there. If no
+    /// single agent does, each operation tells.
+    async fn of_asking(self, from: Option<&str>) -> Result<Self, DoorError> {
+        match from.is_some() || self.has_one_agent() {
+            true => self.in_shard(About::Agent(from)).await,
+            false => Ok(self),
+        }
     }
 
     /// Whether what is sent for callers is sealed.

@@ -19,22 +19,24 @@ pub mod request;
 pub mod routes;
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actix::Recipient;
 use actix_web::http::ConnectionType;
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse, Route};
-use agentry_core::AgentId;
-use agentry_store::Store;
-use tokio::sync::watch;
+use agentry_core::cluster::ShardId;
+use agentry_protocol::Address;
+use tokio::runtime::Handle;
 
 use super::caller::Caller;
 use super::door::Door;
 use super::error::{DoorError, ErrorCode};
+use super::shards::Shards;
 use crate::config::Config;
-use crate::runtime::signer::{DocumentSignature, SignDocument};
+use crate::runtime::presence::{Presence, Running};
+use crate::runtime::signer::{DocumentSignature, SignDocument, Slot};
 use events::Hub;
 use routes::{ENDPOINTS, Endpoint, Verb};
 
@@ -44,33 +46,50 @@ pub const BASE: &str = "/api/v1";
 /// How long one request may take: longer than a call of a door waits.
 const LONGEST: Duration = Duration::from_secs(75);
 
-/// The parts of a running runtime that the API needs.
-#[derive(Clone, Debug)]
-pub struct ApiLinks {
-    /// The store: tokens, and the rows that change.
-    pub store: Store,
-    /// The configuration, as it was loaded last.
-    pub config: watch::Receiver<Arc<Config>>,
-    /// The events.
-    pub hub: Hub,
-    /// Signs documents as hosted wallets.
-    pub sign: Recipient<SignDocument>,
+/// What the API of a host of a cluster needs.
+#[derive(Debug)]
+pub struct OfCluster {
+    /// The configuration that the process was started with.
+    pub config: Arc<Config>,
+    /// The shards.
+    pub shards: Shards,
+    /// The wallets of all shards.
+    pub wallets: HashMap<Address, Arc<Slot>>,
 }
 
-/// The API of a runtime, which is served before the runtime has started.
-#[derive(Clone, Debug, Default)]
-pub struct Api(Arc<OnceLock<ApiLinks>>);
+/// The API of a process, which is served before the runtime has started, and while shards come and go.
+#[derive(Clone, Debug)]
+pub struct Api(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    presence: Presence,
+    hub: Hub,
+    workers: Handle,
+    cluster: OnceLock<OfCluster>,
+}
 
 impl Api {
-    /// Lets the API work, now that the runtime has started.
-    pub fn open(&self, links: ApiLinks) {
-        // It starts once.
-        let _ = self.0.set(links);
+    /// The API of a process with these workers, for this many streams of events at a time.
+    pub fn new(workers: Handle, streams: usize) -> Self {
+        let presence = Presence::default();
+        Self(Arc::new(Inner {
+            hub: Hub::new(presence.clone(), workers.clone(), streams),
+            presence,
+            workers,
+            cluster: OnceLock::new(),
+        }))
     }
 
-    fn links(&self) -> Result<&ApiLinks, DoorError> {
-        let starting = || DoorError::new(ErrorCode::Unavailable, "the runtime is starting");
-        self.0.get().ok_or_else(starting)
+    /// The shards that are served. As soon as one is here, the API works.
+    pub fn presence(&self) -> &Presence {
+        &self.0.presence
+    }
+
+    /// Serves the shards of a cluster, wherever they run.
+    pub fn join(&self, cluster: OfCluster) {
+        // A process joins once.
+        let _ = self.0.cluster.set(cluster);
     }
 
     /// Who sends a request.
@@ -81,28 +100,44 @@ impl Api {
         self.holder(access::secret(request)?).await
     }
 
-    /// The holder of the token with this secret.
+    /// The holder of the token with this secret. Each shard has all tokens.
     ///
     /// # Errors
     /// There is none that is valid now; the runtime is starting.
     pub async fn holder(&self, secret: &str) -> Result<Caller, DoorError> {
-        Caller::with_secret(secret, &self.links()?.store).await
+        let present = match (self.0.presence.any(), self.0.cluster.get()) {
+            (Some(present), _) => present,
+            (None, Some(_)) => self.0.presence.reach(ShardId(0)).await?,
+            (None, None) => return Err(starting()),
+        };
+        Caller::with_secret(secret, present.store()).await
     }
 
-    /// Signs a document as a hosted wallet.
+    /// Signs a document as the hosted wallet at an address. A host of a cluster has all wallets.
     ///
     /// # Errors
     /// The runtime is starting or stopping, or the wallet cannot be unlocked.
     pub async fn sign(
         &self,
-        agent: AgentId,
+        wallet: &Address,
         document: Vec<u8>,
     ) -> Result<DocumentSignature, DoorError> {
-        let refused = |error: &dyn std::fmt::Display| {
-            DoorError::new(ErrorCode::Unavailable, "nothing can be signed now").with_detail(error)
+        let unavailable = || DoorError::new(ErrorCode::Unavailable, "nothing can be signed now");
+        let refused = |error: &dyn std::fmt::Display| unavailable().with_detail(error);
+        let of = |running: &Running| {
+            let hosted = running.registry.at(wallet.as_str())?;
+            Some((running.sign.clone(), hosted.id))
         };
-        let signed = self.links()?.sign.send(SignDocument { agent, document });
-        let signed = signed.await.map_err(|error| refused(&error))?;
+        if let Some((sign, agent)) = self.0.presence.find(of) {
+            let signed = sign.send(SignDocument { agent, document });
+            let signed = signed.await.map_err(|error| refused(&error))?;
+            return signed.map_err(|error| refused(&error));
+        }
+        let cluster = self.0.cluster.get();
+        let slot = cluster.and_then(|cluster| cluster.wallets.get(wallet));
+        let slot = Arc::clone(slot.ok_or_else(unavailable)?);
+        let signed = move || slot.sign_document(&document);
+        let signed = self.0.workers.spawn_blocking(signed).await?;
         signed.map_err(|error| refused(&error))
     }
 
@@ -111,9 +146,30 @@ impl Api {
     /// # Errors
     /// The runtime is starting.
     pub fn door(&self, caller: Caller) -> Result<Door, DoorError> {
-        let config = Arc::clone(&self.links()?.config.borrow());
-        Ok(Door::new(config, caller))
+        let loaded = |running: &Running| Some(Arc::clone(&running.config.borrow()));
+        let loaded = self.0.presence.find(loaded);
+        match self.0.cluster.get() {
+            Some(OfCluster { config, shards, .. }) => {
+                let config = loaded.unwrap_or_else(|| Arc::clone(config));
+                Ok(Door::of_cluster(config, caller, shards.clone()))
+            }
+            None => Ok(Door::new(loaded.ok_or_else(starting)?, caller)),
+        }
     }
+
+    fn hub(&self) -> &Hub {
+        &self.0.hub
+    }
+
+    /// In a cluster, the shards whose agents a caller may use.
+    fn shards_of(&self, caller: &Caller) -> Vec<ShardId> {
+        let cluster = self.0.cluster.get();
+        cluster.map_or_else(Vec::new, |cluster| cluster.shards.of(caller))
+    }
+}
+
+fn starting() -> DoorError {
+    DoorError::new(ErrorCode::Unavailable, "the runtime is starting")
 }
 
 /// Adds the API to a server.

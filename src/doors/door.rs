@@ -9,6 +9,8 @@
 //! | [`work`] | the tasks that agents do for others |
 //! | [`status`] | the agents that the caller may use, and the runtime |
 //! | [`queues`], [`approvals`] | what operators do |
+//! | `part` | the shard that an operation is about, in a cluster |
+//! | `pages` | lists of several shards as one |
 //!
 //! Every list is bounded, and has a cursor: a text that is passed back as it was received. Waits are
 //! bounded, and a caller may stop waiting at any time. What is read is read off the async threads,
@@ -17,6 +19,8 @@
 pub mod approvals;
 pub mod directory;
 pub mod messages;
+mod pages;
+mod part;
 pub mod queues;
 pub mod send;
 pub mod status;
@@ -42,6 +46,8 @@ use crate::ops::sealed::Opener;
 use crate::ops::send::random_key;
 use crate::ops::who;
 use crate::runtime::control::Client;
+pub(super) use part::About;
+use part::Part;
 
 /// The longest that one call waits.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -66,14 +72,20 @@ static LOOKING: Semaphore = Semaphore::const_new(LOOKS);
 /// The operations for a caller. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Door {
+    /// In a cluster, once the shard is known, its store is this machine's copy.
     config: Arc<Config>,
     caller: Caller,
+    part: Part,
 }
 
 impl Door {
     /// The operations of the runtime of this configuration, for this caller.
     pub const fn new(config: Arc<Config>, caller: Caller) -> Self {
-        Self { config, caller }
+        Self {
+            config,
+            caller,
+            part: Part::Store,
+        }
     }
 
     /// Who calls.
@@ -96,7 +108,8 @@ impl Door {
     /// # Errors
     /// [`DoorError`].
     pub(super) async fn hosted_agent(&self, name: String) -> Result<AgentRow, DoorError> {
-        self.look(async move |db, door| door.agent(db, Some(&name)))
+        let door = self.in_shard(About::Agent(Some(&name))).await?;
+        door.look(async move |db, door| door.agent(db, Some(&name)))
             .await
     }
 
@@ -144,15 +157,12 @@ impl Door {
     /// The agent that is meant by a name or an address; without one, the only one that the caller may
     /// use.
     fn agent(&self, db: &Reader, given: Option<&str>) -> Result<AgentRow, DoorError> {
-        // For those who may not see an agent, there is none.
-        let unknown = |what: &str| DoorError::not_found(format_args!("hosted agent {what:?}"));
         let found = |address: Address| match read::agent(db, &address)? {
             Some(row) if self.caller.sees(address.as_str()) => Ok(row),
             _ => Err(unknown(address.as_str())),
         };
-        let several = "you may use several agents: say which, by its name or its address";
-        match (given, &self.caller.agents) {
-            (Some(given), _) => {
+        match self.named(given)? {
+            Named::Given(given) => {
                 // The store knows the hosted agents by name, without a look at all wallets.
                 let address = match list::addresses_of(db, given)?.as_slice() {
                     [address] => Address::from_chain(address).map_err(|_| unknown(given))?,
@@ -161,13 +171,24 @@ impl Door {
                 };
                 found(address).map_err(|_| unknown(given))
             }
+            Named::Only(address) => found(address.clone()),
+            Named::Configured(name) => found(who::resolve_own(name, &self.config)?),
+        }
+    }
+
+    /// How the agent of a request is named: in the request or, without that, by being the only one that
+    /// the caller may use.
+    fn named<'a>(&'a self, given: Option<&'a str>) -> Result<Named<'a>, DoorError> {
+        let several = "you may use several agents: say which, by its name or its address";
+        match (given, &self.caller.agents) {
+            (Some(given), _) => Ok(Named::Given(given)),
             (None, Scope::Only(agents)) => match (agents.first(), agents.len()) {
-                (Some(address), 1) => found(address.clone()),
+                (Some(address), 1) => Ok(Named::Only(address)),
                 (None, _) => Err(DoorError::not_found("agent that you may use")),
                 (Some(_), _) => Err(DoorError::invalid(several)),
             },
             (None, Scope::All) => match (self.config.agents.as_slice(), &*self.config.fleets) {
-                ([agent], []) => found(who::resolve_own(&agent.name, &self.config)?),
+                ([agent], []) => Ok(Named::Configured(&agent.name)),
                 _ => Err(DoorError::invalid(several)),
             },
         }
@@ -185,8 +206,9 @@ impl Door {
     /// # Errors
     /// [`DoorError`].
     pub async fn fee(&self, agent: Option<&str>) -> Result<Amount, DoorError> {
+        let door = self.in_shard(About::Agent(agent)).await?;
         let agent = agent.map(ToOwned::to_owned);
-        self.look(async move |db, door| {
+        door.look(async move |db, door| {
             let agent = door.agent(db, agent.as_deref())?;
             let configured = who::configured(&agent.name, &door.config);
             Ok(configured.map_or(door.config.defaults.fee, |agent| agent.common.fee))
@@ -236,6 +258,21 @@ impl Door {
             None => Ok(key),
         }
     }
+}
+
+/// How the agent of a request is named.
+enum Named<'a> {
+    /// By its name or address, in the request.
+    Given(&'a str),
+    /// It is the only one that the caller may use.
+    Only(&'a Address),
+    /// It is the only one of the configuration.
+    Configured(&'a str),
+}
+
+/// The error that there is no such hosted agent, also for those who may not see it.
+fn unknown(what: &str) -> DoorError {
+    DoorError::not_found(format_args!("hosted agent {what:?}"))
 }
 
 /// The first half of the SHA-256 of some parts, in hexadecimal.

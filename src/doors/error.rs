@@ -15,6 +15,7 @@ use crate::ops::tasks::TaskError;
 use crate::ops::tasks::fetch::FetchError;
 use crate::ops::who::WhoError;
 use crate::runtime::control::ControlError;
+use crate::runtime::presence::NotHere;
 
 /// Why an operation was not carried out, for programs. The words do not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
@@ -193,7 +194,13 @@ impl DoorError {
         .with_detail(detail)
     }
 
-    fn unavailable(detail: impl fmt::Display) -> Self {
+    /// This machine's copy of the shard of an agent cannot be used now.
+    pub(super) fn copy(detail: impl fmt::Display) -> Self {
+        let message = "this host has no up-to-date copy of what is asked for yet; ask again";
+        Self::new(ErrorCode::Unavailable, message).with_detail(detail)
+    }
+
+    pub(super) fn unavailable(detail: impl fmt::Display) -> Self {
         Self::new(ErrorCode::Unavailable, "the runtime cannot do this now").with_detail(detail)
     }
 }
@@ -212,6 +219,12 @@ impl From<StoreError> for DoorError {
             StoreError::Missing { .. } => Self::unavailable(error),
             error => Self::internal(error),
         }
+    }
+}
+
+impl From<NotHere> for DoorError {
+    fn from(error: NotHere) -> Self {
+        Self::copy(error)
     }
 }
 

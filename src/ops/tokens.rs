@@ -112,11 +112,12 @@ impl TokenEntry {
     }
 }
 
-/// Makes a token. Only the SHA-256 of its secret is stored.
+/// Makes a token, in each of these stores: those of all shards of a cluster. Only the SHA-256 of its
+/// secret is stored.
 ///
 /// # Errors
-/// [`TokenError`].
-pub async fn create(new: NewToken, store: &Path) -> Result<(TokenEntry, Secret), TokenError> {
+/// [`TokenError`]. Some stores may have the token; revoking it removes it from them.
+pub async fn create(new: NewToken, stores: &[&Path]) -> Result<(TokenEntry, Secret), TokenError> {
     let secret = Secret::random()?;
     let now = Clock::default().now();
     let token = Token {
@@ -137,7 +138,9 @@ pub async fn create(new: NewToken, store: &Path) -> Result<(TokenEntry, Secret),
         },
         now,
     );
-    change::make(store, StoreChange::CreateToken(token)).await?;
+    for store in stores {
+        change::make(store, StoreChange::CreateToken(token.clone())).await?;
+    }
     Ok((entry, secret))
 }
 
@@ -151,15 +154,19 @@ pub fn list(db: &Reader) -> Result<Vec<TokenEntry>, StoreError> {
     Ok(tokens.map(|row| TokenEntry::of(row, now)).collect())
 }
 
-/// Ends a token: its holder may do nothing from now on.
+/// Ends a token in each of these stores: its holder may do nothing from now on.
 ///
 /// # Errors
 /// [`TokenError`].
-pub async fn revoke(name: TokenName, store: &Path) -> Result<(), TokenError> {
-    match change::make(store, StoreChange::RevokeToken(name.clone())).await? {
-        0 => Err(TokenError::Unknown {
+pub async fn revoke(name: TokenName, stores: &[&Path]) -> Result<(), TokenError> {
+    let mut revoked = 0;
+    for store in stores {
+        revoked += change::make(store, StoreChange::RevokeToken(name.clone())).await?;
+    }
+    match (revoked, stores.first()) {
+        (0, Some(store)) => Err(TokenError::Unknown {
             name,
-            store: store.to_owned(),
+            store: store.to_path_buf(),
         }),
         _ => Ok(()),
     }

@@ -249,13 +249,12 @@ impl Bench {
 
     /// The key for verifying a sender's signature, if one is known.
     fn key_of(&self, address: &Address) -> Option<PublicKey> {
-        let hosted = self.registry.at(address.as_str());
-        hosted
-            .and_then(|hosted| {
-                let found = self.keys.get(&hosted.id).copied();
-                hosted.public_key.or(found)
-            })
-            .or_else(|| self.directory.key_of(address))
+        let unlocked = || {
+            let hosted = self.registry.at(address.as_str())?;
+            self.keys.get(&hosted.id).copied()
+        };
+        let known = self.registry.key_of(address).or_else(unlocked);
+        known.or_else(|| self.directory.key_of(address))
     }
 
     fn of_transaction(&self, seen: &ChainTransaction) -> Vec<Step> {

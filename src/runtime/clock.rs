@@ -65,20 +65,21 @@ impl Running {
 
 impl Default for Inner {
     fn default() -> Self {
-        Self::new(None)
+        Self::new(None, 0)
     }
 }
 
 impl Inner {
-    fn new(held_at: Option<Timestamp>) -> Self {
+    fn new(held_at: Option<Timestamp>, shift_ms: i64) -> Self {
+        let now = Timestamp::from(SystemTime::now()).get();
         Self {
             began: Instant::now(),
-            shift_ms: AtomicI64::new(0),
+            shift_ms: AtomicI64::new(shift_ms),
             passed_ms: AtomicU64::new(0),
             held_at: held_at.map(|at| AtomicU64::new(at.get())),
             times: Mutex::new(Times {
                 own: Running {
-                    time: SystemTime::now().into(),
+                    time: Timestamp::new(now.saturating_add_signed(shift_ms)),
                     at: Duration::ZERO,
                 },
                 block: None,
@@ -124,9 +125,33 @@ impl Inner {
 }
 
 impl Clock {
+    /// The clock of a process. A build with debug assertions shifts its local clock by
+    /// `AGENTRY_CLOCK_SHIFT_MS` milliseconds, so that tests have machines whose clocks differ. A release
+    /// build contains none of this.
+    pub fn of_a_process() -> Self {
+        #[cfg(not(debug_assertions))]
+        let clock = Self::default();
+        #[cfg(debug_assertions)]
+        let clock = {
+            let shift = std::env::var("AGENTRY_CLOCK_SHIFT_MS").ok();
+            let shift = shift.and_then(|ms| ms.parse().ok()).unwrap_or_default();
+            Self(Arc::new(Inner::new(None, shift)))
+        };
+        clock
+    }
+
+    /// Another clock of the same machine: the runtime's own time and that of the blocks are of one
+    /// store, and another one that this process opens may have been used up to a later or an earlier
+    /// time.
+    #[must_use]
+    pub fn of_another_store(&self) -> Self {
+        let shift_ms = self.0.shift_ms.load(Ordering::Relaxed);
+        Self(Arc::new(Inner::new(self.0.held(), shift_ms)))
+    }
+
     /// A clock that shows this time until it is [set](Self::set). All its times are the same.
     pub fn held(now: Timestamp) -> Self {
-        Self(Arc::new(Inner::new(Some(now))))
+        Self(Arc::new(Inner::new(Some(now), 0)))
     }
 
     /// Sets a held clock; a clock that advances by itself is unchanged.
@@ -322,6 +347,20 @@ mod tests {
             clock.latest(),
         ];
         assert_eq!((all, clock.unconfirmed_ms()), ([Timestamp::new(7); 4], 0));
+    }
+
+    #[test]
+    fn what_one_store_was_used_up_to_does_not_change_the_time_of_another() {
+        let clock = Clock::default();
+        clock.shift(signed(HOUR));
+        let before = clock.now();
+        let other = clock.of_another_store();
+        assert!(about(other.local(), clock.local()));
+        other.resume(before.plus_ms(DAY));
+        assert!(about(other.now(), before.plus_ms(DAY)));
+        assert!(about(clock.now(), before));
+        clock.of_another_store().resume(before.minus_ms(DAY));
+        assert!(clock.now() >= before, "it never goes back");
     }
 
     #[derive(Clone, Debug)]

@@ -8,12 +8,13 @@ mod socket;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use agentry_core::InboxId;
 use agentry_core::rows::TaskId;
 use agentry_protocol::Json;
-use agentry_store::{is_locked, place, with_suffix};
+use agentry_store::{is_locked, open_for_a_look, place, read, with_suffix};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -68,13 +69,15 @@ enum Request {
     Open(InboxId),
     Waits(WaitingRows),
     Condition,
+    /// The tables are about to be read on this machine, so it is never passed on to another.
+    Refresh,
 }
 
 impl Request {
     /// How long the client waits for the answer.
     const fn patience(&self) -> Duration {
         match self {
-            Self::Reload { .. } => RELOAD_PATIENCE,
+            Self::Reload { .. } | Self::Refresh => RELOAD_PATIENCE,
             _ => PATIENCE,
         }
     }
@@ -151,17 +154,18 @@ impl Client {
         self.ask(Request::Condition).await
     }
 
+    /// [`Operations::refresh`]. In a cluster, this machine's copy has everything afterwards, wherever its
+    /// shard runs.
+    pub async fn refresh(&self) -> Result<(), ControlError> {
+        self.ask(Request::Refresh).await
+    }
+
     async fn ask<T: DeserializeOwned>(&self, request: Request) -> Result<T, ControlError> {
         let (stream, path) = connect(&self.store).await?;
         let exchange = async {
-            let (reader, mut writer) = stream.into_split();
             let mut line = serde_json::to_string(&request)?;
             line.push('\n');
-            writer.write_all(line.as_bytes()).await?;
-            let mut answer = String::new();
-            BufReader::new(reader.take(MAX_LINE))
-                .read_line(&mut answer)
-                .await?;
+            let answer = exchange(stream, &line).await?;
             let answer = serde_json::from_str::<Result<T, OperationError>>(&answer)?;
             Ok::<_, std::io::Error>(answer)
         };
@@ -193,15 +197,23 @@ async fn connect(store: &Path) -> Result<(UnixStream, PathBuf), ControlError> {
             Err(source) => source,
         };
         match is_locked(store) {
-            Ok(false) => return Err(ControlError::NotRunning { path, source }),
-            Ok(true) if tokio::time::Instant::now() < until => tokio::time::sleep(PAUSE).await,
-            Ok(true) => return Err(ControlError::Unreachable { path, source }),
+            // A shard of a cluster may be between two hosts, or between two uses of this one.
+            Ok(false) if !is_copy(store) => return Err(ControlError::NotRunning { path, source }),
+            Ok(_) if tokio::time::Instant::now() < until => tokio::time::sleep(PAUSE).await,
+            Ok(_) if is_copy(store) => return Err(ControlError::NoHost { path, source }),
+            Ok(_) => return Err(ControlError::Unreachable { path, source }),
             Err(source) => {
                 let store = store.to_owned();
                 return Err(ControlError::Unknown { store, source });
             }
         }
     }
+}
+
+/// Whether a store is this machine's copy of a cluster's shard.
+fn is_copy(store: &Path) -> bool {
+    let opened = open_for_a_look(store);
+    opened.is_ok_and(|db| read::is_copy(&db).unwrap_or(false))
 }
 
 /// Why a running runtime did not carry out an operation.
@@ -218,6 +230,14 @@ pub enum ControlError {
     /// A runtime has the store open, and its socket cannot be reached.
     #[error("a running agentry has the store open, and its socket {} cannot be reached: {source}. While it starts, it waits for its node and does not serve the socket yet: look at its log, then try again; nothing was sent or changed", path.display())]
     Unreachable {
+        /// The socket.
+        path: PathBuf,
+        /// The error from connecting to it.
+        source: std::io::Error,
+    },
+    /// No host of the cluster runs on this machine.
+    #[error("no host of the cluster serves {}, because none runs on this machine: run this where one does ({source}); nothing was sent or changed", path.display())]
+    NoHost {
         /// The socket.
         path: PathBuf,
         /// The error from connecting to it.
@@ -258,15 +278,89 @@ pub enum ControlError {
 /// The socket cannot be made.
 pub fn serve(operations: Operations) -> std::io::Result<ControlSocket> {
     let path = socket_path(operations.shared.store.path());
+    serve_at(path, move |line| {
+        let operations = operations.clone();
+        async move { answer_line(&line, &operations).await }
+    })
+}
+
+/// Serves the socket of a store whose runtime is elsewhere, until the returned guard is dropped:
+/// `pass_on` gets each request, and returns the answer or why there is none; `refresh` brings this
+/// machine's copy up to date. Must be called within an actix system.
+///
+/// # Errors
+/// The socket cannot be made.
+pub fn relay<P, R>(
+    store: &Path,
+    pass_on: impl Fn(String) -> P + 'static,
+    refresh: impl Fn() -> R + 'static,
+) -> std::io::Result<ControlSocket>
+where
+    P: Future<Output = Result<String, String>> + 'static,
+    R: Future<Output = Result<(), String>> + 'static,
+{
+    let (pass_on, refresh) = (Rc::new(pass_on), Rc::new(refresh));
+    serve_at(socket_path(store), move |line| {
+        let (pass_on, refresh) = (Rc::clone(&pass_on), Rc::clone(&refresh));
+        async move {
+            match serde_json::from_str(&line) {
+                Ok(Request::Refresh) => {
+                    let refreshed = refresh().await.map_err(OperationError::Later);
+                    serde_json::to_string(&refreshed)
+                }
+                _ => pass_on(line).await.or_else(not_now),
+            }
+        }
+    })
+}
+
+/// Has the runtime that serves a store's socket carry out a request that came from elsewhere, as it came.
+/// Returns its answer.
+pub async fn carry_out(store: &Path, request: &str) -> String {
+    let asked = async {
+        let stream = socket::connect(&socket_path(store)).await?;
+        let mut line = request.trim_end().to_owned();
+        line.push('\n');
+        exchange(stream, &line).await
+    };
+    let answered = match tokio::time::timeout(RELOAD_PATIENCE, asked).await {
+        Ok(Ok(answer)) => return answer,
+        Ok(Err(error)) => format!("the shard is being started or moved: {error}"),
+        Err(_) => "it did not answer in time".to_owned(),
+    };
+    not_now(answered).unwrap_or_default()
+}
+
+/// The answer that something cannot be carried out now.
+fn not_now(reason: String) -> serde_json::Result<String> {
+    serde_json::to_string(&Err::<(), _>(OperationError::Later(reason)))
+}
+
+/// Sends a line, and returns the line that answers it.
+async fn exchange(stream: UnixStream, line: &str) -> std::io::Result<String> {
+    let (reader, mut writer) = stream.into_split();
+    writer.write_all(line.as_bytes()).await?;
+    let mut answer = String::new();
+    let mut reader = BufReader::new(reader.take(MAX_LINE));
+    reader.read_line(&mut answer).await?;
+    Ok(answer)
+}
+
+/// Serves a socket: each line of a client is answered with one.
+fn serve_at<F: Future<Output = serde_json::Result<String>> + 'static>(
+    path: PathBuf,
+    answer: impl Fn(String) -> F + 'static,
+) -> std::io::Result<ControlSocket> {
     // The store's lock is ours, so an existing socket is left over from a killed runtime.
     let listener = socket::bind(&path)?;
     let task = actix_rt::spawn(async move {
+        let answer = Rc::new(answer);
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let operations = operations.clone();
+                    let answer = Rc::clone(&answer);
                     actix_rt::spawn(async move {
-                        let served = converse(stream, &operations);
+                        let served = converse(stream, &*answer);
                         match tokio::time::timeout(RELOAD_PATIENCE, served).await {
                             Ok(Ok(())) => {}
                             Ok(Err(error)) => tracing::debug!(%error, "a control connection broke"),
@@ -299,21 +393,26 @@ impl Drop for ControlSocket {
     }
 }
 
-async fn converse(stream: UnixStream, operations: &Operations) -> std::io::Result<()> {
+async fn converse<F: Future<Output = serde_json::Result<String>>>(
+    stream: UnixStream,
+    answer: impl Fn(String) -> F,
+) -> std::io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader.take(MAX_LINE));
     let mut line = String::new();
     tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await??;
-    let answer = match serde_json::from_str(&line) {
-        Ok(request) => answer(request, operations).await,
-        Err(error) => {
-            let reason = format!("the request cannot be read: {error}");
-            serde_json::to_string(&Err::<(), _>(OperationError::Later(reason)))
-        }
-    };
-    let mut text = answer?;
-    text.push('\n');
+    let mut text = answer(line).await?;
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
     writer.write_all(text.as_bytes()).await
+}
+
+async fn answer_line(line: &str, operations: &Operations) -> serde_json::Result<String> {
+    match serde_json::from_str(line) {
+        Ok(request) => answer(request, operations).await,
+        Err(error) => not_now(format!("the request cannot be read: {error}")),
+    }
 }
 
 /// Has an operation carried out; returns its result as JSON.
@@ -329,5 +428,6 @@ async fn answer(request: Request, operations: &Operations) -> serde_json::Result
         Request::Open(inbox) => to_string(&operations.open(inbox).await),
         Request::Waits(rows) => to_string(&operations.waits(rows).await),
         Request::Condition => to_string(&Ok::<_, OperationError>(operations.condition())),
+        Request::Refresh => to_string(&operations.refresh().await),
     }
 }

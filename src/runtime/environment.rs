@@ -143,8 +143,8 @@ pub fn resolve(
     if let Some(address) = directory.contact(name) {
         return Ok(address);
     }
-    match registry.named(name) {
-        Some(hosted) => Ok(hosted.address.clone()),
+    match registry.address_of(name) {
+        Some(address) => Ok(address),
         None => directory.named(name, now),
     }
 }

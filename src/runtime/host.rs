@@ -6,7 +6,9 @@
 
 pub(crate) mod chain;
 pub(crate) mod prepare;
+pub(in crate::runtime) mod process;
 pub(in crate::runtime) mod run;
+pub(in crate::runtime) mod shard;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,6 +19,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use agentry_chain::NodeClient;
+use agentry_cluster::ClusterError;
 use agentry_devnet::DevnetError;
 use agentry_store::StoreError;
 use tokio::sync::watch;
@@ -84,6 +87,8 @@ pub struct Started {
     pub devnet: Option<PathBuf>,
     /// Counters and gauges.
     pub metrics: Arc<Metrics>,
+    /// The name of this host, if it is in a cluster: then others may host some of the agents.
+    pub host: Option<String>,
 }
 
 impl Host {
@@ -288,6 +293,9 @@ pub enum HostError {
         /// The reason.
         reason: String,
     },
+    /// The cluster cannot be joined.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// Traces cannot be exported.
     #[error(transparent)]
     Traces(#[from] TracesError),

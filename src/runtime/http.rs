@@ -186,7 +186,8 @@ mod tests {
             streams: 1,
         };
         let metrics = Arc::new(Metrics::new());
-        let server = StatusServer::start(&config, metrics, Api::default()).unwrap();
+        let api = Api::new(tokio::runtime::Handle::current(), config.streams);
+        let server = StatusServer::start(&config, metrics, api).unwrap();
         let address = server.address();
         let asked = actix_rt::task::spawn_blocking(move || {
             for (path, status) in [("/health", "200"), ("/ready", "503"), ("/metrics", "200")] {

@@ -4,7 +4,7 @@
 //! itself SIGKILL when it reaches that point for the Nth time. A release build contains none of
 //! this.
 
-/// A point in the handling of a message or a task.
+/// A point in the handling of a message, a task, or a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
     /// A message's inbox row is stored; its agent is not awake yet.
@@ -25,6 +25,18 @@ pub enum Point {
     BeforeTaskEnd,
     /// The end of an attempt is stored; nothing has been notified of it.
     AfterTaskEnd,
+    /// A shard was claimed; this host does not lead it yet.
+    AfterClaim,
+    /// This host leads a shard; nothing of it acts yet.
+    AfterLead,
+    /// A group of commits is in a cluster's log; nobody was told so.
+    AfterAppend,
+    /// A shard that is handed over finishes what is in hand.
+    WhileHandingOver,
+    /// A shard that was handed over does not run any more; it is not released.
+    BeforeRelease,
+    /// A shard was released; this host does not know that yet.
+    AfterRelease,
 }
 
 impl Point {
@@ -45,6 +57,16 @@ impl Point {
         Self::AfterTaskEnd,
     ];
 
+    /// The points that a host of a cluster passes when it gets, runs and hands over a shard.
+    pub const CLUSTER: [Self; 6] = [
+        Self::AfterClaim,
+        Self::AfterLead,
+        Self::AfterAppend,
+        Self::WhileHandingOver,
+        Self::BeforeRelease,
+        Self::AfterRelease,
+    ];
+
     /// The name used in the environment variable.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -57,6 +79,12 @@ impl Point {
             Self::AfterTaskBegin => "after-task-begin",
             Self::BeforeTaskEnd => "before-task-end",
             Self::AfterTaskEnd => "after-task-end",
+            Self::AfterClaim => "after-claim",
+            Self::AfterLead => "after-lead",
+            Self::AfterAppend => "after-append",
+            Self::WhileHandingOver => "while-handing-over",
+            Self::BeforeRelease => "before-release",
+            Self::AfterRelease => "after-release",
         }
     }
 }

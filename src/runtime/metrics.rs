@@ -1,11 +1,14 @@
 //! Counters and gauges, in the format that Prometheus reads.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+mod cluster;
+mod gauges;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use agentry_protocol::{Amount, Timestamp};
-use agentry_sdk::{Standing, Tokens};
+use agentry_protocol::Timestamp;
+use agentry_sdk::Tokens;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -13,8 +16,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use agentry_core::cluster::{Incarnation, View};
 use agentry_core::rows::{Spent, TaskState};
 use agentry_store::Condition as StoreCondition;
+
+use self::cluster::ClusterGauges;
+use self::gauges::{Gauges, STANDINGS, Shards, Together, signed};
 
 /// The bounds of the histograms, in seconds: from a local answer to a node that hangs.
 const SECONDS: [f64; 12] = [
@@ -60,10 +67,21 @@ pub(crate) enum SpanEnd {
     Failed,
 }
 
-/// The counters of one runtime, and the state that `/ready` reports.
+/// The counters of a process, and the state of one of its shards, which `/ready` reports. On one
+/// machine there is one shard.
 #[derive(Debug)]
 pub struct Metrics {
+    all: Arc<Registered>,
+    own: Arc<Gauges>,
+}
+
+/// What is shown of a process.
+#[derive(Debug)]
+struct Registered {
+    shards: Shards,
     registry: Registry,
+    /// What is shown of the cluster, if this host is in one.
+    cluster: Option<ClusterGauges>,
     arrived: Counter,
     repeated: Counter,
     forged: Counter,
@@ -104,23 +122,14 @@ pub struct Metrics {
     halted_gauge: Gauge,
     catching_up_gauge: Gauge,
     overdue: Gauge,
-    mempool_unreadable: Gauge,
+    mempool_gauge: Gauge,
     store_gauge: Gauge,
     store_refusals: Counter,
-    store: Mutex<StoreCondition>,
-    source_up: AtomicBool,
-    read_once: AtomicBool,
-    caught_up: AtomicBool,
-    behind: AtomicU64,
-    breaker_open: AtomicBool,
-    is_halted: AtomicBool,
-    catching_up: AtomicBool,
-    height: AtomicI64,
     last_handled_ms: AtomicU64,
     last_accepted_ms: AtomicU64,
 }
 
-/// The state of a runtime, for `/ready`.
+/// The state of a shard, for `/ready`.
 #[derive(
     Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
 )]
@@ -153,10 +162,12 @@ impl Default for Metrics {
     }
 }
 
-impl Metrics {
-    /// All values are zero.
-    pub fn new() -> Self {
+impl Registered {
+    fn new(cluster: Option<ClusterGauges>) -> Self {
         let mut registry = Registry::with_prefix("agentry");
+        if let Some(cluster) = &cluster {
+            cluster.register(&mut registry);
+        }
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -321,7 +332,7 @@ impl Metrics {
             "transactions_overdue",
             "transactions that the node accepted and that are in no block ten blocks later",
         );
-        let mempool_unreadable = gauge(
+        let mempool_gauge = gauge(
             "mempool_unreadable",
             "1 while the node's mempool cannot be read, so that dropped transactions are not posted again",
         );
@@ -329,10 +340,10 @@ impl Metrics {
             "store_up",
             "1 while changes are stored and stored data can be read",
         );
-        source_up_gauge.set(1);
-        store_gauge.set(1);
         Self {
+            shards: Shards::default(),
             registry,
+            cluster,
             arrived,
             repeated,
             forged,
@@ -373,21 +384,75 @@ impl Metrics {
             halted_gauge,
             catching_up_gauge,
             overdue,
-            mempool_unreadable,
+            mempool_gauge,
             store_gauge,
             store_refusals,
-            store: Mutex::default(),
-            source_up: AtomicBool::new(true),
-            read_once: AtomicBool::new(false),
-            caught_up: AtomicBool::new(true),
-            behind: AtomicU64::new(0),
-            breaker_open: AtomicBool::new(false),
-            is_halted: AtomicBool::new(false),
-            catching_up: AtomicBool::new(false),
-            height: AtomicI64::new(-1),
             last_handled_ms: AtomicU64::new(0),
             last_accepted_ms: AtomicU64::new(0),
         }
+    }
+
+    /// Sets the gauges to the values of the shards.
+    fn gather(&self) {
+        let shards = Together::of(self.shards.all());
+        self.budget_spent.set(shards.sum(|shard| &shard.spent));
+        for (at, standing) in STANDINGS.into_iter().enumerate() {
+            let standing = SpentBy {
+                standing: standing.as_str(),
+            };
+            let sum = shards.sum(|shard| shard.spent_by.get(at).unwrap_or(&shard.spent));
+            self.budget_spent_by.get_or_create(&standing).set(sum);
+        }
+        self.out_of_budget
+            .set(shards.sum(|shard| &shard.out_of_budget));
+        self.awake.set(shards.sum(|shard| &shard.awake));
+        self.open.set(shards.sum(|shard| &shard.open));
+        self.overdue.set(shards.sum(|shard| &shard.overdue));
+        // Each shard has the cards of the chain.
+        self.directory.set(shards.most(|shard| &shard.directory));
+        self.directory_left
+            .set(shards.most(|shard| &shard.directory_left));
+        self.clock_ahead
+            .set(shards.most(|shard| &shard.clock_ahead));
+        let height = shards.least(|shard| &shard.read) - 1;
+        self.block_height.set(height.max(0));
+        self.blocks_behind.set(shards.behind());
+        self.source_up_gauge
+            .set(1 - shards.any(|shard| &shard.source_down));
+        self.breaker_gauge
+            .set(shards.any(|shard| &shard.breaker_open));
+        self.halted_gauge.set(shards.any(|shard| &shard.is_halted));
+        self.catching_up_gauge
+            .set(shards.any(|shard| &shard.catching_up));
+        self.mempool_gauge
+            .set(shards.any(|shard| &shard.mempool_unreadable));
+        self.store_gauge.set(shards.stores_up());
+    }
+}
+
+impl Metrics {
+    /// The metrics of a process with one shard. All values are zero.
+    pub fn new() -> Self {
+        Self::of(Arc::new(Registered::new(None)))
+    }
+
+    /// The metrics of a host of a cluster, which has no shard yet.
+    pub fn of_a_cluster() -> Self {
+        Self {
+            all: Arc::new(Registered::new(Some(ClusterGauges::default()))),
+            own: Arc::default(),
+        }
+    }
+
+    /// The metrics of a further shard of the process; its values count until it is dropped.
+    #[must_use]
+    pub fn of_another_shard(&self) -> Self {
+        Self::of(Arc::clone(&self.all))
+    }
+
+    fn of(all: Arc<Registered>) -> Self {
+        let own = all.shards.add();
+        Self { all, own }
     }
 
     /// The text in the format that Prometheus reads.
@@ -396,154 +461,156 @@ impl Metrics {
     /// Formatting failed, which it does not for a `String`.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        self.all.gather();
+        prometheus_client::encoding::text::encode(&mut text, &self.all.registry)?;
         Ok(text)
     }
 
-    /// The state of the runtime.
+    /// The state of the shard; [of a host of a cluster](Self::of_a_cluster), that of its shards
+    /// together.
     pub fn condition(&self) -> Condition {
-        let height = self.height.load(Ordering::Relaxed);
-        let source_up =
-            self.source_up.load(Ordering::Relaxed) && self.read_once.load(Ordering::Relaxed);
-        let node_up = !self.breaker_open.load(Ordering::Relaxed);
-        let posting = !self.is_halted.load(Ordering::Relaxed);
-        let acting = !self.catching_up.load(Ordering::Relaxed);
-        let caught_up = self.caught_up.load(Ordering::Relaxed);
-        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let reason = store.reason().map(str::to_owned);
-        let store_up = reason.is_none();
-        Condition {
-            ready: source_up && node_up && posting && acting && caught_up && store_up,
-            source_up,
-            node_up,
-            posting,
-            acting,
-            caught_up,
-            behind: self.behind.load(Ordering::Relaxed),
-            store_up,
-            reason,
-            height: (height >= 0).then_some(height),
+        let shards = self.all.shards.all();
+        match &self.all.cluster {
+            Some(cluster) if !shards.iter().any(|shard| Arc::ptr_eq(shard, &self.own)) => {
+                Together::of(shards).condition(cluster.is_joined())
+            }
+            _ => self.own.condition(),
+        }
+    }
+
+    /// A beat has shown this of the cluster.
+    pub(crate) fn saw_cluster(&self, view: &View, me: Incarnation) {
+        if let Some(cluster) = &self.all.cluster {
+            cluster.saw(view, me);
+        }
+    }
+
+    /// The cluster's database did not answer.
+    pub(crate) fn lost_cluster(&self) {
+        if let Some(cluster) = &self.all.cluster {
+            cluster.lost();
         }
     }
 
     /// The number of transactions that the node accepted. Each is counted once: when the node says
     /// so or, if its answer was lost or late, when the transaction is seen in a block.
     pub fn accepted_count(&self) -> u64 {
-        self.accepted.get()
+        self.all.accepted.get()
     }
 
     /// When the last one was accepted; the epoch before the first.
     pub fn last_accepted(&self) -> Timestamp {
-        Timestamp::new(self.last_accepted_ms.load(Ordering::Relaxed))
+        Timestamp::new(self.all.last_accepted_ms.load(Ordering::Relaxed))
     }
 
     /// Records whether the chain could be read. Returns whether that is a change.
     pub(crate) fn source_up(&self, up: bool) -> bool {
         if up {
-            self.read_once.store(true, Ordering::Relaxed);
+            self.own.read_once.store(true, Ordering::Relaxed);
         }
-        self.source_up_gauge.set(i64::from(up));
-        self.source_up.swap(up, Ordering::Relaxed) != up
+        self.own.source_down.swap(!up, Ordering::Relaxed) == up
     }
 
     /// Records by how many blocks the node is behind the blocks already read, and whether that is
     /// tolerable yet.
     pub(crate) fn behind(&self, blocks: u64, is_tolerable: bool) {
-        self.blocks_behind
-            .set(i64::try_from(blocks).unwrap_or(i64::MAX));
-        self.behind.store(blocks, Ordering::Relaxed);
-        self.caught_up.store(is_tolerable, Ordering::Relaxed);
+        self.own.behind.store(blocks, Ordering::Relaxed);
+        self.own.is_behind.store(!is_tolerable, Ordering::Relaxed);
     }
 
     /// Transactions of a block cannot be decoded.
     pub(crate) fn undecodable(&self, count: u64) {
-        self.undecodable.inc_by(count);
+        self.all.undecodable.inc_by(count);
     }
 
     pub(crate) fn messages(&self, arrived: usize, repeated: usize) {
-        self.arrived.inc_by(arrived as u64);
-        self.repeated.inc_by(repeated as u64);
+        self.all.arrived.inc_by(arrived as u64);
+        self.all.repeated.inc_by(repeated as u64);
     }
 
     pub(crate) fn forged(&self) {
-        self.forged.inc();
+        self.all.forged.inc();
     }
 
     /// Messages were refused because their senders have no more room.
     pub(crate) fn refused(&self, count: usize) {
-        self.refused.inc_by(count as u64);
+        self.all.refused.inc_by(count as u64);
     }
 
     pub(crate) fn message_handled(&self, now: Timestamp) {
-        self.handled.inc();
-        self.last_handled_ms.store(now.get(), Ordering::Relaxed);
+        self.all.handled.inc();
+        self.all.last_handled_ms.store(now.get(), Ordering::Relaxed);
     }
 
     pub(crate) fn dead_letters(&self, count: usize) {
-        self.dead_letters
+        self.all
+            .dead_letters
             .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn expired(&self) {
-        self.expired.inc();
+        self.all.expired.inc();
     }
 
     pub(crate) fn resent(&self) {
-        self.resent.inc();
+        self.all.resent.inc();
     }
 
     pub(crate) fn rate_paused(&self) {
-        self.rate_paused.inc();
+        self.all.rate_paused.inc();
     }
 
     pub(crate) fn behaviour_ran(&self, kind: &str, ok: bool, took: Duration) {
         let outcome = if ok { "ok" } else { "failed" };
-        self.runs
+        self.all
+            .runs
             .get_or_create(&Run {
                 kind: kind.to_owned(),
                 outcome,
             })
             .inc();
-        self.run_seconds.observe(took.as_secs_f64());
+        self.all.run_seconds.observe(took.as_secs_f64());
     }
 
     pub(crate) fn behaviour_hung(&self) {
-        self.hung.inc();
+        self.all.hung.inc();
     }
 
     pub(crate) fn posted(&self, ok: bool, took: Duration) {
         if !ok {
-            self.posts_failed.inc();
+            self.all.posts_failed.inc();
         }
-        self.post_seconds.observe(took.as_secs_f64());
+        self.all.post_seconds.observe(took.as_secs_f64());
     }
 
     pub(crate) fn accepted(&self, now: Timestamp) {
-        self.accepted.inc();
-        self.last_accepted_ms.store(now.get(), Ordering::Relaxed);
+        self.all.accepted.inc();
+        self.all
+            .last_accepted_ms
+            .store(now.get(), Ordering::Relaxed);
     }
 
     pub(crate) fn mined(&self) {
-        self.mined.inc();
+        self.all.mined.inc();
     }
 
     pub(crate) fn lost(&self) {
-        self.lost.inc();
+        self.all.lost.inc();
     }
 
     pub(crate) fn failed(&self) {
-        self.failed.inc();
+        self.all.failed.inc();
     }
 
     /// Drafts expired before they were signed.
     pub(crate) fn transactions_expired(&self, count: usize) {
-        self.transactions_expired.inc_by(count as u64);
+        self.all.transactions_expired.inc_by(count as u64);
     }
 
     /// A task has ended in this state.
     pub(crate) fn task_ended(&self, state: TaskState) {
         let state = state.as_str();
-        self.tasks.get_or_create(&Ended { state }).inc();
+        self.all.tasks.get_or_create(&Ended { state }).inc();
     }
 
     /// An attempt at a task has used these tokens.
@@ -553,7 +620,7 @@ impl Metrics {
         };
         for (direction, count) in [("input", input), ("output", output)] {
             let direction = Direction { direction };
-            self.tokens.get_or_create(&direction).inc_by(count);
+            self.all.tokens.get_or_create(&direction).inc_by(count);
         }
     }
 
@@ -565,93 +632,88 @@ impl Metrics {
             SpanEnd::Dropped => "dropped",
             SpanEnd::Failed => "failed",
         };
-        self.spans.get_or_create(&SpanEnded { end }).inc_by(count);
+        self.all
+            .spans
+            .get_or_create(&SpanEnded { end })
+            .inc_by(count);
     }
 
     /// The number of agents in the directory.
     pub(crate) fn directory(&self, size: usize) {
-        self.directory.set(i64::try_from(size).unwrap_or(i64::MAX));
+        self.own.directory.store(signed(size), Ordering::Relaxed);
     }
 
     /// The spending of all agents today.
     pub(crate) fn budget_spent(&self, spent: &Spent) {
-        let ait = |spent: Amount| i64::try_from(spent.0).unwrap_or(i64::MAX);
-        self.budget_spent.set(ait(spent.all));
-        for standing in [Standing::Unverified, Standing::Stranger, Standing::Listed] {
-            let standing_label = SpentBy {
-                standing: standing.as_str(),
-            };
-            let sum = self.budget_spent_by.get_or_create(&standing_label);
-            sum.set(ait(spent.of(standing)));
-        }
+        self.own.set_spent(spent);
     }
 
     /// The number of agents with transactions that wait for a budget.
     pub(crate) fn agents_out_of_budget(&self, count: usize) {
-        self.out_of_budget
-            .set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.own
+            .out_of_budget
+            .store(signed(count), Ordering::Relaxed);
     }
 
     pub(crate) fn reorganisation(&self, _depth: u64) {
-        self.reorganisations.inc();
+        self.all.reorganisations.inc();
     }
 
     pub(crate) fn agents_awake(&self, count: usize) {
-        self.awake.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.own.awake.store(signed(count), Ordering::Relaxed);
     }
 
     pub(crate) fn outbox_open(&self, count: usize) {
-        self.open.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.own.open.store(signed(count), Ordering::Relaxed);
     }
 
     pub(crate) fn height(&self, height: u64) {
         let height = i64::try_from(height).unwrap_or(i64::MAX);
-        self.block_height.set(height);
-        self.height.store(height, Ordering::Relaxed);
+        self.own
+            .read
+            .store(height.saturating_add(1), Ordering::Relaxed);
     }
 
     pub(crate) fn clock_ahead(&self, ahead_ms: u64) {
         let seconds = i64::try_from(ahead_ms / 1000).unwrap_or(i64::MAX);
-        self.clock_ahead.set(seconds);
+        self.own.clock_ahead.store(seconds, Ordering::Relaxed);
     }
 
     pub(crate) fn directory_left(&self, blocks: u64) {
-        self.directory_left
-            .set(i64::try_from(blocks).unwrap_or(i64::MAX));
+        let blocks = i64::try_from(blocks).unwrap_or(i64::MAX);
+        self.own.directory_left.store(blocks, Ordering::Relaxed);
     }
 
     pub(crate) fn breaker(&self, open: bool) {
-        self.breaker_gauge.set(i64::from(open));
-        self.breaker_open.store(open, Ordering::Relaxed);
+        self.own.breaker_open.store(open, Ordering::Relaxed);
     }
 
     /// The number of transactions that are accepted and overdue.
     pub(crate) fn transactions_overdue(&self, count: usize) {
-        self.overdue.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.own.overdue.store(signed(count), Ordering::Relaxed);
     }
 
     pub(crate) fn mempool_unreadable(&self, unreadable: bool) {
-        self.mempool_unreadable.set(i64::from(unreadable));
+        self.own
+            .mempool_unreadable
+            .store(unreadable, Ordering::Relaxed);
     }
 
     pub(crate) fn catching_up(&self, catching_up: bool) {
-        self.catching_up_gauge.set(i64::from(catching_up));
-        self.catching_up.store(catching_up, Ordering::Relaxed);
+        self.own.catching_up.store(catching_up, Ordering::Relaxed);
     }
 
     /// Records the state of the store.
     pub(crate) fn store(&self, condition: &StoreCondition) {
-        self.store_gauge
-            .set(i64::from(condition.reason().is_none()));
-        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = &self.own.store;
+        let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(condition, StoreCondition::Refusing(_)) && *store != *condition {
-            self.store_refusals.inc();
+            self.all.store_refusals.inc();
         }
         store.clone_from(condition);
     }
 
     pub(crate) fn halted(&self, halted: bool) {
-        self.halted_gauge.set(i64::from(halted));
-        self.is_halted.store(halted, Ordering::Relaxed);
+        self.own.is_halted.store(halted, Ordering::Relaxed);
     }
 }

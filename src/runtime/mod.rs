@@ -33,16 +33,21 @@
 //! | `reading` | interpreting a transaction as a message |
 //! | [`compose`] | building the payload of an outgoing message: header, sealing |
 //! | [`reload`] | changing the configuration while the runtime is running |
+//! | [`presence`] | the shards that are on this host, for those who serve others |
 //! | [`rates`] | rate limits: how many messages of each sender are handled |
 //! | [`tasks`] | the pool that runs tasks |
+//! | [`jobs`] | tasks that workers run, on machines of their own |
 //! | [`traces`] | what agents do because of a message, exported over OTLP |
 //! | `backoff` | the pauses between the attempts at something that fails |
 //! | [`runner`] | the behaviour runner: it isolates the runtime from behaviour code |
+//! | [`cluster`] | several hosts that share the agents |
 //! | [`control`] | the socket through which commands reach a running runtime |
 //! | [`http`] | `/health`, `/ready`, `/metrics` |
 //! | [`metrics`] | the counters and gauges |
 //! | `lag` | detecting a node that is behind the blocks already read |
+//! | [`lease`] | until when what was made durable may leave this host |
 //! | [`webhooks`] | telling operators of what needs them |
+//! | [`worker`] | `agentry worker`: runs the tasks of agents that are hosted elsewhere |
 //! | [`limits`] | the operating-system limits that the runtime needs |
 //! | [`kill`] | named points at which tests kill the process |
 
@@ -51,17 +56,21 @@ pub(crate) mod backoff;
 pub mod catch_up;
 pub(crate) mod classify;
 pub mod clock;
+pub mod cluster;
 pub mod compose;
 pub mod control;
 pub mod directory;
 pub mod environment;
 pub mod host;
 pub mod http;
+pub mod jobs;
 pub mod kill;
 mod lag;
+pub mod lease;
 pub mod limits;
 pub mod metrics;
 pub mod plans;
+pub mod presence;
 pub mod rates;
 pub(crate) mod reading;
 pub mod registry;
@@ -75,6 +84,7 @@ pub mod tasks;
 pub mod traces;
 pub mod watcher;
 pub mod webhooks;
+pub mod worker;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -109,12 +119,16 @@ pub struct Shared {
     pub environment: Arc<dyn agentry_sdk::Environment>,
     /// The pool that runs tasks.
     pub pool: tasks::Pool,
+    /// The tasks that workers run; none if this host is alone.
+    pub jobs: Option<jobs::Jobs>,
     /// Rate limits: how many messages of each sender are handled.
     pub rates: rates::Rates,
     /// Whether the chain is read up to the head seen at startup; no agent acts before that.
     pub catch_up: catch_up::CatchUp,
     /// The traces that are recorded, if any are.
     pub traces: traces::Traces,
+    /// Until when transactions may be posted.
+    pub lease: lease::Lease,
 }
 
 impl Shared {

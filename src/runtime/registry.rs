@@ -31,6 +31,26 @@ impl Hosted {
     }
 }
 
+/// The agents that other shards of the cluster host. They belong to the same operator, so their names
+/// and keys are known as those of the hosted ones.
+#[derive(Debug, Default)]
+pub struct Neighbours {
+    keys: HashMap<Address, Option<PublicKey>>,
+    names: HashMap<String, Address>,
+}
+
+impl Neighbours {
+    /// Agents, each with its name, its address and, if it is known, its key.
+    pub fn new(agents: impl Iterator<Item = (String, Address, Option<PublicKey>)>) -> Self {
+        let mut neighbours = Self::default();
+        for (name, address, key) in agents {
+            neighbours.keys.insert(address.clone(), key);
+            neighbours.names.insert(name, address);
+        }
+        neighbours
+    }
+}
+
 /// All hosted wallets, by row and by address. Clones share one table, which is replaced as a whole
 /// when the configuration is reloaded: a [`Hosted`] taken from it before does not change.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +61,7 @@ struct Tables {
     by_id: HashMap<AgentId, Arc<Hosted>>,
     by_address: HashMap<Address, Arc<Hosted>>,
     by_name: HashSet<ByName>,
+    neighbours: Arc<Neighbours>,
 }
 
 /// A wallet that is found by its agent's name, which is not stored a second time.
@@ -68,8 +89,11 @@ impl Hash for ByName {
 }
 
 impl Tables {
-    fn new(hosted: impl IntoIterator<Item = Arc<Hosted>>) -> Self {
-        let mut tables = Self::default();
+    fn new(hosted: impl IntoIterator<Item = Arc<Hosted>>, neighbours: Arc<Neighbours>) -> Self {
+        let mut tables = Self {
+            neighbours,
+            ..Self::default()
+        };
         for hosted in hosted {
             tables
                 .by_address
@@ -82,15 +106,24 @@ impl Tables {
 }
 
 impl AgentRegistry {
-    /// A registry of these wallets.
-    pub fn new(hosted: impl IntoIterator<Item = Hosted>) -> Self {
-        let tables = Tables::new(hosted.into_iter().map(Arc::new));
+    /// A registry of these wallets, and of those that other shards host.
+    pub fn new(hosted: impl IntoIterator<Item = Hosted>, neighbours: Arc<Neighbours>) -> Self {
+        let hosted = hosted.into_iter().map(Arc::new);
+        let tables = Tables::new(hosted, neighbours);
         Self(Arc::new(RwLock::new(Arc::new(tables))))
     }
 
     /// Hosts these wallets instead, for all clones of this registry.
     pub fn replace(&self, hosted: impl IntoIterator<Item = Arc<Hosted>>) {
-        let tables = Arc::new(Tables::new(hosted));
+        let neighbours = Arc::clone(&self.tables().neighbours);
+        let tables = Arc::new(Tables::new(hosted, neighbours));
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = tables;
+    }
+
+    /// Knows these wallets of other shards instead, for all clones of this registry.
+    pub fn set_neighbours(&self, neighbours: Neighbours) {
+        let hosted = self.tables().by_id.values().cloned().collect::<Vec<_>>();
+        let tables = Arc::new(Tables::new(hosted, Arc::new(neighbours)));
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = tables;
     }
 
@@ -108,11 +141,13 @@ impl AgentRegistry {
         self.tables().by_address.get(address).cloned()
     }
 
-    /// Whether an address is a hosted wallet's, either as configured or, if its key is known, in
-    /// the other form.
-    pub fn hosts(&self, address: &Address, key: Option<PublicKey>) -> bool {
+    /// Whether an address is that of a wallet of this operator, either as configured or, if its key is
+    /// known, in the other form.
+    pub fn is_ours(&self, address: &Address, key: Option<PublicKey>) -> bool {
         let tables = self.tables();
-        let has = |address: &Address| tables.by_address.contains_key(address);
+        let has = |address: &Address| {
+            tables.by_address.contains_key(address) || tables.neighbours.keys.contains_key(address)
+        };
         has(address)
             || key
                 .filter(|key| address.matches(key))
@@ -123,6 +158,16 @@ impl AgentRegistry {
     pub fn named(&self, name: &str) -> Option<Arc<Hosted>> {
         let tables = self.tables();
         tables.by_name.get(name).map(|found| Arc::clone(&found.0))
+    }
+
+    /// The address of the agent with this name, if this operator has one.
+    pub fn address_of(&self, name: &str) -> Option<Address> {
+        let tables = self.tables();
+        let hosted = tables.by_name.get(name);
+        hosted
+            .map(|found| &found.0.address)
+            .or_else(|| tables.neighbours.names.get(name))
+            .cloned()
     }
 
     /// The wallet that an operator names: by an agent's name, an address, or a wallet's name.
@@ -151,10 +196,14 @@ impl AgentRegistry {
         self.tables().by_id.is_empty()
     }
 
-    /// The key for verifying a sender's signature, if one is known.
+    /// The key for verifying a sender's signature, if it is a wallet of this operator and its key is
+    /// known.
     pub fn key_of(&self, address: &Address) -> Option<PublicKey> {
-        self.at(address.as_str())
-            .and_then(|hosted| hosted.public_key)
+        let tables = self.tables();
+        match tables.by_address.get(address) {
+            Some(hosted) => hosted.public_key,
+            None => tables.neighbours.keys.get(address).copied().flatten(),
+        }
     }
 }
 

@@ -36,8 +36,8 @@ use tokio::sync::{Mutex, watch};
 
 use super::Shared;
 use super::host::chain::{self, Nodes};
-use super::host::prepare::{self, Candidate, ENDOWMENT, Passwords, Survey};
-use super::host::{HostError, run};
+use super::host::prepare::{self, Candidate, ENDOWMENT, Part, Passwords, Survey};
+use super::host::{HostError, shard};
 use super::plans::{self, Occasion};
 use super::registry::{AgentRegistry, Hosted};
 use super::router::WakeAgents;
@@ -106,6 +106,8 @@ pub struct ReloadLinks {
     pub(crate) nodes: Nodes,
     /// The embedded node, if there is one.
     pub devnet: Option<Weak<Devnet>>,
+    /// The part of the wallets that this shard hosts; all of them, on one machine.
+    pub part: Option<Part>,
 }
 
 /// Applies changes of the configuration. Clones share one state.
@@ -206,7 +208,13 @@ impl Inner {
             .map_err(|error| Refused(lines_of(&error)))?;
         let mut reasons = difference::needs_restart(&current.config, &config);
         current.passwords.search_again();
-        let found = self.look(&config, &mut current).await?;
+        let mut found = self.look(&config, &mut current).await?;
+        reasons.extend(unknown(&found.candidates, restart));
+        let neighbours = self.links.part.map(|part| {
+            let neighbours = prepare::neighbours(&found.candidates);
+            found.candidates.retain(|one| part.has(&one.address));
+            neighbours
+        });
         reasons.extend(found.errors.iter().map(ToString::to_string));
         if self.links.devnet.is_none() {
             let missing = found.missing.iter().map(prepare::no_wallet);
@@ -215,7 +223,7 @@ impl Inner {
         if !reasons.is_empty() {
             return Err(Refused(reasons));
         }
-        let plan = self.plan(found.candidates, restart)?;
+        let plan = self.plan(found.candidates, restart);
         let mut plan = self.check_passwords(plan).await?;
         let are_new = !plan.added.is_empty() || !found.missing.is_empty();
         let first_height = self.first_height(are_new).await?;
@@ -243,6 +251,9 @@ impl Inner {
             contacts: Difference::of_contacts(&current.config.contacts, &config.contacts),
         };
         self.apply(plan, first_height).await?;
+        if let Some(neighbours) = neighbours {
+            self.links.registry.set_neighbours(neighbours);
+        }
         self.links
             .shared
             .directory
@@ -292,19 +303,7 @@ impl Inner {
     }
 
     /// Compares the hosted agents with the configured ones. An agent to restart counts as changed.
-    fn plan(&self, candidates: Vec<Candidate>, restart: &[String]) -> Result<Plan, Refused> {
-        let unknown: Vec<String> = restart
-            .iter()
-            .filter(|name| {
-                !candidates
-                    .iter()
-                    .any(|one| is_meant(name, &one.config.name))
-            })
-            .map(|name| format!("no agent and no fleet is called {name:?}, so none can restart"))
-            .collect();
-        if !unknown.is_empty() {
-            return Err(Refused(unknown));
-        }
+    fn plan(&self, candidates: Vec<Candidate>, restart: &[String]) -> Plan {
         let restarts = |name: &str| restart.iter().any(|asked| is_meant(asked, name));
         let mut hosted: HashMap<Address, Arc<Hosted>> = self
             .links
@@ -327,12 +326,12 @@ impl Inner {
         }
         let mut removed: Vec<_> = hosted.into_values().collect();
         removed.sort_by(|one, other| one.config.name.cmp(&other.config.name));
-        Ok(Plan {
+        Plan {
             kept,
             changed,
             added,
             removed,
-        })
+        }
     }
 
     /// Checks the passwords of the wallets that are new.
@@ -386,7 +385,7 @@ impl Inner {
         candidates.extend(added);
         // Only these two steps can fail. What the second leaves undone, the next start or reload does.
         let store = &links.shared.store;
-        let renewed = run::enrol(store, candidates, first_height)
+        let renewed = shard::enrol(store, candidates, first_height)
             .await
             .map_err(Refused::because)?;
         let agents = renewed.iter().map(|(hosted, _)| hosted);
@@ -451,6 +450,18 @@ fn provide(
         }
     }
     Ok(())
+}
+
+/// The reasons why agents and fleets cannot be restarted: there are none of these names.
+fn unknown(candidates: &[Candidate], restart: &[String]) -> Vec<String> {
+    let is_known = |name: &str| {
+        let mut all = candidates.iter();
+        all.any(|one| is_meant(name, &one.config.name))
+    };
+    let unknown = restart.iter().filter(|name| !is_known(name));
+    unknown
+        .map(|name| format!("no agent and no fleet is called {name:?}, so none can restart"))
+        .collect()
 }
 
 /// Whether an agent has this name, or belongs to the fleet of this name.

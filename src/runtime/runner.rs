@@ -237,7 +237,7 @@ impl<'a> Runner<'a> {
 }
 
 /// The text of a panic. It is the behaviour's own; the panic hook has logged the location.
-pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+pub(in crate::runtime) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&str>()
         .copied()

@@ -246,7 +246,7 @@ impl Keyring {
             .collect())
     }
 
-    /// Signs a document as a wallet. The key's id in the header is the wallet's address.
+    /// Signs a document as a wallet.
     ///
     /// # Errors
     /// The wallet cannot be unlocked.
@@ -255,16 +255,7 @@ impl Keyring {
         agent: AgentId,
         document: &[u8],
     ) -> Result<DocumentSignature, SignError> {
-        let slot = self.slot(agent)?;
-        let key = slot.unlock()?;
-        let header = serde_json::json!({ "alg": "EdDSA", "kid": slot.address, "typ": "JOSE" });
-        let protected = BASE64_URL_SAFE_NO_PAD.encode(header.to_string());
-        let text = format!("{protected}.{}", BASE64_URL_SAFE_NO_PAD.encode(document));
-        let signature = key.signing.sign(text.as_bytes());
-        Ok(DocumentSignature {
-            protected,
-            signature: BASE64_URL_SAFE_NO_PAD.encode(signature.as_bytes()),
-        })
+        self.slot(agent)?.sign_document(document)
     }
 
     /// The public keys of a wallet, which is unlocked to get them.
@@ -333,6 +324,22 @@ impl Slot {
     /// It cannot be unlocked.
     pub fn public_key(&self) -> Result<PublicKey, SignError> {
         Ok(self.unlock()?.signing.public_key())
+    }
+
+    /// Signs a document as the wallet. The key's id in the header is the wallet's address.
+    ///
+    /// # Errors
+    /// It cannot be unlocked.
+    pub fn sign_document(&self, document: &[u8]) -> Result<DocumentSignature, SignError> {
+        let key = self.unlock()?;
+        let header = serde_json::json!({ "alg": "EdDSA", "kid": self.address, "typ": "JOSE" });
+        let protected = BASE64_URL_SAFE_NO_PAD.encode(header.to_string());
+        let text = format!("{protected}.{}", BASE64_URL_SAFE_NO_PAD.encode(document));
+        let signature = key.signing.sign(text.as_bytes());
+        Ok(DocumentSignature {
+            protected,
+            signature: BASE64_URL_SAFE_NO_PAD.encode(signature.as_bytes()),
+        })
     }
 
     fn unlock(&self) -> Result<Arc<Unlocked>, SignError> {

@@ -76,7 +76,7 @@ impl Standings {
             .behaviours
             .iter()
             .flat_map(|instance| &instance.known_senders);
-        if self.registry.hosts(sender, key)
+        if self.registry.is_ours(sender, key)
             || self.directory.is_contact(sender)
             || named.any(is_named)
         {

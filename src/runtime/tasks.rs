@@ -19,6 +19,11 @@
 //!   waits. A cancellation is in the store before [`Pool::cancel`] is called; the task's future is
 //!   dropped immediately.
 //!
+//! - *Workers.* Tasks of the types in `[tasks] on_workers` run on other machines (see [`super::jobs`]).
+//!   Everything here decides about them as about others, but [`TaskLimits::time`] begins when a worker
+//!   takes the attempt, and `[tasks] concurrency` does not count it. If its worker is lost, the
+//!   attempt is interrupted. The process that hosts the agent may end meanwhile: the next one goes on
+//!   with the same attempt.
 //! - *Tokens.* An attempt that uses a model begins only if `daily_tokens` of its agent has room for
 //!   what it uses at most, as far as that is known before: this much is reserved until it ends. Else
 //!   it waits for the next day (UTC).
@@ -104,6 +109,13 @@ impl Pool {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .len()
+    }
+
+    /// Whether an attempt at a task is running.
+    fn runs(&self, task: TaskId) -> bool {
+        let running = &self.0.running;
+        let running = running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.contains_key(&task)
     }
 
     /// Counts an attempt as running until the returned place is dropped.

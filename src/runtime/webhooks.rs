@@ -138,6 +138,7 @@ impl Drop for Serving {
 }
 
 /// A webhook that is ready to be called.
+#[derive(Clone)]
 pub(super) struct Webhook {
     config: WebhookConfig,
     secret: Zeroizing<Vec<u8>>,

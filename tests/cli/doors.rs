@@ -121,13 +121,29 @@ fn task(kind: &str, key: Option<&str>) -> SubmitTask {
 fn get(id: &str) -> GetTask {
     GetTask {
         id: id.to_owned(),
+        agent: None,
         timeout_ms: Some(60_000),
+    }
+}
+
+fn message(id: &str) -> GetMessage {
+    GetMessage {
+        id: id.to_owned(),
+        agent: None,
+    }
+}
+
+fn cancel(id: &str) -> CancelTask {
+    CancelTask {
+        id: id.to_owned(),
+        agent: None,
     }
 }
 
 fn wait(id: &str, until: Until) -> WaitForReply {
     WaitForReply {
         id: id.to_owned(),
+        agent: None,
         until,
         timeout_ms: Some(60_000),
     }
@@ -165,10 +181,7 @@ async fn a_message_is_sent_once_answered_and_read() {
     assert_eq!(answer.text.as_deref(), Some("pong"));
     assert_eq!(answer.authenticity.as_deref(), Some("verified"));
     assert_eq!(answer.from_name.as_deref(), Some("worker"));
-    let read = done(operator.get_message(GetMessage {
-        id: answer.id.clone().unwrap(),
-    }))
-    .await;
+    let read = done(operator.get_message(message(&answer.id.clone().unwrap()))).await;
     assert_eq!(read.transaction, answer.transaction);
 
     let acked = SendMessage {
@@ -270,6 +283,7 @@ async fn a_task_is_requested_once_and_its_result_fetched() {
     assert!(!ended.result.unwrap().whole);
     let whole = FetchTaskResult {
         id: long.id.clone(),
+        agent: None,
         timeout_ms: None,
     };
     let reader = door(
@@ -292,6 +306,7 @@ async fn a_task_is_requested_once_and_its_result_fetched() {
     assert_eq!(asking.state, JobState::InputRequired);
     let answer = AnswerTask {
         id: asks.id.clone(),
+        agent: None,
         answer: serde_json::json!(7),
     };
     assert_eq!(done(operator.answer_task(answer)).await.input, Some(1));
@@ -300,12 +315,9 @@ async fn a_task_is_requested_once_and_its_result_fetched() {
 
     let slow = done(operator.submit_task(task("slow", None))).await;
     done(operator.wait_for_reply(wait(&slow.id, Until::Mined))).await;
-    let cancel = CancelTask {
-        id: slow.id.clone(),
-    };
-    let canceled = done(operator.cancel_task(cancel.clone())).await;
+    let canceled = done(operator.cancel_task(cancel(&slow.id))).await;
     // Two requests at the same time are one message.
-    if let Ok(twice) = operator.cancel_task(cancel).await {
+    if let Ok(twice) = operator.cancel_task(cancel(&slow.id)).await {
         assert_eq!(twice.request, canceled.request);
     }
     let ended = done(operator.get_task(get(&slow.id))).await;
@@ -360,7 +372,7 @@ async fn callers_see_and_do_only_what_they_may() {
     let answer = reply.answer.unwrap().id.unwrap();
 
     // What is another's looks like what does not exist.
-    let read = |id: &str| theirs.get_message(GetMessage { id: id.to_owned() });
+    let read = |id: &str| theirs.get_message(message(id));
     let not_there = read("outbox/999999").await.unwrap_err();
     let is_hidden = |error: DoorError, id: &str| {
         assert_eq!(error.code(), ErrorCode::NotFound, "{error}");
@@ -373,14 +385,16 @@ async fn callers_see_and_do_only_what_they_may() {
         refused(theirs.get_task(get(&job.id))).await,
         refused(theirs.get_task(get(job.transaction.as_deref().unwrap_or(&job.id)))).await,
         refused(theirs.get_task(get(job.result_id.as_deref().unwrap()))).await,
-        refused(theirs.cancel_task(CancelTask { id: job.id.clone() })).await,
+        refused(theirs.cancel_task(cancel(&job.id))).await,
         refused(theirs.fetch_result(FetchTaskResult {
             id: job.id.clone(),
+            agent: None,
             timeout_ms: None,
         }))
         .await,
         refused(theirs.answer_task(AnswerTask {
             id: job.id.clone(),
+            agent: None,
             answer: serde_json::json!(1),
         }))
         .await,
@@ -459,7 +473,7 @@ async fn callers_see_and_do_only_what_they_may() {
     let forbidden = [
         refused(poor.send_message(ping(None))).await,
         refused(poor.submit_task(task("echo", None))).await,
-        refused(poor.cancel_task(CancelTask { id: job.id.clone() })).await,
+        refused(poor.cancel_task(cancel(&job.id))).await,
         refused(poor.list_queue(ListQueue {
             queue: QueueName::Inbox,
             part: QueuePart::All,

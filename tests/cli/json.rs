@@ -86,6 +86,12 @@ fn every_command_prints_the_documented_form() {
         "agentry demo",
         "agentry devnet",
         "agentry bench",
+        // With a database: tests/e2e/cluster, tests/cluster.
+        "agentry cluster init",
+        "agentry cluster status",
+        "agentry cluster drain",
+        "agentry cluster resume",
+        "agentry worker",
     ]
     .into();
     // Each output is checked against the page when the command runs.

@@ -33,4 +33,5 @@ mod tx;
 mod vaults;
 mod wallet;
 mod who;
+mod worker;
 mod world;

@@ -22,13 +22,13 @@ use crate::support::{PATIENCE, until, within};
 
 /// The behaviours of every agent in these tests. The program takes a moment, so that kills
 /// interrupt it.
-const BEHAVIOURS: &str = r#"{ kind = "ack" }, { kind = "pong" }, { kind = "status" },
+pub(crate) const BEHAVIOURS: &str = r#"{ kind = "ack" }, { kind = "pong" }, { kind = "status" },
     { kind = "tasks", allow = ["*"], types = { shout = { executor = "command", program = "sh",
       args = ["-c", "sleep 0.05; tr a-z A-Z"], attempts = 100, concurrency = 4 } } }"#;
 
 /// The kinds of messages to the agents.
 #[derive(Clone, Copy, Debug)]
-enum Question {
+pub(crate) enum Question {
     Ping,
     Status,
     Job,
@@ -44,7 +44,7 @@ struct Asked {
 }
 
 /// A conversation with the agents of a world.
-struct Conversation<'a> {
+pub(crate) struct Conversation<'a> {
     world: &'a World,
     asked: Mutex<Vec<Asked>>,
 }
@@ -54,7 +54,7 @@ fn now() -> Timestamp {
 }
 
 impl<'a> Conversation<'a> {
-    fn with(world: &'a World) -> Self {
+    pub(crate) fn with(world: &'a World) -> Self {
         Self {
             world,
             asked: Mutex::default(),
@@ -68,7 +68,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// As [`Self::ask`], but of this kind.
-    fn ask_for(&self, question: Question, dice: &mut Dice) {
+    pub(crate) fn ask_for(&self, question: Question, dice: &mut Dice) {
         let agent = &self.world.agents[dice.below(self.world.agents.len())];
         let wallet = self.world.fresh();
         let payload = match question {
@@ -206,7 +206,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// Waits until all messages have each answer once.
-    fn settle(&self) {
+    pub(crate) fn settle(&self) {
         let mut looked = Instant::now();
         let settled = within(PATIENCE, || {
             if looked.elapsed() > self.world.chain.block_time() * 2 {

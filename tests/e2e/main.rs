@@ -3,6 +3,7 @@
 //! | module | what it tests |
 //! |---|---|
 //! | [`a2a`] | jobs that another agent does: a question, kills, a cancellation |
+//! | [`cluster`] | several hosts: killed, frozen, cut off; the servers of PostgreSQL fail |
 //! | [`kill`] | `kill -9` at named points and at random moments: every ping is answered once |
 //! | [`faults`] | the same while the node has each of the real node's faults |
 //! | [`conversation`] | both for every behaviour: acknowledgments, tasks, resends |
@@ -18,6 +19,7 @@
 //! | variable | meaning |
 //! |---|---|
 //! | `AGENTRY_TEST_SEED` | repeats a run: each test prints the seed that it uses |
+//! | `AGENTRY_CLUSTER_ROUNDS` | how many random rounds of a cluster there are (default 6) |
 //! | `AGENTRY_KILL_RUNS` | how many random kill runs there are (default 12) |
 //!
 //! `cargo test --test e2e -- --nocapture` prints how long each recovery took.
@@ -30,6 +32,7 @@
 )]
 
 mod a2a;
+mod cluster;
 mod conversation;
 mod faults;
 mod hostile;

@@ -204,6 +204,14 @@ pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
         }
     }
 
+    /// Whether it may execute tasks of this type. A behaviour that answers false for the types that it
+    /// does not know lets operators find a mistyped type in `[tasks] on_workers`; nothing else
+    /// depends on it.
+    fn executes(&self, kind: &str) -> bool {
+        let _ = kind;
+        true
+    }
+
     /// The limits of tasks of one type. Called when a task begins.
     fn task_limits(&self, kind: &str) -> TaskLimits {
         let _ = kind;

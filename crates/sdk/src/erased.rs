@@ -44,6 +44,8 @@ pub trait AnyBehaviour: fmt::Debug + Send + Sync {
     fn on_event<'a>(&'a self, event: &'a Event, context: &'a Context) -> Run<'a>;
     /// [`Behaviour::execute`].
     fn execute<'a>(&'a self, task: &'a Task, desk: &'a Desk) -> TaskRun<'a>;
+    /// [`Behaviour::executes`].
+    fn executes(&self, kind: &str) -> bool;
     /// [`Behaviour::task_limits`].
     fn task_limits(&self, kind: &str) -> TaskLimits;
     /// [`Behaviour::task_tokens`].
@@ -113,6 +115,10 @@ impl<B: Behaviour> AnyBehaviour for B {
 
     fn execute<'a>(&'a self, task: &'a Task, desk: &'a Desk) -> TaskRun<'a> {
         Box::pin(Behaviour::execute(self, task, desk))
+    }
+
+    fn executes(&self, kind: &str) -> bool {
+        Behaviour::executes(self, kind)
     }
 
     fn task_limits(&self, kind: &str) -> TaskLimits {

@@ -195,7 +195,7 @@ fn look(db: &Connection, depth: Depth) -> rusqlite::Result<Vec<String>> {
             Ok(found) => found,
             Err(error) => match Trouble::of(&error) {
                 Some(Trouble::Pages(what) | Trouble::Value(what)) => vec![what],
-                Some(Trouble::Refusal(_)) | None => return Err(error),
+                _ => return Err(error),
             },
         };
         if !found.is_empty() {

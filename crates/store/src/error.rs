@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use agentry_core::state::Refusal;
 use rusqlite::ffi;
 
+use super::log::LogError;
 use super::place;
 
 /// An error of a store.
@@ -118,6 +119,30 @@ pub enum StoreError {
     /// The writer has ended, so nothing can be changed.
     #[error("the store is closed")]
     Closed,
+    /// The store follows a log that another host appends to.
+    #[error("this host only follows the log of the store: another host makes its changes")]
+    Following,
+    /// Another host appends to the store's log now: this one makes no more changes, for good.
+    #[error("another host appends to the log of the store now, so this one makes no more changes")]
+    Fenced,
+    /// The store's log, which is elsewhere, cannot be used.
+    #[error(transparent)]
+    Log(LogError),
+    /// Changes are no longer made, because of an earlier error of the store's log.
+    #[error("the store makes no more changes: {0}")]
+    Halted(String),
+    /// Changes of the store are made in a log that is elsewhere.
+    #[error("the store {} is a host's copy of what a cluster keeps in its database: have the cluster's hosts make the change", path.display())]
+    Copy {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The store has a log of its own.
+    #[error("the store {} has a log of its own, so it cannot follow another: move the file away", path.display())]
+    NoCopy {
+        /// The path.
+        path: PathBuf,
+    },
 }
 
 impl StoreError {
@@ -156,8 +181,28 @@ impl StoreError {
             Self::Sqlite(error) => Trouble::of(error),
             Self::Broken { found, .. } => Some(Trouble::Pages(found.clone())),
             Self::Value(what) => Some(Trouble::Value(what.clone())),
-            Self::Refused(reason) => Some(Trouble::Refusal(reason.clone())),
+            Self::Refused(reason) | Self::Log(LogError::Unavailable(reason)) => {
+                Some(Trouble::Refusal(reason.clone()))
+            }
+            Self::Fenced => Some(Trouble::Fenced),
+            Self::Log(error) => Some(Trouble::Halted(error.to_string())),
+            Self::Halted(reason) => Some(Trouble::Halted(reason.clone())),
+            Self::Closed => Some(Trouble::Closing),
             _ => None,
+        }
+    }
+}
+
+impl From<LogError> for StoreError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Store(error) => *error,
+            LogError::Fenced => Self::Fenced,
+            LogError::Closing => Self::Closed,
+            LogError::Unavailable(reason) => {
+                Self::Refused(format!("its log cannot be reached: {reason}"))
+            }
+            error => Self::Log(error),
         }
     }
 }
@@ -167,7 +212,7 @@ impl From<rusqlite::Error> for StoreError {
         match Trouble::of(&error) {
             Some(Trouble::Value(what)) => Self::Value(what),
             Some(Trouble::Refusal(reason)) => Self::Refused(reason),
-            Some(Trouble::Pages(_)) | None => Self::Sqlite(error),
+            _ => Self::Sqlite(error),
         }
     }
 }
@@ -181,6 +226,12 @@ pub(super) enum Trouble {
     Value(String),
     /// Its pages are not as SQLite left them: nothing in it can be relied on.
     Pages(String),
+    /// Another host appends to its log.
+    Fenced,
+    /// Its log, which is elsewhere, does not go on from what its tables have.
+    Halted(String),
+    /// It closes, and its log waits no longer.
+    Closing,
 }
 
 impl From<Trouble> for StoreError {
@@ -188,11 +239,24 @@ impl From<Trouble> for StoreError {
         match trouble {
             Trouble::Refusal(reason) | Trouble::Pages(reason) => Self::Refused(reason),
             Trouble::Value(what) => Self::Value(what),
+            Trouble::Fenced => Self::Fenced,
+            Trouble::Halted(reason) => Self::Halted(reason),
+            Trouble::Closing => Self::Closed,
         }
     }
 }
 
 impl Trouble {
+    /// Whether it affects the store as a whole.
+    pub(super) const fn is_whole(&self) -> bool {
+        !matches!(self, Self::Value(_))
+    }
+
+    /// Whether it ends the changes of a store whose log is elsewhere.
+    pub(super) const fn is_end(&self) -> bool {
+        matches!(self, Self::Fenced | Self::Halted(_) | Self::Closing)
+    }
+
     pub(super) fn of(error: &rusqlite::Error) -> Option<Self> {
         use rusqlite::Error;
         match error {

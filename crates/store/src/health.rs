@@ -14,6 +14,11 @@ pub enum Condition {
     Refusing(String),
     /// A value in it could not be read back. What does not need that value continues.
     Spoiled(String),
+    /// Another host appends to its log, which is elsewhere. Nothing more is stored.
+    Fenced,
+    /// Its log, which is elsewhere, does not go on from what its tables have, or cannot be read by
+    /// this version. Nothing more is stored.
+    Halted(String),
     /// Its pages are damaged. Nothing more is stored, and nothing that is read can be relied on.
     Broken(String),
 }
@@ -23,7 +28,11 @@ impl Condition {
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Well => None,
-            Self::Refusing(reason) | Self::Spoiled(reason) | Self::Broken(reason) => Some(reason),
+            Self::Fenced => Some("another host makes the changes of this store now"),
+            Self::Refusing(reason)
+            | Self::Spoiled(reason)
+            | Self::Halted(reason)
+            | Self::Broken(reason) => Some(reason),
         }
     }
 
@@ -33,7 +42,9 @@ impl Condition {
             Self::Well => 0,
             Self::Refusing(_) => 1,
             Self::Spoiled(_) => 2,
-            Self::Broken(_) => 3,
+            Self::Fenced => 3,
+            Self::Halted(_) => 4,
+            Self::Broken(_) => 5,
         }
     }
 }
@@ -52,6 +63,19 @@ impl Health {
         matches!(*self.0.borrow(), Condition::Broken(_))
     }
 
+    /// Why nothing more is stored, if that is so.
+    pub(super) fn end(&self) -> Option<Trouble> {
+        match &*self.0.borrow() {
+            Condition::Well | Condition::Refusing(_) | Condition::Spoiled(_) => None,
+            Condition::Fenced => Some(Trouble::Fenced),
+            Condition::Halted(reason) => Some(Trouble::Halted(reason.clone())),
+            Condition::Broken(_) => {
+                let reason = "it is damaged, and changes would damage it further".to_owned();
+                Some(Trouble::Pages(reason))
+            }
+        }
+    }
+
     /// Whether the system refused to store a change, and nothing was stored since.
     pub(super) fn is_refusing(&self) -> bool {
         matches!(*self.0.borrow(), Condition::Refusing(_))
@@ -63,6 +87,9 @@ impl Health {
             Trouble::Refusal(reason) => Condition::Refusing(reason),
             Trouble::Value(what) => Condition::Spoiled(what),
             Trouble::Pages(what) => Condition::Broken(what),
+            Trouble::Fenced => Condition::Fenced,
+            Trouble::Halted(reason) => Condition::Halted(reason),
+            Trouble::Closing => return,
         };
         let changed = self.0.send_if_modified(|now| {
             let worse = next.rank() > now.rank();
@@ -84,6 +111,12 @@ impl Health {
                 what,
                 "a value in the store cannot be read back; work that does not need it continues; run agentry doctor"
             ),
+            Condition::Fenced => tracing::warn!(
+                "another host makes the changes of the store now; this one makes no more"
+            ),
+            Condition::Halted(reason) => {
+                tracing::error!(reason, "the store makes no more changes");
+            }
             Condition::Broken(what) => tracing::error!(
                 what,
                 "the store is damaged; nothing more is stored in it; run agentry doctor"
@@ -134,6 +167,10 @@ mod tests {
             met(Trouble::Refusal(text("full"))),
             Condition::Spoiled(text("x"))
         );
+        assert_eq!(met(Trouble::Fenced), Condition::Fenced);
+        assert_eq!(health.end(), Some(Trouble::Fenced));
+        health.stored();
+        assert_eq!(met(Trouble::Closing), Condition::Fenced);
         assert_eq!(met(Trouble::Pages(text("y"))), Condition::Broken(text("y")));
         assert_eq!(met(Trouble::Value(text("x"))), Condition::Broken(text("y")));
         assert!(health.is_broken());

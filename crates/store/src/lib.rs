@@ -3,7 +3,7 @@
 //! | module | content |
 //! |---|---|
 //! | `tables` | the state machine over the log and the tables: the one place that changes them |
-//! | `log` | the log, which makes commits durable |
+//! | `log` | the log, which makes commits durable: in the store's file, or elsewhere |
 //! | `scratch` | a state that nothing is left of |
 //! | `writer` | the writer's thread: group commit, and the tables behind the log |
 //! | `reader`, `readers` | a connection that only reads; the readers' threads |
@@ -17,11 +17,16 @@
 //! | `watch` | telling those who watch the store of the rows that change |
 //! | `target` | the rows of the queues that an operator selects |
 //! | `schema` | the tables, and the version of a store |
+//! | `testing` | a test kit for logs (feature `testing`) |
 //!
 //! All changes go through one thread. It applies the waiting commits together to the state, and
 //! appends them to the log in one SQLite transaction with `synchronous=FULL`: an acknowledged commit
 //! is on the disk. The tables are written behind, many commits at a time. What must be known at once
 //! is asked of the state ([`Store::query`]); readers of the tables have their own connections (WAL).
+//!
+//! The log can be [elsewhere](Log), shared by the hosts of a cluster. Then the file is one host's copy
+//! of what the log holds, and need not be synced: a host [follows](Store::follow) the log, and
+//! [leads](Store::lead) once it has claimed it.
 
 mod cause;
 pub mod check;
@@ -41,6 +46,8 @@ mod scratch;
 mod sums;
 mod tables;
 mod target;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod wal;
 mod watch;
 mod writer;
@@ -50,6 +57,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use agentry_core::cluster::Epoch;
 use agentry_core::{Changes, Commit, State};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{broadcast, watch as state};
@@ -57,10 +65,14 @@ use tokio::sync::{broadcast, watch as state};
 use self::check::{Depth, Seen};
 use self::error::Trouble;
 use self::health::Health;
+use self::log::Local;
+use self::schema::Synced;
+use self::tables::{Database, Tables};
 use self::writer::Haste;
 
 pub use error::StoreError;
 pub use health::Condition;
+pub use log::{Log, LogError, Mark, Position, Record, Waits};
 pub use place::{is_locked, with_suffix};
 pub use reader::{Reader, Snapshot};
 pub use scratch::Scratch;
@@ -119,43 +131,95 @@ impl Store {
         path: &Path,
         look: impl FnOnce(&Path) -> Result<T, StoreError>,
     ) -> Result<(Self, T), StoreError> {
-        place::prepare_folder(path)?;
-        let path = &place::real_path(path).map_err(|source| StoreError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
-        if place::is_too_long(path) {
-            return Err(StoreError::TooLong { path: path.clone() });
+        let (file, seen) = StoreFile::lock(path, look)?;
+        let connection = file.connect(Synced::AtOnce)?;
+        if log::mark(&connection)?.is_some() {
+            return Err(StoreError::Copy { path: file.path });
         }
-        let lock = place::lock(path)?;
-        place::sync_log(path)?;
-        check::at_rest(path)?;
-        let seen = if path.exists() {
-            look(path)?
-        } else {
-            schema::create(path)?;
-            T::default()
-        };
-        sums::remove(path).map_err(|source| StoreError::Io {
-            path: sums::at(path),
-            source,
+        let store = Self::over(file, connection, |db, _| {
+            Tables::open(db, Box::new(Local::open(db)?))
         })?;
-        place::make_private(path)?;
-        let connection = Connection::open(path).map_err(|e| StoreError::open(path, e))?;
-        connection
-            .busy_timeout(BUSY_TIMEOUT)
-            .map_err(|e| StoreError::open(path, e))?;
-        schema::check(&connection, path)?;
-        schema::prepare(&connection, path)?;
-        let health = Health::default();
-        let store = Self(Arc::new(Inner {
-            path: path.to_owned(),
-            writer: writer::Writer::spawn(connection, path, health.clone())?,
-            readers: readers::Readers::spawn(path)?,
-            health,
-            _lock: lock,
-        }));
         Ok((store, seen))
+    }
+
+    /// Opens the tables at `path`, or creates them, over a log that is elsewhere, and follows it: its
+    /// records are applied as they come, and commits are refused with [`StoreError::Following`]
+    /// until this host [leads](Self::lead). `open` opens the log on the thread that uses it.
+    /// Blocking: the log is read for the first time.
+    ///
+    /// The tables are only a copy of what the log holds, and marked as such: they are not opened
+    /// without their log.
+    ///
+    /// # Errors
+    /// [`StoreError::Log`] if the log does not go on from what the tables have (see [`LogError`]),
+    /// [`StoreError::NoCopy`] if the tables have a log of their own, and as [`open`](Self::open).
+    pub fn follow(
+        path: &Path,
+        open: impl FnOnce(Waits) -> Result<Box<dyn Log>, LogError> + Send + 'static,
+    ) -> Result<Self, StoreError> {
+        let (file, ()) = StoreFile::lock(path, |_| Ok(()))?;
+        let connection = file.connect(Synced::Later)?;
+        Self::over(file, connection, |db, waits| {
+            Tables::follow(db, open(waits)?)
+        })
+    }
+
+    fn over(
+        file: StoreFile,
+        connection: Connection,
+        open: impl FnOnce(&Database, Waits) -> Result<Tables, StoreError> + Send + 'static,
+    ) -> Result<Self, StoreError> {
+        let (path, health) = (file.path, Health::default());
+        Ok(Self(Arc::new(Inner {
+            writer: writer::Writer::spawn(connection, &path, health.clone(), open)?,
+            readers: readers::Readers::spawn(&path)?,
+            path,
+            health,
+            _lock: file.lock,
+        })))
+    }
+
+    /// Makes the changes of a store whose log is elsewhere, from now on: applies the log up to
+    /// `head`, then accepts commits, which are appended under `epoch`. This host has claimed both. If
+    /// it leads already, under an earlier epoch, it goes on under this one. A store with a log of its
+    /// own always leads.
+    ///
+    /// # Errors
+    /// It does not lead. [`StoreError::Fenced`]: another host has claimed the log since.
+    /// [`StoreError::Log`]: the log is not the one that the tables follow. After these two, the
+    /// store stays ended. After [`StoreError::Refused`], it can be asked again.
+    pub async fn lead(&self, epoch: Epoch, head: Position) -> Result<(), StoreError> {
+        self.0.writer.lead(epoch, head).await
+    }
+
+    /// The place of the last record of the log that the state has, now and as it changes.
+    pub fn position(&self) -> state::Receiver<Position> {
+        self.0.writer.position()
+    }
+
+    /// Writes a copy of the tables to the file `to`, which must not exist, and returns the mark of
+    /// the last record that it has. It has at least what was applied before. Another host can
+    /// [install](place::install) it and follow the log from there.
+    ///
+    /// # Errors
+    /// The store has a log of its own, or the copy cannot be written: then what is left of it is to
+    /// be removed.
+    pub async fn snapshot(&self, to: &Path) -> Result<Mark, StoreError> {
+        let (path, to) = (self.0.path.clone(), to.to_owned());
+        self.read(move |reader| {
+            if log::mark(&reader.0)?.is_none() {
+                return Err(StoreError::NoCopy { path });
+            }
+            place::make_private(&to)?;
+            // SQLite writes into an empty file, and into no other.
+            let name = to.to_str().ok_or_else(|| StoreError::Io {
+                path: to.clone(),
+                source: std::io::Error::other("its name is not UTF-8"),
+            })?;
+            reader.0.execute("VACUUM INTO ?1", [name])?;
+            mark(&to)?.ok_or(StoreError::NoCopy { path })
+        })
+        .await
     }
 
     /// The store's condition, now and on every change.
@@ -198,7 +262,8 @@ impl Store {
     }
 
     /// Like [`commit`](Self::commit), but returns an error instead of waiting while the system
-    /// refuses to write: for callers that can report it.
+    /// refuses to write: for callers that can report it. While a log that is elsewhere waits for the
+    /// answer to an append, this waits, too.
     ///
     /// # Errors
     /// As [`commit`](Self::commit), and [`StoreError::Refused`].
@@ -208,10 +273,12 @@ impl Store {
     }
 
     /// Asks the state, which has every commit that was acknowledged. The query runs on the writer's
-    /// thread, so it must be short.
+    /// thread, so it must be short. While a log that is elsewhere waits for the answer to an append,
+    /// this waits, too. A host that only follows has what it has read of the log.
     ///
     /// # Errors
-    /// The state cannot be read, and [`StoreError::Closed`].
+    /// The state cannot be read, another host leads since ([`StoreError::Fenced`]), and
+    /// [`StoreError::Closed`].
     pub async fn query<T: Send + 'static>(
         &self,
         query: impl FnOnce(&State) -> T + Send + 'static,
@@ -233,6 +300,15 @@ impl Store {
         self.report(self.0.readers.read(query).await)
     }
 
+    /// Brings the tables up to what the log has now: what this host has acknowledged and, if it follows
+    /// a log, what another host has. Who opens the tables for reading then finds all of it.
+    ///
+    /// # Errors
+    /// The log cannot be read or the tables not be written, and [`StoreError::Closed`].
+    pub async fn catch_up(&self) -> Result<(), StoreError> {
+        self.0.writer.catch_up().await
+    }
+
     /// Reports damage in the answer to a query to those who watch the store's
     /// [condition](Self::condition). The writer reports refusals, because it also knows when they
     /// end.
@@ -246,7 +322,60 @@ impl Store {
     }
 }
 
-/// Opens a store for reading only, while another process may write it.
+/// A store's file, locked.
+#[derive(Debug)]
+struct StoreFile {
+    path: PathBuf,
+    lock: File,
+}
+
+impl StoreFile {
+    /// Locks the file at `path`, and creates it if there is none. One that exists is looked at first.
+    fn lock<T: Default>(
+        path: &Path,
+        look: impl FnOnce(&Path) -> Result<T, StoreError>,
+    ) -> Result<(Self, T), StoreError> {
+        let (path, lock) = place::claim(path)?;
+        place::sync_log(&path)?;
+        check::at_rest(&path)?;
+        let seen = if path.exists() {
+            look(&path)?
+        } else {
+            schema::create(&path)?;
+            T::default()
+        };
+        sums::remove(&path).map_err(|source| StoreError::Io {
+            path: sums::at(&path),
+            source,
+        })?;
+        place::make_private(&path)?;
+        Ok((Self { path, lock }, seen))
+    }
+
+    /// A connection for writing.
+    fn connect(&self, synced: Synced) -> Result<Connection, StoreError> {
+        let path = &self.path;
+        let connection = Connection::open(path).map_err(|e| StoreError::open(path, e))?;
+        connection
+            .busy_timeout(BUSY_TIMEOUT)
+            .map_err(|e| StoreError::open(path, e))?;
+        schema::check(&connection, path)?;
+        schema::prepare(&connection, path, synced)?;
+        Ok(connection)
+    }
+}
+
+/// The mark of the last record that the tables at `path` have of a log that is elsewhere; `None` if
+/// they have a log of their own.
+///
+/// # Errors
+/// As [`open_for_a_look`].
+pub fn mark(path: &Path) -> Result<Option<Mark>, StoreError> {
+    log::mark(&open_for_a_look(path)?.0)
+}
+
+/// Opens a store for reading only, while another process may write it. It has what was committed
+/// before, unless its log is elsewhere: then it has what its process has written to the tables.
 ///
 /// # Errors
 /// [`StoreError::Missing`] if there is none, [`StoreError::Newer`] or [`StoreError::Older`] if its

@@ -20,6 +20,8 @@ pub(super) const TIME: &str = "time";
 pub(super) const IDS: &str = "ids";
 /// The place of the last record of the log that the tables have.
 pub(super) const POSITION: &str = "position";
+/// The checksum of that record, if the log is elsewhere: then the store is a copy.
+pub(super) const SUM: &str = "sum";
 /// Messages with ids below this one may have been pruned.
 pub(super) const IDS_FROM: &str = "ids_from";
 

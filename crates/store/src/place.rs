@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::StoreError;
+use super::{Mark, StoreError};
 
 /// The longest path of a store, in bytes. SQLite opens no path of 512 bytes or more, and the names
 /// of its own files beside the store are eight bytes longer.
@@ -99,6 +99,54 @@ pub(super) fn prepare_folder(path: &Path) -> Result<(), StoreError> {
 pub fn shared(folder: &Path) -> io::Result<Option<u32>> {
     let mode = fs::metadata(folder)?.permissions().mode() & 0o7777;
     Ok((mode & 0o022 != 0).then_some(mode))
+}
+
+/// Prepares the folder of a store at a path, and locks the store. Returns its real path.
+pub(super) fn claim(path: &Path) -> Result<(PathBuf, File), StoreError> {
+    prepare_folder(path)?;
+    let path = real_path(path).map_err(|source| io_error(path, source))?;
+    if is_too_long(&path) {
+        return Err(StoreError::TooLong { path });
+    }
+    let lock = lock(&path)?;
+    Ok((path, lock))
+}
+
+/// Puts a copy that [`Store::snapshot`](super::Store::snapshot) has written in the place of the store
+/// at `path`, if there is one. Both are in one file system; the copy is moved. Returns the mark of
+/// the last record that it has.
+///
+/// # Errors
+/// [`StoreError::Locked`] if a process has the store open; the copy is none, or is damaged; and any
+/// error of the file system.
+pub fn install(copy: &Path, path: &Path) -> Result<Mark, StoreError> {
+    let no_copy = || StoreError::NoCopy {
+        path: copy.to_owned(),
+    };
+    let mark = super::mark(copy)?.ok_or_else(no_copy)?;
+    let (path, _lock) = claim(path)?;
+    File::open(copy)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| io_error(copy, source))?;
+    remove(&super::sums::at(&path))?;
+    // A process that is killed in between leaves no store, or a log without its store, which is named
+    // as damage.
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        remove(&with_suffix(&path, suffix))?;
+    }
+    fs::rename(copy, &path).map_err(|source| io_error(&path, source))?;
+    File::open(folder(&path))
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| io_error(folder(&path), source))?;
+    Ok(mark)
+}
+
+/// Removes a file, if there is one.
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(io_error(path, source)),
+        _ => Ok(()),
+    }
 }
 
 /// Makes durable what the write-ahead log holds. A process that was killed may have written a

@@ -78,6 +78,14 @@ pub fn identity(db: &Reader) -> Result<Identity, StoreError> {
     })
 }
 
+/// Whether the store is a host's copy of what a cluster keeps in its database, which lags behind it.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn is_copy(db: &Reader) -> Result<bool, StoreError> {
+    Ok(meta::read(&db.0, meta::SUM, meta::as_it_is)?.is_some())
+}
+
 /// The runtime's own time at the last stored change.
 ///
 /// # Errors

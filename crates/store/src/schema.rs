@@ -30,15 +30,35 @@ const CACHE: i64 = 8 << 20;
 /// How many prepared statements a connection caches: more than there are different ones.
 const STATEMENTS: usize = 256;
 
+/// When a transaction is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Synced {
+    /// When it has ended: the file is what makes a commit durable.
+    AtOnce,
+    /// Later, and after those before it: the file repeats what a log elsewhere has.
+    Later,
+}
+
 /// Sets up a connection for writing.
-pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+pub(super) fn prepare(
+    connection: &Connection,
+    path: &Path,
+    synced: Synced,
+) -> Result<(), StoreError> {
     let open = |e| StoreError::open(path, e);
     plan_once(connection, path)?;
     connection
         .pragma_update(None, "journal_mode", "wal")
         .map_err(open)?;
     connection
-        .pragma_update(None, "synchronous", "full")
+        .pragma_update(
+            None,
+            "synchronous",
+            match synced {
+                Synced::AtOnce => "full",
+                Synced::Later => "normal",
+            },
+        )
         .map_err(open)?;
     connection
         .pragma_update(None, "foreign_keys", true)
@@ -122,7 +142,7 @@ pub(super) fn create(path: &Path) -> Result<(), StoreError> {
     let open = |e| StoreError::open(path, e);
     place::make_private(&made)?;
     let mut connection = Connection::open(&made).map_err(open)?;
-    prepare(&connection, &made)?;
+    prepare(&connection, &made, Synced::AtOnce)?;
     create_tables(&mut connection).map_err(open)?;
     // Closing empties the write-ahead log into the file, and removes it.
     connection.close().map_err(|(_, error)| open(error))?;

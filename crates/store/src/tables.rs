@@ -4,7 +4,8 @@
 //! row that a commit needs is read from there, once. A group of commits is one record of the log,
 //! which makes it durable. What many groups have changed is written to the tables together, each
 //! row once, in one transaction that also cuts the log. So the tables and the rest of the log are
-//! always the state, whenever the process ends.
+//! always the state, whenever the process ends. A log that is elsewhere is not cut: the tables
+//! remember the place and the checksum of the last record that they have.
 //!
 //! | module | contents |
 //! |---|---|
@@ -12,13 +13,15 @@
 //! | `columns` | a row as the values of its columns |
 //! | `row` | the rows, their columns, and how their indexes are found in SQL |
 //! | `facts` | the single values, in the table `meta` |
+//! | `role` | what this process does with the log: appends, or follows |
 //! | `usage` | how much of the shared resources the rows use |
 
 mod archive;
 mod columns;
 mod facts;
+mod role;
 mod row;
-mod usage;
+pub(super) mod usage;
 
 #[cfg(test)]
 mod law;
@@ -32,11 +35,12 @@ use agentry_core::{Changes, Commit, State};
 use rusqlite::Connection;
 
 use super::error::Trouble;
-use super::log::{self, Log, Position};
+use super::log::{self, Log, LogError, Mark, Position, Record};
 use super::watch::Publisher;
 use super::{StoreError, meta};
 use archive::Rows;
 pub(super) use archive::{Stored, read_row, select_where};
+use role::Role;
 
 /// The database, which the tables of the state share. One thread uses it.
 #[derive(Clone, Debug)]
@@ -143,6 +147,12 @@ impl Pending {
         self.applied.clone()
     }
 
+    /// The answer while another host makes the changes.
+    fn refuse(&self) -> Result<Changes, StoreError> {
+        self.applied.set(false);
+        Err(StoreError::Following)
+    }
+
     /// Whether the commit on which it builds was not applied, and so neither is this one.
     fn is_void(&self) -> bool {
         self.after.as_ref().is_some_and(|after| !after.get())
@@ -157,11 +167,12 @@ impl Pending {
 pub(super) struct Tables {
     db: Database,
     log: Box<dyn Log>,
+    role: Role,
     state: State,
     /// The last record that the state has.
-    applied: Position,
+    applied: Mark,
     /// The last record that the tables have.
-    written: Position,
+    written: Mark,
     /// The single values as the tables have them.
     stored: Facts,
     /// The version of the database that the state knows; `None` if the state may differ from the
@@ -172,26 +183,37 @@ pub(super) struct Tables {
 }
 
 impl Tables {
+    /// The tables over the log in their own file.
+    ///
     /// # Errors
     /// The database cannot be read, or a value in it is damaged.
     pub(super) fn open(db: &Database, log: Box<dyn Log>) -> Result<Self, StoreError> {
-        let mut tables = Self {
-            db: db.clone(),
-            log,
-            state: State::over(Facts::default(), archives(db)),
-            applied: Position::default(),
-            written: Position::default(),
-            stored: Facts::default(),
-            version: None,
-            unreadable: None,
-        };
+        let mut tables = Self::over(db, log, Role::Alone);
         tables.refresh()?;
         Ok(tables)
     }
 
+    fn over(db: &Database, log: Box<dyn Log>, role: Role) -> Self {
+        Self {
+            db: db.clone(),
+            log,
+            role,
+            state: State::over(Facts::default(), archives(db)),
+            applied: Mark::START,
+            written: Mark::START,
+            stored: Facts::default(),
+            version: None,
+            unreadable: None,
+        }
+    }
+
     /// Makes the state that of the log, unless it is: after an error, or if another program has
-    /// changed the database.
+    /// changed the database. While the log is only followed, the state is that of the tables and goes
+    /// on from there.
     fn refresh(&mut self) -> Result<(), StoreError> {
+        if let Role::Ended(trouble) = &self.role {
+            return Err(trouble.clone().into());
+        }
         let version = self.db.version()?;
         if self.version == Some(version) {
             return Ok(());
@@ -199,30 +221,74 @@ impl Tables {
         self.version = None;
         let (facts, written) = {
             let db = self.db.lock();
-            (facts::read(&db)?, log::written(&db)?)
+            let written = match self.role.is_elsewhere() {
+                true => log::mark(&db)?,
+                false => Some(Mark {
+                    at: log::written(&db)?,
+                    ..Mark::START
+                }),
+            };
+            (facts::read(&db)?, written.unwrap_or(Mark::START))
         };
+        if self.role.is_elsewhere() {
+            self.check(&written)?;
+        }
         let unreadable = self.state.reset(facts.clone()).map_err(unboxed)?;
         self.unreadable = unreadable.map(unboxed);
         (self.stored, self.written, self.applied) = (facts, written, written);
-        loop {
-            let records = self.log.read(self.applied, READ_BYTES)?;
-            if records.is_empty() {
-                break;
-            }
-            for record in records {
-                for commit in &record.commits {
-                    self.state.apply(commit).map_err(|failure| match failure {
-                        Failure::Archive(error) => unboxed(error),
-                        Failure::Refused(refusal) => {
-                            let what = format!("a commit in it is refused: {refusal}");
-                            StoreError::value("log", &record.at.0.to_string(), &what)
-                        }
-                    })?;
-                }
-                self.applied = record.at;
-            }
+        if !self.is_following() {
+            while self.advance()? > 0 {}
+            self.still_leads()?;
         }
         self.version = Some(version);
+        Ok(())
+    }
+
+    /// Applies some of the records that the state lacks. Returns how many.
+    fn advance(&mut self) -> Result<usize, StoreError> {
+        let after = self.applied.at;
+        let records = self.log.read(after, READ_BYTES);
+        let records = records.map_err(|error| self.ended(error))?;
+        let is_trimmed = |first: &Record| self.role.is_elsewhere() && first.at > after.next();
+        if records.first().is_some_and(is_trimmed) {
+            return Err(self.ended(LogError::Trimmed { after }));
+        }
+        // An error may leave the state half changed.
+        let version = self.version.take();
+        for record in &records {
+            let applied = self.apply_record(record);
+            applied.map_err(|error| self.ended(error))?;
+        }
+        self.version = version;
+        Ok(records.len())
+    }
+
+    fn apply_record(&mut self, record: &Record) -> Result<(), LogError> {
+        let next = self.applied.at.next();
+        if record.at != next {
+            return Err(LogError::Damaged {
+                at: next,
+                what: format!("is missing, and the record {} is there", record.at),
+            });
+        }
+        let damaged = |what| LogError::Damaged {
+            at: record.at,
+            what,
+        };
+        for commit in &record.commits {
+            self.state.apply(commit).map_err(|failure| match failure {
+                Failure::Refused(refusal) => {
+                    damaged(format!("holds a commit that is refused: {refusal}"))
+                }
+                Failure::Archive(error) => match unboxed(error) {
+                    StoreError::Value(what) if self.role.is_elsewhere() => damaged(format!(
+                        "cannot be applied, because this host's tables are damaged: {what}"
+                    )),
+                    error => error.into(),
+                },
+            })?;
+        }
+        self.applied = record.mark();
         Ok(())
     }
 
@@ -232,6 +298,9 @@ impl Tables {
         &mut self,
         pending: &[&Pending],
     ) -> (Vec<Result<Changes, StoreError>>, Option<Trouble>) {
+        if self.is_following() {
+            return (pending.iter().map(|one| one.refuse()).collect(), None);
+        }
         match (self.apply_together(pending), pending) {
             (Ok(answers), _) => (answers, None),
             (Err(error), _) if is_whole(&error) => (Vec::new(), error.trouble()),
@@ -257,33 +326,42 @@ impl Tables {
         &mut self,
         pending: &[&Pending],
     ) -> Result<Vec<Result<Changes, StoreError>>, StoreError> {
-        self.transaction(|tables| {
+        if self.role.is_elsewhere() {
+            return self.apply_elsewhere(pending);
+        }
+        self.transaction(Begin::ToWrite, |tables| {
             tables.refresh()?;
-            let mut answers = Vec::with_capacity(pending.len());
-            let mut group = Vec::with_capacity(pending.len());
-            for one in pending {
-                if one.is_void() {
-                    one.applied.set(false);
-                    answers.push(Ok(Changes::stale()));
-                    continue;
-                }
-                let applied = tables.state.apply(&one.commit);
-                one.applied
-                    .set(applied.as_ref().is_ok_and(Changes::is_applied));
-                answers.push(match applied {
-                    Ok(changes) => {
-                        group.push(&one.commit);
-                        Ok(changes)
-                    }
-                    Err(Failure::Refused(refusal)) => Err(refused(refusal)),
-                    Err(Failure::Archive(error)) => return Err(unboxed(error)),
-                });
-            }
+            let (answers, group) = tables.apply_each(pending)?;
             if !group.is_empty() {
                 tables.applied = tables.log.append(&group)?;
             }
             Ok(answers)
         })
+    }
+
+    /// Applies commits to the state. Returns the answers, and what is to be appended to the log.
+    fn apply_each<'a>(&mut self, pending: &[&'a Pending]) -> Result<Group<'a>, StoreError> {
+        let mut answers = Vec::with_capacity(pending.len());
+        let mut group = Vec::with_capacity(pending.len());
+        for one in pending {
+            if one.is_void() {
+                one.applied.set(false);
+                answers.push(Ok(Changes::stale()));
+                continue;
+            }
+            let applied = self.state.apply(&one.commit);
+            one.applied
+                .set(applied.as_ref().is_ok_and(Changes::is_applied));
+            answers.push(match applied {
+                Ok(changes) => {
+                    group.push(&one.commit);
+                    Ok(changes)
+                }
+                Err(Failure::Refused(refusal)) => Err(refused(refusal)),
+                Err(Failure::Archive(error)) => return Err(unboxed(error)),
+            });
+        }
+        Ok((answers, group))
     }
 
     /// How much the tables lack.
@@ -293,7 +371,12 @@ impl Tables {
 
     /// Whether the tables lack anything.
     pub(super) fn is_behind(&self) -> bool {
-        self.version.is_none() || self.applied != self.written
+        self.version.is_none() || self.applied.at != self.written.at
+    }
+
+    /// The place of the last record that the state has.
+    pub(super) const fn position(&self) -> Position {
+        self.applied.at
     }
 
     /// Writes to the tables what they lack, each row once, and cuts the log.
@@ -301,7 +384,12 @@ impl Tables {
     /// # Errors
     /// The tables are as they were, and so is the log.
     pub(super) fn write(&mut self) -> Result<(), StoreError> {
-        let written = self.transaction(|tables| {
+        let is_elsewhere = self.role.is_elsewhere();
+        if is_elsewhere {
+            // It may wait for the log, and no transaction waits with it.
+            self.refresh()?;
+        }
+        let written = self.transaction(Begin::ToWrite, |tables| {
             tables.refresh()?;
             if !tables.is_behind() {
                 return Ok(());
@@ -309,16 +397,24 @@ impl Tables {
             tables.state.write().map_err(unboxed)?;
             {
                 let db = tables.db.lock();
+                let Mark { at, sum } = tables.applied;
                 facts::write(&db, &tables.stored, tables.state.facts())?;
-                meta::write(&db, meta::POSITION, Some(tables.applied.0.to_string()))?;
+                meta::write(&db, meta::POSITION, Some(at.to_string()))?;
+                if is_elsewhere {
+                    meta::write(&db, meta::SUM, Some(sum.to_string()))?;
+                    return Ok(());
+                }
             }
-            tables.log.cut(tables.applied)
+            Ok(tables.log.cut(tables.applied.at)?)
         });
         self.db.publisher().end(written.is_ok());
         written?;
         self.stored = self.state.facts().clone();
         self.written = self.applied;
         self.state.trim();
+        if is_elsewhere {
+            self.log.cut(self.written.at)?;
+        }
         Ok(())
     }
 
@@ -345,9 +441,13 @@ impl Tables {
     /// and the log again before it is used.
     fn transaction<T>(
         &mut self,
+        begin: Begin,
         run: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.db.run("BEGIN IMMEDIATE")?;
+        self.db.run(match begin {
+            Begin::ToRead => "BEGIN",
+            Begin::ToWrite => "BEGIN IMMEDIATE",
+        })?;
         let done = run(self).and_then(|done| {
             // The local log ends the transaction by itself.
             if !self.db.lock().is_autocommit() {
@@ -362,6 +462,18 @@ impl Tables {
         }
         done
     }
+}
+
+/// The answers to commits, and those that are to be appended to the log.
+type Group<'a> = (Vec<Result<Changes, StoreError>>, Vec<&'a Commit>);
+
+/// What a transaction of SQLite is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begin {
+    /// Several reads.
+    ToRead,
+    /// Writing: no other process can write meanwhile.
+    ToWrite,
 }
 
 /// How many rows the tables may lack: writing them takes some 50 ms, for which commits wait.
@@ -380,10 +492,7 @@ const READ_BYTES: usize = 4 << 20;
 
 /// Whether an error affects the store as a whole.
 fn is_whole(error: &StoreError) -> bool {
-    matches!(
-        error.trouble(),
-        Some(Trouble::Refusal(_) | Trouble::Pages(_))
-    )
+    error.trouble().is_some_and(|trouble| trouble.is_whole())
 }
 
 pub(super) fn refused(refusal: Refusal) -> StoreError {

@@ -4,29 +4,41 @@
 //! The tables are written when nothing else is to be done, and at the latest when they lack much or
 //! for long. A read of the tables has them written first.
 //!
+//! If the log is elsewhere, this thread follows it: it looks for new records again and again, and
+//! applies them. Commits are refused until it is asked to lead.
+//!
 //! If the disk is full, the file system is read-only or the file is gone, changes wait here. Only
 //! this thread retries and logs; the callers wait for their changes. Callers with [`Haste::AtOnce`]
 //! get an error instead.
+//!
+//! | module | contents |
+//! |---|---|
+//! | `elsewhere` | what the thread does with a log that is elsewhere |
+//! | `file` | the store's file, as long as it is open |
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+mod elsewhere;
+mod file;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use agentry_core::State;
+use agentry_core::cluster::Epoch;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, oneshot, watch};
 
 use super::error::Trouble;
 use super::health::Health;
-use super::log::Local;
+use super::log::{Position, Waits};
 use super::tables::{Applied, Database, Pending, Tables, is_much};
 use super::watch::{Publisher, RowChange};
 use super::{Changes, Commit, Condition, StoreError, sums};
+use file::OpenFile;
 
 /// The most commits in one SQLite transaction, which share one fsync. Larger groups gain little and
 /// delay the first of their commits.
@@ -49,6 +61,10 @@ const IDLE: Duration = Duration::from_millis(10);
 
 /// How long the tables may lack what the log has.
 const LATEST: Duration = Duration::from_millis(250);
+
+/// How long the tables of a host that only follows may lack what the log has. Nothing of it is lost,
+/// and rows that change again until then are written once.
+const LATEST_OF_FOLLOWER: Duration = Duration::from_secs(5);
 
 /// How many pages of the write-ahead log are worth copying into the database when nothing was
 /// committed for [`LOOK`]: 1 MiB.
@@ -109,6 +125,14 @@ enum Request {
     Commit(Box<Job>),
     /// Something that needs no commit: a question about the state, or that the tables are written.
     Run(Box<dyn FnOnce(&mut Tables) + Send>),
+    /// That the tables have what the log has now, wherever it is.
+    CatchUp(oneshot::Sender<Result<(), StoreError>>),
+    /// To append to the log, which is elsewhere, from now on.
+    Lead {
+        epoch: Epoch,
+        head: Position,
+        answer: oneshot::Sender<Result<(), StoreError>>,
+    },
 }
 
 /// The handle of the thread.
@@ -119,14 +143,18 @@ pub(super) struct Writer {
     room: Arc<Semaphore>,
     /// Whether the tables lack what was committed.
     behind: Arc<AtomicBool>,
+    position: watch::Receiver<Position>,
+    closing: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
+    /// Starts the thread. `open` opens the log and the tables on it.
     pub(super) fn spawn(
         connection: Connection,
         path: &Path,
         health: Health,
+        open: impl FnOnce(&Database, Waits) -> Result<Tables, StoreError> + Send + 'static,
     ) -> Result<Self, StoreError> {
         let (requests, queue) = mpsc::channel();
         // A random change counter distinguishes the log from another store's. If the system refuses
@@ -137,37 +165,65 @@ impl Writer {
         let db = Database::new(connection);
         let publisher = db.publisher().clone();
         let behind = Arc::new(AtomicBool::new(false));
-        let log = Box::new(Local::open(&db)?);
-        let mut work = Work {
-            tables: Tables::open(&db, log)?,
-            db,
-            file: OpenFile::at(path)?,
-            health,
+        let position = watch::Sender::new(Position::default());
+        let closing = watch::Sender::new(false);
+        let waits = Waits::new(health.clone(), closing.subscribe());
+        let until = waits.clone();
+        let file = OpenFile::at(path)?;
+        let mut writer = Self {
+            publisher,
+            requests: Some(requests),
+            room: Arc::new(Semaphore::new(QUEUE)),
             behind: Arc::clone(&behind),
-            behind_since: None,
-            waiting: Vec::new(),
-            pauses: PAUSES.build(),
+            position: position.subscribe(),
+            closing,
+            thread: None,
         };
-        work.note_behind();
-        // What a process that was killed left in the log.
-        work.write();
+        let begin = move || {
+            let tables = open(&db, waits)?;
+            Ok(Work {
+                tables,
+                db,
+                file,
+                health,
+                behind,
+                position,
+                behind_since: None,
+                waiting: Vec::new(),
+                readers: Vec::new(),
+                pauses: PAUSES.build(),
+                waits: until,
+                poll_at: Instant::now(),
+                is_log_away: false,
+            })
+        };
+        let (opened, opens) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("agentry-store".to_owned())
-            .spawn(move || {
-                work.run(&queue);
-                work.close();
-            })
+            .spawn(move || work(begin, &opened, &queue))
             .map_err(|source| StoreError::Io {
                 path: "thread agentry-store".into(),
                 source,
             })?;
-        Ok(Self {
-            publisher,
-            requests: Some(requests),
-            room: Arc::new(Semaphore::new(QUEUE)),
-            behind,
-            thread: Some(thread),
-        })
+        writer.thread = Some(thread);
+        opens.recv().map_err(|_| StoreError::Closed)??;
+        Ok(writer)
+    }
+
+    /// The place of the last record that the state has, now and as it changes.
+    pub(super) fn position(&self) -> watch::Receiver<Position> {
+        self.position.clone()
+    }
+
+    /// Has commits appended to the log, which is elsewhere, under an epoch from now on.
+    pub(super) async fn lead(&self, epoch: Epoch, head: Position) -> Result<(), StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.request(Request::Lead {
+            epoch,
+            head,
+            answer,
+        })?;
+        answered.await.map_err(|_| StoreError::Closed)?
     }
 
     /// The rows that change from now on.
@@ -207,6 +263,13 @@ impl Writer {
         self.run(|tables| tables.query(query)).await
     }
 
+    /// Has the tables brought up to what the log has now, whoever appends to it.
+    pub(super) async fn catch_up(&self) -> Result<(), StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.request(Request::CatchUp(answer))?;
+        answered.await.map_err(|_| StoreError::Closed)?
+    }
+
     /// Has the tables written, if they lack what was acknowledged.
     pub(super) async fn write(&self) -> Result<(), StoreError> {
         if !self.behind.load(Ordering::Acquire) {
@@ -235,6 +298,8 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        // A log that is elsewhere must not be waited for any longer.
+        self.closing.send_replace(true);
         self.requests = None;
         if let Some(thread) = self.thread.take() {
             // The thread ends by itself, because its queue is closed. A panic in it was already
@@ -242,6 +307,28 @@ impl Drop for Writer {
             let _ = thread.join();
         }
     }
+}
+
+/// The thread's life. It says whether the tables were opened, and ends when its queue is closed.
+fn work(
+    begin: impl FnOnce() -> Result<Work, StoreError>,
+    opened: &SyncSender<Result<(), StoreError>>,
+    queue: &mpsc::Receiver<Request>,
+) {
+    let mut work = match begin() {
+        Ok(work) => work,
+        Err(error) => {
+            // Who opens the store waits for this.
+            let _ = opened.send(Err(error));
+            return;
+        }
+    };
+    work.note_behind();
+    // What a process that was killed left in the log.
+    work.write();
+    let _ = opened.send(Ok(()));
+    work.run(queue);
+    work.close();
 }
 
 /// The state of the writer's thread.
@@ -252,24 +339,40 @@ struct Work {
     health: Health,
     /// Whether the tables lack what was committed, for callers.
     behind: Arc<AtomicBool>,
-    /// Since when.
+    /// The last record that the state has, for callers.
+    position: watch::Sender<Position>,
+    /// Since when the tables lack something.
     behind_since: Option<Instant>,
     /// The commits to apply, oldest first.
     waiting: Vec<Job>,
+    /// Those who wait until the tables have what the log has.
+    readers: Vec<oneshot::Sender<Result<(), StoreError>>>,
     /// The pauses after the next refusals.
     pauses: ExponentialBackoff,
+    /// What a log that is elsewhere was given.
+    waits: Waits,
+    /// When the log that is followed is looked at next.
+    poll_at: Instant,
+    /// Whether the log that is followed could not be read.
+    is_log_away: bool,
 }
 
 impl Work {
     fn run(&mut self, queue: &mpsc::Receiver<Request>) {
         loop {
             if self.waiting.is_empty() {
-                let is_writing = self.behind_since.is_some() && !self.health.is_refusing();
-                match queue.recv_timeout(if is_writing { IDLE } else { LOOK }) {
+                let is_writing = self.behind_since.is_some()
+                    && !self.tables.is_following()
+                    && !self.health.is_refusing()
+                    && self.health.end().is_none();
+                let patience = if is_writing { IDLE } else { LOOK };
+                match queue.recv_timeout(self.follow(patience)) {
                     Ok(request) => self.take(request),
                     Err(RecvTimeoutError::Timeout) => {
                         self.look();
-                        self.write();
+                        if !self.tables.is_following() || self.is_writing_due() {
+                            self.write();
+                        }
                         if !is_writing {
                             self.checkpoint();
                         }
@@ -283,6 +386,7 @@ impl Work {
             {
                 self.take(request);
             }
+            self.answer_readers();
             let rest = self.waiting.split_off(self.waiting.len().min(MAX_GROUP));
             let group = std::mem::replace(&mut self.waiting, rest);
             if let Err((group, trouble)) = self.store(group)
@@ -304,6 +408,20 @@ impl Work {
                 run(&mut self.tables);
                 self.note_behind();
             }
+            Request::CatchUp(answer) => self.readers.push(answer),
+            Request::Lead {
+                epoch,
+                head,
+                answer,
+            } => {
+                let leads = self.lead(epoch, head);
+                if let Some(trouble) = leads.as_ref().err().and_then(StoreError::trouble) {
+                    self.health.met(&trouble);
+                }
+                self.note_behind();
+                // The caller may have stopped waiting; the store leads nevertheless.
+                let _ = answer.send(leads);
+            }
         }
     }
 
@@ -312,6 +430,12 @@ impl Work {
         if let Some(trouble) = self.tables.unreadable().and_then(|error| error.trouble()) {
             self.health.met(&trouble);
         }
+        let position = self.tables.position();
+        self.position.send_if_modified(|now| {
+            let is_new = *now != position;
+            *now = position;
+            is_new
+        });
         let behind = self.tables.is_behind();
         self.behind.store(behind, Ordering::Release);
         if !behind {
@@ -322,7 +446,11 @@ impl Work {
     }
 
     fn is_writing_due(&self) -> bool {
-        let is_late = |since: Instant| since.elapsed() >= LATEST;
+        let latest = match self.tables.is_following() {
+            true => LATEST_OF_FOLLOWER,
+            false => LATEST,
+        };
+        let is_late = |since: Instant| since.elapsed() >= latest;
         is_much(self.tables.unwritten()) || self.behind_since.is_some_and(is_late)
     }
 
@@ -386,13 +514,18 @@ impl Work {
     /// written again. While there is nothing to store, nothing else detects this.
     fn look(&mut self) {
         let looked = self.file.check().and_then(|()| {
-            if self.health.is_refusing() {
-                write_something(&self.db.lock())
-            } else {
-                Ok(())
+            if !self.health.is_refusing() {
+                return Ok(());
+            }
+            write_something(&self.db.lock())?;
+            match self.tables.probe() {
+                Err(error) => error.trouble().map_or(Ok(()), Err),
+                Ok(()) => Ok(()),
             }
         });
         match looked {
+            // Whether a log that is followed can be read, the next look at it will show.
+            Ok(()) if self.is_log_away => {}
             Ok(()) => self.health.stored(),
             Err(trouble) => self.health.met(&trouble),
         }
@@ -401,9 +534,8 @@ impl Work {
     /// Applies a group and answers its callers. If the store as a whole refuses, what is left of the
     /// group is returned.
     fn store(&mut self, mut group: Vec<Job>) -> Result<(), (Vec<Job>, Trouble)> {
-        if self.health.is_broken() {
-            let reason = "it is damaged, and changes would damage it further".to_owned();
-            return Err((group, Trouble::Pages(reason)));
+        if let Some(end) = self.health.end() {
+            return Err((group, end));
         }
         if let Err(trouble) = self.file.check() {
             return Err((group, trouble));
@@ -490,41 +622,4 @@ fn write_something(connection: &Connection) -> Result<(), Trouble> {
 #[expect(clippy::needless_pass_by_value, reason = "it is passed to map_err")]
 fn failed(error: rusqlite::Error) -> Trouble {
     Trouble::of(&error).unwrap_or_else(|| Trouble::Refusal(error.to_string()))
-}
-
-/// The identity of the open file. SQLite keeps writing to a file that was deleted, moved or
-/// replaced, and all of that is lost when the process ends.
-#[derive(Debug)]
-struct OpenFile {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
-}
-
-impl OpenFile {
-    fn at(path: &Path) -> Result<Self, StoreError> {
-        let data = std::fs::metadata(path).map_err(|source| StoreError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Self {
-            path: path.to_owned(),
-            device: data.dev(),
-            inode: data.ino(),
-        })
-    }
-
-    /// Checks that the file at the path is still the open one.
-    fn check(&self) -> Result<(), Trouble> {
-        let path = self.path.display();
-        match std::fs::metadata(&self.path) {
-            Ok(data) if (data.dev(), data.ino()) == (self.device, self.inode) => Ok(()),
-            Ok(_) => Err(Trouble::Refusal(format!(
-                "{path} was replaced by another file: restore the original file, or restart agentry"
-            ))),
-            Err(error) => Err(Trouble::Refusal(format!(
-                "{path} can no longer be found ({error}): put it back, or restart agentry"
-            ))),
-        }
-    }
 }

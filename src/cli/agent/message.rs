@@ -81,6 +81,13 @@ pub struct MessageArgs {
     password_file: Option<PathBuf>,
 }
 
+impl MessageArgs {
+    /// Who sends.
+    pub(super) fn sender(&self) -> &str {
+        &self.wallet
+    }
+}
+
 /// The acknowledgment to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Asked {

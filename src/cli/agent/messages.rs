@@ -50,6 +50,13 @@ pub struct MessagesArgs {
     follow: bool,
 }
 
+impl MessagesArgs {
+    /// Whose messages.
+    pub(super) fn agent(&self) -> &str {
+        &self.agent
+    }
+}
+
 /// Prints messages.
 struct Printer<'a> {
     names: Names<'a>,

@@ -9,6 +9,7 @@ mod show;
 
 use clap::Subcommand;
 
+use super::global::About;
 use super::{Context, Failure, runtime};
 
 pub use list::ListArgs;
@@ -34,8 +35,20 @@ pub enum AgentCommand {
     Show(ShowArgs),
 }
 
+impl AgentCommand {
+    fn about(&self) -> About<'_> {
+        match self {
+            Self::Message(args) => About::Agent(args.sender()),
+            Self::Messages(args) => About::Agent(args.agent()),
+            Self::Register(args) => About::Agent(args.agent()),
+            Self::Withdraw(args) => About::Agent(args.agent()),
+            Self::List(_) | Self::Show(_) => About::Anything,
+        }
+    }
+}
+
 pub(super) fn run(command: AgentCommand, context: &Context) -> Result<(), Failure> {
-    let config = context.config()?;
+    let config = context.config_of(command.about())?;
     runtime()?.block_on(async {
         match command {
             AgentCommand::Message(args) => message::run(args, &config, context).await,

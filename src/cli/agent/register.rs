@@ -108,6 +108,20 @@ fn endpoint(text: &str) -> Result<EndpointWanted, String> {
     })
 }
 
+impl RegisterArgs {
+    /// Who is announced.
+    pub(super) fn agent(&self) -> &str {
+        self.which.who()
+    }
+}
+
+impl WithdrawArgs {
+    /// Whose card is withdrawn.
+    pub(super) fn agent(&self) -> &str {
+        self.which.who()
+    }
+}
+
 pub(super) async fn register(
     args: RegisterArgs,
     config: &Config,

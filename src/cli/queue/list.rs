@@ -37,6 +37,13 @@ pub struct QueueListArgs {
     limit: u64,
 }
 
+impl QueueListArgs {
+    /// Whose rows.
+    pub(super) fn agent(&self) -> Option<&str> {
+        self.rows.agent.as_deref()
+    }
+}
+
 /// Every state of a message, a transaction or an event, without duplicates.
 fn states() -> Vec<&'static str> {
     let inbox = InboxState::ALL.iter().map(|state| state.as_str());

@@ -24,6 +24,13 @@ pub struct QueueStatsArgs {
     agent: Option<String>,
 }
 
+impl QueueStatsArgs {
+    /// Whose statistics.
+    pub(super) fn agent(&self) -> Option<&str> {
+        self.agent.as_deref()
+    }
+}
+
 pub(super) fn run(
     args: &QueueStatsArgs,
     config: &Config,

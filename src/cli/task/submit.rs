@@ -74,6 +74,13 @@ pub struct SubmitArgs {
     timeout: Duration,
 }
 
+impl SubmitArgs {
+    /// Who asks.
+    pub(super) fn sender(&self) -> &str {
+        &self.wallet
+    }
+}
+
 fn ack(word: &str) -> Result<AckRequest, String> {
     AckRequest::from_word(word).ok_or_else(|| "it is `received` or `done`".to_owned())
 }

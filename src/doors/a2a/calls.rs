@@ -86,6 +86,7 @@ fn longest_ms() -> u64 {
 fn reply(id: &str, timeout_ms: u64) -> WaitForReply {
     WaitForReply {
         id: id.to_owned(),
+        agent: None,
         until: Until::Answered,
         timeout_ms: Some(timeout_ms),
     }
@@ -198,8 +199,9 @@ async fn go_on(
         (None, Some(data)) => Value::Object(data),
         (text, _) => Value::String(text.unwrap_or_default()),
     };
-    let id = job.id.clone();
-    session.door.answer_task(AnswerTask { id, answer }).await?;
+    let (id, agent) = (job.id.clone(), None);
+    let answer = AnswerTask { id, agent, answer };
+    session.door.answer_task(answer).await?;
     Ok(Begun::Job(id_of(&job)))
 }
 
@@ -259,6 +261,7 @@ impl Content {
 pub async fn job(session: &Session, id: &str, timeout_ms: u64) -> Result<Job, CallError> {
     let wanted = GetTask {
         id: id.to_owned(),
+        agent: None,
         timeout_ms: Some(timeout_ms),
     };
     let job = session.door.get_task(wanted).await?;
@@ -373,8 +376,8 @@ pub async fn cancel_task(
     if !before.state.is_open() {
         return Err(A2AError::task_not_cancelable(&request.id).into());
     }
-    let id = before.id.clone();
-    match session.door.cancel_task(CancelTask { id }).await {
+    let (id, agent) = (before.id.clone(), None);
+    match session.door.cancel_task(CancelTask { id, agent }).await {
         Err(error) if error.code() == ErrorCode::Conflict => {
             return Err(A2AError::task_not_cancelable(&request.id).into());
         }

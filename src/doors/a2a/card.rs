@@ -13,7 +13,7 @@ use a2a::{
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use agentry_behaviours::executors::a2a::signed_bytes;
-use agentry_core::AgentId;
+use agentry_protocol::Address;
 use serde_json::Value;
 
 use super::super::api::{Api, answer};
@@ -45,7 +45,7 @@ async fn signed(api: &Api, request: &HttpRequest) -> Result<AgentCard, DoorError
                 .with_detail(error)
         };
         let value = serde_json::to_value(&card).map_err(|error| fault(&error))?;
-        let signature = api.sign(wallet, signed_bytes(&value)).await?;
+        let signature = api.sign(&wallet, signed_bytes(&value)).await?;
         card.signatures = Some(vec![AgentCardSignature {
             protected: signature.protected,
             signature: signature.signature,
@@ -77,12 +77,12 @@ fn base(door: &Door, request: &HttpRequest) -> String {
 }
 
 /// The wallet that signs the card of an agent.
-async fn signer(door: &Door, target: &Target) -> Result<Option<AgentId>, DoorError> {
+async fn signer(door: &Door, target: &Target) -> Result<Option<Address>, DoorError> {
     if let Some(hosted) = &target.hosted {
-        return Ok(Some(hosted.id));
+        return Ok(Some(hosted.address.clone()));
     }
     match door.a2a_from() {
-        Some(from) => Ok(Some(door.hosted_agent(from).await?.id)),
+        Some(from) => Ok(Some(door.hosted_agent(from).await?.address)),
         None => Ok(None),
     }
 }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use a2a::{GetTaskRequest, StreamResponse, Task, error_code};
 use agentry_behaviours::net;
+use agentry_core::cluster::ShardId;
 use agentry_core::state::row::Push;
 use agentry_core::{AgentId, Commit, State};
 use agentry_protocol::ContentHash;
@@ -65,12 +66,20 @@ impl Drop for Serving {
 }
 
 /// Tells receivers until the returned guard is dropped. Must be called within an actix system.
-pub fn serve(store: Store, clock: Clock, config: watch::Receiver<Arc<Config>>) -> Serving {
+///
+/// In a cluster, the store is that of this shard, and the receivers are those of its agents.
+pub fn serve(
+    store: Store,
+    clock: Clock,
+    config: watch::Receiver<Arc<Config>>,
+    shard: Option<ShardId>,
+) -> Serving {
     let build = |client: ClientBuilder| client.timeout(TIME_LIMIT).build().map_err(net::reasons);
     let links = Links {
         store,
         clock,
         config,
+        shard,
         public: build(net::public_client(TIME_LIMIT)),
         any: build(net::client(TIME_LIMIT)),
     };
@@ -81,6 +90,7 @@ struct Links {
     store: Store,
     clock: Clock,
     config: watch::Receiver<Arc<Config>>,
+    shard: Option<ShardId>,
     /// Calls public addresses only.
     public: Result<Client, String>,
     any: Result<Client, String>,
@@ -241,7 +251,7 @@ impl Links {
         let valid = token.filter(|row| row.token.is_valid_at(now));
         let token = valid.ok_or(Untold::Gone)?.token.clone();
         let config = Arc::clone(&self.config.borrow());
-        let door = Door::new(config, Caller::of_token(token));
+        let door = Door::of_shard(config, Caller::of_token(token), self.shard);
         let may_be_private = door.may_push_privately();
         let task = task(door, row).await?;
         let is_over = task.status.state.is_terminal();

@@ -15,7 +15,7 @@ use agentry_core::state::row;
 use agentry_store::read;
 use url::Url;
 
-use super::super::door::Door;
+use super::super::door::{About, Door};
 use super::super::error::DoorError;
 use super::{CallError, Session, calls};
 use crate::ops::change::StoreChange;
@@ -143,7 +143,8 @@ impl Door {
     /// The receivers that the caller has set up, of all its tasks.
     async fn pushes(&self) -> Result<Vec<row::Push>, DoorError> {
         let owner = self.owner()?;
-        self.look(async move |db, _| Ok(read::pushes(db, &owner)?))
+        let door = self.in_shard(About::Row(None)).await?;
+        door.look(async move |db, _| Ok(read::pushes(db, &owner)?))
             .await
     }
 }

@@ -4,7 +4,7 @@ use agentry_core::rows::AgentRow;
 use agentry_protocol::Address;
 use agentry_store::read;
 
-use super::super::door::Door;
+use super::super::door::{About, Door};
 use super::super::error::DoorError;
 use crate::ops::tasks::offer::{self, Offer};
 use crate::ops::who;
@@ -41,7 +41,8 @@ impl Door {
         if !is_listed {
             return Err(unknown(&name));
         }
-        self.look(async move |db, door| {
+        let door = self.in_shard(About::Anybody(&name)).await?;
+        door.look(async move |db, door| {
             let address = who::resolve(&name, door.config());
             let address = address.map_err(|error| unknown(&name).with_detail(error))?;
             Ok(Target {

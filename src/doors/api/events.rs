@@ -2,30 +2,37 @@
 //!
 //! The last events are kept once, for all clients. A client that is slower than what happens, or that
 //! comes back later than the events are kept, is told that it has missed some; nothing is kept for it.
+//!
+//! The events of a host of a cluster are those of all shards that run here or are followed. While a
+//! client listens, the shards of its agents are kept here. If one of them was away for a moment, as when
+//! it is handed over, its clients are told that they may have missed something.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
-use agentry_core::AgentId;
+use agentry_core::cluster::ShardId;
 use agentry_core::rows::{InboxState, OutboxState};
-use agentry_store::{RowChange, Store};
+use agentry_core::{AgentId, State};
+use agentry_store::{RowChange, StoreError};
+use futures_util::future::join_all;
 use futures_util::stream;
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
+use tokio::time::Instant;
 
-use super::super::caller::Caller;
+use super::super::caller::{Caller, Scope};
 use super::super::error::{DoorError, ErrorCode};
 use super::connections::Connection;
 use super::{Api, access, answer};
 use crate::ops::send::random_key;
-use crate::runtime::registry::AgentRegistry;
+use crate::runtime::presence::{Presence, Present};
 
 /// How many events are kept.
 const KEPT: usize = 4_096;
@@ -35,6 +42,10 @@ const BATCH: usize = 64;
 
 /// How often a client hears something: then the caller's token is checked again, too.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// How long a new stream waits until the shards of its agents are here. Who listens to one that comes
+/// later is told that events were missed.
+const COMPLETE: Duration = Duration::from_secs(5);
 
 /// How long a client waits before it connects again, in milliseconds.
 const RETRY_MS: u32 = 2_000;
@@ -252,11 +263,32 @@ pub(in crate::doors) const fn agent_of(change: &RowChange) -> AgentId {
     }
 }
 
+/// Whom an event concerns.
+#[derive(Debug, PartialEq, Eq)]
+enum Concerns {
+    /// The agent at an address.
+    Agent(String),
+    /// All agents of a shard.
+    Shard(ShardId),
+}
+
+impl Concerns {
+    /// Whether it concerns an agent that a caller may use.
+    fn is_seen_by(&self, caller: &Caller, presence: &Presence) -> bool {
+        match (self, &caller.agents) {
+            (Self::Agent(agent), _) => caller.sees(agent),
+            (Self::Shard(_), Scope::All) => true,
+            (Self::Shard(shard), Scope::Only(agents)) => agents
+                .iter()
+                .any(|agent| presence.shard_of(agent) == *shard),
+        }
+    }
+}
+
 /// A kept event.
 #[derive(Debug)]
 struct Kept {
-    /// The address of its agent.
-    agent: String,
+    concerns: Concerns,
     /// As it is written, without its id.
     text: String,
 }
@@ -326,83 +358,173 @@ enum Resume {
     Unknown,
 }
 
-/// The events of a runtime. Clones share them. Nothing is watched until the first client connects.
+/// The events of a process. Clones share them. Nothing is watched until the first client connects.
 #[derive(Clone, Debug)]
 pub struct Hub(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    store: Store,
-    registry: AgentRegistry,
+    presence: Presence,
     workers: Handle,
     ring: Mutex<Ring>,
     /// The number of the next event, for those who wait for it.
     head: watch::Sender<u64>,
     streams: Arc<Semaphore>,
-    watched: OnceLock<()>,
+    sources: Mutex<Sources>,
+}
+
+/// The stores that are watched.
+#[derive(Debug, Default)]
+struct Sources {
+    has_begun: bool,
+    /// The number of the store of each shard.
+    stores: BTreeMap<ShardId, u64>,
 }
 
 impl Hub {
-    /// The events of these agents, for this many clients at a time.
-    pub fn new(store: Store, registry: AgentRegistry, workers: Handle, streams: usize) -> Self {
+    /// The events of the shards that are here, for this many clients at a time.
+    pub fn new(presence: Presence, workers: Handle, streams: usize) -> Self {
         Self(Arc::new(Inner {
-            store,
-            registry,
+            presence,
             workers,
             ring: Mutex::new(Ring::new(KEPT)),
             head: watch::Sender::new(0),
             streams: Arc::new(Semaphore::new(streams)),
-            watched: OnceLock::new(),
+            sources: Mutex::default(),
         }))
     }
 
-    /// Begins to watch the store.
+    /// Begins to watch the stores that are here, and those that come.
     fn watch(&self) {
-        self.0.watched.get_or_init(|| {
-            let mut changes = self.0.store.changes();
-            // It ends with the runtime, which has the other handles.
-            let inner = Arc::downgrade(&self.0);
-            self.0.workers.spawn(async move {
-                loop {
-                    let received = changes.recv().await;
-                    let Some(inner) = inner.upgrade() else { return };
-                    match received {
-                        Ok(rows) => inner.take(&rows),
-                        Err(RecvError::Lagged(groups)) => inner.lock().lose(groups),
-                        Err(RecvError::Closed) => return,
-                    }
-                    let next = inner.lock().next();
-                    inner.head.send_replace(next);
-                }
-            });
+        if !self.0.watch_all() {
+            return;
+        }
+        let mut shards = self.0.presence.watch();
+        // It ends with the process, which has the other handles.
+        let inner = Arc::downgrade(&self.0);
+        self.0.workers.spawn(async move {
+            while shards.changed().await.is_ok() {
+                let Some(inner) = inner.upgrade() else { return };
+                inner.watch_all();
+            }
         });
     }
 }
 
 impl Inner {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Ring> {
+    fn lock(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, rows: &[RowChange]) {
+    /// Watches the stores that are here and are not watched. Returns whether it has begun now.
+    fn watch_all(self: &Arc<Self>) -> bool {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let begins = !std::mem::replace(&mut sources.has_begun, true);
+        let present = self.presence.all();
+        sources
+            .stores
+            .retain(|shard, _| present.contains_key(shard));
+        for (shard, present) in present {
+            let number = present.number();
+            if sources.stores.insert(shard, number) == Some(number) {
+                continue;
+            }
+            let changes = present.store().changes();
+            self.workers
+                .spawn(watch_one(Arc::downgrade(self), shard, changes));
+            if !begins {
+                let text = EventData::Missed { events: None }.written();
+                let concerns = Concerns::Shard(shard);
+                self.lock().push(Kept { concerns, text });
+                self.tell();
+            }
+        }
+        begins
+    }
+
+    /// Tells clients that something was kept.
+    fn tell(&self) {
+        let next = self.lock().next();
+        self.head.send_replace(next);
+    }
+
+    /// Keeps the events of rows of a shard.
+    async fn take(&self, shard: ShardId, rows: &[RowChange]) {
+        // What has just ended has no watchers.
+        let Some(present) = self.presence.get(shard) else {
+            return;
+        };
+        let agents = match agents_of(&present, rows).await {
+            Ok(agents) => agents,
+            Err(error) => {
+                tracing::debug!(shard.id = shard.0, %error, "the agents of events cannot be looked up");
+                return self.lock().lose(1);
+            }
+        };
         for change in rows {
             // An agent that was removed has no watchers.
-            let Some(hosted) = self.registry.get(agent_of(change)) else {
+            let Some((address, name)) = agents.get(&agent_of(change)) else {
                 continue;
             };
-            for event in of_row(change, &hosted.config.name) {
-                let agent = hosted.address.to_string();
+            for event in of_row(change, name) {
+                let concerns = Concerns::Agent(address.clone());
                 let text = event.written();
-                self.lock().push(Kept { agent, text });
+                self.lock().push(Kept { concerns, text });
             }
         }
     }
 }
 
+/// Keeps the events of a store, until it closes.
+async fn watch_one(
+    inner: std::sync::Weak<Inner>,
+    shard: ShardId,
+    mut changes: broadcast::Receiver<Arc<[RowChange]>>,
+) {
+    loop {
+        let received = changes.recv().await;
+        let Some(inner) = inner.upgrade() else { return };
+        match received {
+            Ok(rows) => inner.take(shard, &rows).await,
+            Err(RecvError::Lagged(groups)) => inner.lock().lose(groups),
+            Err(RecvError::Closed) => return,
+        }
+        inner.tell();
+    }
+}
+
+/// The addresses and names of the agents of rows, of those that are hosted.
+async fn agents_of(
+    present: &Present,
+    rows: &[RowChange],
+) -> Result<HashMap<AgentId, (String, String)>, StoreError> {
+    let ids = rows.iter().map(agent_of);
+    if let Some(running) = present.running() {
+        let named = ids.filter_map(|id| {
+            let hosted = running.registry.get(id)?;
+            Some((id, (hosted.address.to_string(), hosted.config.name.clone())))
+        });
+        return Ok(named.collect());
+    }
+    let ids: Vec<_> = ids.collect();
+    let find = move |state: &State| {
+        let named = ids.into_iter().filter_map(|id| {
+            let row = state.agents().get(&id)?;
+            Some((id, (row.address.to_string(), row.name.clone())))
+        });
+        named.collect()
+    };
+    present.store().query(find).await
+}
+
 /// A client.
 struct Client {
-    hub: Hub,
+    api: Api,
     caller: Caller,
+    /// The shards of its agents, in a cluster.
+    shards: Vec<ShardId>,
+    /// When they were asked for last.
+    asked: Instant,
     secret: String,
     next: u64,
     head: watch::Receiver<u64>,
@@ -421,6 +543,12 @@ impl Client {
         if let Some(begin) = self.begin.take() {
             return Some(begin);
         }
+        if self.asked.elapsed() >= KEEP_ALIVE {
+            self.asked = Instant::now();
+            for shard in &self.shards {
+                self.api.presence().ask(*shard);
+            }
+        }
         loop {
             self.head.borrow_and_update();
             let text = self.collect();
@@ -432,8 +560,7 @@ impl Client {
                 // The runtime has stopped.
                 Ok(Err(_)) => return None,
                 Err(_) => {
-                    let again = Caller::with_secret(&self.secret, &self.hub.0.store).await;
-                    return match again {
+                    return match self.api.holder(&self.secret).await {
                         Ok(caller) if caller == self.caller => Some(": \n\n".to_owned()),
                         _ => None,
                     };
@@ -445,7 +572,8 @@ impl Client {
     /// The next events that the caller may see.
     fn collect(&mut self) -> String {
         let mut text = String::new();
-        let ring = self.hub.0.lock();
+        let hub = self.api.hub();
+        let ring = hub.0.lock();
         if self.next < ring.first {
             let missed = EventData::Missed {
                 events: Some(ring.first - self.next),
@@ -460,7 +588,7 @@ impl Client {
                 .ok()
                 .and_then(|index| ring.events.get(index))
         {
-            if self.caller.sees(&event.agent) {
+            if event.concerns.is_seen_by(&self.caller, &hub.0.presence) {
                 text.push_str(&format!("id: {}\n{}", ring.id(self.next), event.text));
                 written += 1;
             }
@@ -499,11 +627,18 @@ async fn begin(api: &Api, request: &HttpRequest) -> Result<Client, DoorError> {
             "this path has no parameters in the query",
         ));
     }
-    let hub = api.links()?.hub.clone();
+    let hub = api.hub();
     let busy = |_| DoorError::new(ErrorCode::Busy, "too many streams of events are open");
     let permit = Arc::clone(&hub.0.streams).try_acquire_owned();
     let permit = permit.map_err(busy)?;
     hub.watch();
+    let shards = api.shards_of(&caller);
+    if !shards.is_empty() {
+        let come = shards.iter().map(|shard| api.presence().reach(*shard));
+        // One that does not come now may come later.
+        drop(tokio::time::timeout(COMPLETE, join_all(come)).await);
+        hub.watch();
+    }
     let last_seen = request.headers().get("last-event-id");
     let last_seen = last_seen.and_then(|id| id.to_str().ok());
     let (next, begin) = {
@@ -524,8 +659,10 @@ async fn begin(api: &Api, request: &HttpRequest) -> Result<Client, DoorError> {
         secret: access::secret(request)?.to_owned(),
         head: hub.0.head.subscribe(),
         connection: request.conn_data::<Connection>().cloned(),
-        hub,
+        api: api.clone(),
         caller,
+        shards,
+        asked: Instant::now(),
         next,
         begin: Some(begin),
         _permit: permit,
@@ -538,7 +675,7 @@ mod tests {
 
     fn kept(text: &str) -> Kept {
         Kept {
-            agent: "ait1one".to_owned(),
+            concerns: Concerns::Agent("ait1one".to_owned()),
             text: text.to_owned(),
         }
     }

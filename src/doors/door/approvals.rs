@@ -2,11 +2,12 @@
 
 use agentry_protocol::{Amount, Timestamp};
 use agentry_store::list::HeldItem;
+use futures_util::future::try_join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::error::DoorError;
-use super::{Door, limit};
+use super::{About, Door, limit};
 use crate::ops::approvals::{self, Approval};
 use crate::ops::names::Names;
 
@@ -72,6 +73,9 @@ pub struct ApprovalEntry {
 pub struct DecideApproval {
     /// The effect, such as `outbox/7` or `task/3`.
     pub id: String,
+    /// The hosted agent that it belongs to: its name or its address. In a cluster it is needed if you may
+    /// use several agents.
+    pub agent: Option<String>,
     /// Whether it is carried out.
     pub grant: bool,
     /// Why: it is told to those whom a denial concerns.
@@ -122,18 +126,31 @@ impl Door {
     pub async fn list_approvals(&self, request: ListApprovals) -> Result<ApprovalPage, DoorError> {
         self.caller.check_operate()?;
         let limit = limit(request.limit)?;
+        let doors = self.in_shards(request.agent.as_deref()).await?;
+        // One more than the limit shows whether there are others.
+        let most = limit.saturating_add(1);
+        let lists = doors.iter().map(|door| door.approvals(&request, most));
+        let mut approvals = try_join_all(lists).await?.concat();
+        // Stable: those of one shard are in order already.
+        approvals.sort_by_key(|one| one.created_at);
+        let more = approvals.len() > limit;
+        approvals.truncate(limit);
+        Ok(ApprovalPage { approvals, more })
+    }
+
+    /// The oldest effects that wait, at most so many.
+    async fn approvals(
+        &self,
+        request: &ListApprovals,
+        most: usize,
+    ) -> Result<Vec<ApprovalEntry>, DoorError> {
+        let agent = request.agent.clone();
         self.look(async move |db, door| {
-            let agent = door.operated(db, request.agent.as_deref())?;
+            let agent = door.operated(db, agent.as_deref())?;
             let names = Names::new(&door.config, Some(db))?;
-            // One more than the limit shows whether there are others.
-            let most = limit.saturating_add(1) as u64;
-            let listed = approvals::list(db, agent.as_deref(), most, &names)?;
-            let more = listed.approvals.len() > limit;
-            let shown = listed.approvals.into_iter().take(limit);
-            Ok(ApprovalPage {
-                approvals: shown.map(ApprovalEntry::from).collect(),
-                more,
-            })
+            let listed = approvals::list(db, agent.as_deref(), most as u64, &names)?;
+            let listed = listed.approvals.into_iter();
+            Ok(listed.map(ApprovalEntry::from).collect())
         })
         .await
     }
@@ -147,10 +164,16 @@ impl Door {
         request: DecideApproval,
     ) -> Result<DecidedApproval, DoorError> {
         self.caller.check_operate()?;
-        let DecideApproval { id, grant, reason } = request;
+        let DecideApproval {
+            id,
+            agent,
+            grant,
+            reason,
+        } = request;
+        let door = self.in_shard(About::Row(agent.as_deref())).await?;
         let wanted = id.clone();
-        let store = self.config.store.path.clone();
-        self.look(async move |db, door| {
+        let store = door.config.store.path.clone();
+        door.look(async move |db, door| {
             let names = Names::new(&door.config, Some(db))?;
             let waits = approvals::show(db, &wanted, &names, &door.config.store.path)?;
             if door.caller.sees(&waits.item.from) {

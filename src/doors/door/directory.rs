@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::error::DoorError;
-use super::{Door, bad_cursor, limit};
+use super::{About, Door, bad_cursor, limit};
 use crate::ops::directory::{self, CardEntry, Coverage, ListCards};
 use crate::runtime::clock::Clock;
 
@@ -101,7 +101,8 @@ impl Door {
                 ..Query::all()
             },
         };
-        self.look(async move |db, _| {
+        let door = self.in_shard(About::Anything).await?;
+        door.look(async move |db, _| {
             let found = directory::list(db, &wanted, Clock::default().now())?;
             let more = found.matching > found.cards.len();
             let last = found.cards.last().filter(|_| more);
@@ -120,7 +121,8 @@ impl Door {
     /// [`DoorError`].
     pub async fn get_agent(&self, request: GetAgent) -> Result<AgentDetails, DoorError> {
         self.caller.check_read()?;
-        self.look(async move |db, door| {
+        let door = self.in_shard(About::Anybody(&request.who)).await?;
+        door.look(async move |db, door| {
             let found = directory::show(db, &request.who, &door.config)?;
             Ok(AgentDetails {
                 address: found.address,

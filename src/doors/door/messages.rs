@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::error::DoorError;
-use super::{Door, bad_cursor, limit};
+use super::{About, Door, bad_cursor, limit};
 use crate::ops::conversations::page::{self, Begin, PageFilter};
 use crate::ops::conversations::{self, MessageEntry};
 use crate::ops::names::Names;
@@ -71,12 +71,15 @@ pub struct MessagePage {
 }
 
 /// The message to read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GetMessage {
     /// Its id, such as `inbox/12` or `outbox/7`; for a message that a hosted agent sent, also the hash
     /// of its transaction or the id in its header.
     pub id: String,
+    /// The hosted agent that it belongs to: its name or its address. In a cluster it is needed if you may
+    /// use several agents.
+    pub agent: Option<String>,
 }
 
 impl Door {
@@ -96,7 +99,9 @@ impl Door {
                 return Err(DoorError::invalid("give `after` or `before`, not both"));
             }
         };
-        self.look(async move |db, door| {
+        let door = self.in_shard(About::Agent(request.agent.as_deref()));
+        let door = door.await?;
+        door.look(async move |db, door| {
             let from = match &request.from {
                 Some(from) => Some(who::resolve(from, &door.config)?.to_string()),
                 None => None,
@@ -130,7 +135,8 @@ impl Door {
     /// [`DoorError`].
     pub async fn get_message(&self, request: GetMessage) -> Result<MessageEntry, DoorError> {
         self.caller.check_read()?;
-        self.look(async move |db, door| {
+        let door = self.in_shard(About::Row(request.agent.as_deref())).await?;
+        door.look(async move |db, door| {
             let entry = door.message(db, &request.id).await?;
             let missing = || DoorError::not_found(format_args!("message {:?}", request.id));
             entry.ok_or_else(missing)

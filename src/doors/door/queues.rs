@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::caller::Scope;
 use super::super::error::DoorError;
-use super::{Door, bad_cursor, limit};
+use super::pages::{Entry, Page};
+use super::{About, Door, limit};
 use crate::ops::change::StoreChange;
 use crate::ops::names::Names;
 use crate::ops::queues::list::{self as queues, QueueRow, RowId};
@@ -143,7 +144,8 @@ pub struct ChangeQueue {
     pub all: bool,
     /// Of all: only those of this queue.
     pub queue: Option<QueueName>,
-    /// Of all: only those of this hosted agent. Needed if you may not use all agents.
+    /// Only those of this hosted agent: its name or its address. Needed for all dead letters if you may
+    /// not use all agents; and for rows, in a cluster, if you may use several.
     pub agent: Option<String>,
 }
 
@@ -184,8 +186,21 @@ impl Door {
     pub async fn list_queue(&self, request: ListQueue) -> Result<QueuePage, DoorError> {
         self.caller.check_operate()?;
         let limit = limit(request.limit)?;
-        let before = request.cursor.as_deref().map(str::parse).transpose();
-        let before = before.map_err(|_| bad_cursor())?;
+        let (only, place) = (request.agent.as_deref(), (request.cursor.as_deref(), limit));
+        let listed = self.listed(only, place, |door, before| {
+            door.rows(request.clone(), before, limit)
+        });
+        let (rows, next) = listed.await?;
+        Ok(QueuePage { rows, next })
+    }
+
+    /// Rows of a queue, of an agent or, if none is named, of all that the caller may use, before a row.
+    async fn rows(
+        self,
+        request: ListQueue,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Page<QueueEntry>, DoorError> {
         self.look(async move |db, door| {
             let filter = Filter {
                 agent: door.operated(db, request.agent.as_deref())?,
@@ -197,10 +212,8 @@ impl Door {
             let names = Names::new(&door.config, Some(db))?;
             let queue = request.queue.into();
             let page = queues::page(db, queue, &filter, &names, &door.config).await?;
-            Ok(QueuePage {
-                rows: page.rows.into_iter().filter_map(QueueEntry::of).collect(),
-                next: page.next.map(|row| row.to_string()),
-            })
+            let rows = page.rows.into_iter().filter_map(QueueEntry::of);
+            Ok((rows.collect(), page.next))
         })
         .await
     }
@@ -227,12 +240,18 @@ impl Door {
         change: fn(QueueTarget) -> StoreChange,
     ) -> Result<ChangedRows, DoorError> {
         self.caller.check_operate()?;
-        let targets = self
-            .look(async move |db, door| door.targets(db, &request))
-            .await?;
+        let agent = request.agent.as_deref();
+        let doors = match request.all {
+            true => self.in_shards(agent).await?,
+            false => vec![self.in_shard(About::Row(agent)).await?],
+        };
         let mut changed = 0;
-        for target in targets {
-            changed += self.runtime().change(change(target)).await?;
+        for door in doors {
+            let request = request.clone();
+            let targets = door.look(async move |db, door| door.targets(db, &request));
+            for target in targets.await? {
+                changed += door.runtime().change(change(target)).await?;
+            }
         }
         Ok(ChangedRows { changed })
     }
@@ -245,8 +264,8 @@ impl Door {
                 ..Selection::default()
             })]),
             (false, ids @ [_, ..]) if ids.len() <= 100 => {
-                if request.queue.is_some() || request.agent.is_some() {
-                    let message = "`queue` and `agent` narrow down `all`; rows need only their ids";
+                if request.queue.is_some() {
+                    let message = "`queue` narrows down `all`; ids name their queues";
                     return Err(DoorError::invalid(message));
                 }
                 ids.iter().map(|id| self.target(db, id)).collect()
@@ -307,8 +326,13 @@ impl Door {
     /// [`DoorError`].
     pub async fn resume_posting(&self, _: ResumePosting) -> Result<ResumedPosting, DoorError> {
         self.caller.check_operate_all()?;
-        let resumed = self.runtime().change(StoreChange::Resume).await? > 0;
-        Ok(ResumedPosting { resumed })
+        let mut resumed = 0;
+        for door in self.everywhere() {
+            resumed += door.runtime().change(StoreChange::Resume).await?;
+        }
+        Ok(ResumedPosting {
+            resumed: resumed > 0,
+        })
     }
 
     /// Reloads the configuration, and applies what has changed.
@@ -317,7 +341,22 @@ impl Door {
     /// [`DoorError`].
     pub async fn reload(&self, request: ReloadConfig) -> Result<Applied, DoorError> {
         self.caller.check_operate_all()?;
-        Ok(self.runtime().reload(request.restart).await?)
+        let mut applied = Applied::default();
+        for door in self.everywhere() {
+            let restart = request.restart.clone();
+            applied.add(door.runtime().reload(restart).await?);
+        }
+        Ok(applied)
+    }
+}
+
+impl Entry for QueueEntry {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn at(&self) -> Timestamp {
+        self.made_at
     }
 }
 

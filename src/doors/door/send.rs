@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::super::error::{DoorError, ErrorCode};
-use super::{Door, POLL, parsed, wait};
+use super::{About, Door, POLL, parsed, wait};
 use crate::ops::conversations::MessageEntry;
 use crate::ops::delivery::What;
 use crate::ops::delivery::report::{DeliveryReport, Undelivered, Verdict, Wanted};
@@ -139,11 +139,14 @@ pub struct SentMessage {
 }
 
 /// What to wait for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WaitForReply {
     /// The sent message: its id, the hash of its transaction, or the id in its header.
     pub id: String,
+    /// The hosted agent that sent it: its name or its address. In a cluster it is needed if you may use
+    /// several agents.
+    pub agent: Option<String>,
     /// The stage to wait for; an answer if not given.
     #[serde(default)]
     pub until: Until,
@@ -214,7 +217,8 @@ impl Door {
     pub async fn send_message(&self, request: SendMessage) -> Result<SentMessage, DoorError> {
         self.caller.check_send()?;
         let (payload, key) = (self.payload(&request)?, request.key.clone());
-        let (from, message) = self
+        let door = self.in_shard(About::Agent(request.from.as_deref())).await?;
+        let (from, message) = door
             .look(async move |db, door| {
                 let from = door.agent(db, request.from.as_deref())?;
                 let to = door.recipient(&request.to)?;
@@ -250,7 +254,7 @@ impl Door {
             })
             .await?;
         let to = message.to.clone();
-        let sent = self.runtime().send(from.as_str(), message).await?;
+        let sent = door.runtime().send(from.as_str(), message).await?;
         Ok(SentMessage {
             id: format!("outbox/{}", sent.outbox),
             transaction: sent.hash.map(|hash| hash.to_string()),
@@ -271,7 +275,8 @@ impl Door {
         to: Address,
     ) -> Result<(AgentId, Option<String>), DoorError> {
         self.caller.check_read()?;
-        self.look(async move |db, door| {
+        let door = self.in_shard(About::Row(None)).await?;
+        door.look(async move |db, door| {
             let missing = || DoorError::not_found(format_args!("task {id:?}"));
             let row = sent_row(db, &id)?.ok_or_else(missing)?;
             let item = task::asked_at(db, row)?;
@@ -313,7 +318,8 @@ impl Door {
     pub async fn wait_for_reply(&self, request: WaitForReply) -> Result<DeliveryEntry, DoorError> {
         self.caller.check_read()?;
         let (began, limit) = (Instant::now(), wait(request.timeout_ms)?);
-        let (row, mut watch, mut report) = self
+        let door = self.in_shard(About::Row(request.agent.as_deref())).await?;
+        let (row, mut watch, mut report) = door
             .look(async move |db, door| {
                 let missing =
                     || DoorError::not_found(format_args!("sent message {:?}", request.id));
@@ -357,7 +363,7 @@ impl Door {
             }
             tokio::time::sleep(POLL).await;
         };
-        self.look(async move |db, door| door.delivery(db, row, &report, verdict).await)
+        door.look(async move |db, door| door.delivery(db, row, &report, verdict).await)
             .await
     }
 

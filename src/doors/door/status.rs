@@ -3,6 +3,7 @@
 use agentry_core::rows::AgentRow;
 use agentry_protocol::Amount;
 use agentry_store::{Reader, read};
+use futures_util::future::try_join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,6 @@ use super::{Door, limit};
 use crate::ops::queues::spending;
 use crate::ops::who;
 use crate::runtime::clock::Clock;
-use crate::runtime::control::ControlError;
 use crate::runtime::metrics::Condition;
 
 /// The agents whose status is wanted.
@@ -80,50 +80,79 @@ impl Door {
     pub async fn agent_status(&self, request: GetStatus) -> Result<StatusPage, DoorError> {
         self.caller.check_read()?;
         let limit = limit(request.limit)?;
-        let condition = self.runtime().condition().await;
-        let running = !matches!(condition, Err(ControlError::NotRunning { .. }));
+        let doors = self.in_shards(request.agent.as_deref()).await?;
+        let (running, runtime) = self.condition(&doors).await;
+        let pages = doors.iter().map(|door| door.agents(&request, limit));
+        let pages = try_join_all(pages).await?;
+        let mut more = pages.iter().any(|(_, more)| *more);
+        let rows = pages.iter().flat_map(|(rows, _)| rows);
+        let mut listed: Vec<_> = rows.map(|row| row.address.clone()).collect();
+        listed.sort();
+        more |= listed.len() > limit;
+        listed.truncate(limit);
+        let last = listed.last().cloned();
+        let of_doors = pages.into_iter().zip(&doors).map(|((mut rows, _), door)| {
+            rows.retain(|row| last.as_ref().is_some_and(|last| row.address <= *last));
+            door.statuses(rows)
+        });
+        let mut agents = try_join_all(of_doors).await?.concat();
+        agents.sort_by(|one, other| one.address.cmp(&other.address));
+        Ok(StatusPage {
+            running,
+            runtime,
+            agents,
+            next: last.filter(|_| more).map(|last| last.to_string()),
+        })
+    }
+
+    async fn statuses(&self, rows: Vec<AgentRow>) -> Result<Vec<AgentStatus>, DoorError> {
         self.look(async move |db, door| {
-            let (agents, next) = match &request.agent {
-                Some(agent) => (vec![door.agent(db, Some(agent))?], None),
-                None => door.agents(db, request.cursor.as_deref().unwrap_or(""), limit)?,
-            };
-            let agents = agents.into_iter().map(|row| door.status_of(db, row));
-            Ok(StatusPage {
-                running,
-                runtime: condition.ok(),
-                agents: agents.collect::<Result<_, DoorError>>()?,
-                next,
-            })
+            let statuses = rows.into_iter().map(|row| door.status_of(db, row));
+            statuses.collect()
         })
         .await
     }
 
-    /// The agents that the caller may use, by address, after one; and the last of them, if there are
-    /// more.
-    fn agents(
+    /// The agents of the store that are meant and that the caller may use, by address; and whether there
+    /// are more.
+    async fn agents(
+        &self,
+        request: &GetStatus,
+        limit: usize,
+    ) -> Result<(Vec<AgentRow>, bool), DoorError> {
+        let GetStatus { agent, cursor, .. } = request.clone();
+        self.look(async move |db, door| {
+            if let Some(agent) = agent {
+                return Ok((vec![door.agent(db, Some(&agent))?], false));
+            }
+            let after = cursor.as_deref().unwrap_or("");
+            // One more than the limit shows whether there are others.
+            let most = limit.saturating_add(1);
+            let mut found = door.agents_after(db, after, most)?;
+            let more = found.len() > limit;
+            found.truncate(limit);
+            Ok((found, more))
+        })
+        .await
+    }
+
+    fn agents_after(
         &self,
         db: &Reader,
         after: &str,
-        limit: usize,
-    ) -> Result<(Vec<AgentRow>, Option<String>), DoorError> {
-        // One more than the limit shows whether there are others.
-        let more = limit.saturating_add(1);
-        let mut found = match &self.caller.agents {
-            Scope::All => read::agents_after(db, after, more as u64)?,
-            Scope::Only(addresses) => {
-                let mut found = Vec::new();
-                let addresses = addresses.iter().filter(|address| address.as_str() > after);
-                for address in addresses.take(more) {
-                    found.extend(read::agent(db, address)?);
-                }
-                found
-            }
+        most: usize,
+    ) -> Result<Vec<AgentRow>, DoorError> {
+        let Scope::Only(addresses) = &self.caller.agents else {
+            return Ok(read::agents_after(db, after, most as u64)?);
         };
-        let has_more = found.len() > limit;
-        found.truncate(limit);
-        let last = found.last().filter(|_| has_more);
-        let next = last.map(|row| row.address.to_string());
-        Ok((found, next))
+        let mut found = Vec::new();
+        for address in addresses.iter().filter(|address| address.as_str() > after) {
+            found.extend(read::agent(db, address)?);
+            if found.len() == most {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     fn status_of(&self, db: &Reader, row: AgentRow) -> Result<AgentStatus, DoorError> {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use agentry_protocol::command::{ExecuteAiJob, Params};
-use agentry_protocol::{AckRequest, ContentHash};
+use agentry_protocol::{AckRequest, ContentHash, Timestamp};
 use agentry_store::Reader;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,8 +11,9 @@ use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
 use super::super::error::{DoorError, ErrorCode};
+use super::pages::{Entry, Page};
 use super::send::{AckKind, WORD, duration, json};
-use super::{Door, POLL, bad_cursor, limit, parsed, wait};
+use super::{About, Door, POLL, limit, parsed, wait};
 use crate::ops::tasks::job::{self, Job, JobState};
 use crate::ops::tasks::{self, Canceled, SubmitJob, fetch};
 
@@ -63,11 +64,14 @@ pub struct SubmitTask {
 }
 
 /// The task to look up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GetTask {
     /// Its id, such as `outbox/7`; its `result_id`; or the hash of a transaction that carried it.
     pub id: String,
+    /// The hosted agent that requested it: its name or its address. In a cluster it is needed if you may
+    /// use several agents.
+    pub agent: Option<String>,
     /// How long to wait at most until it has ended or asks for an answer, in milliseconds; up to
     /// 60,000. Without it, the present state is returned at once.
     #[schemars(range(max = 60_000))]
@@ -99,11 +103,14 @@ pub struct TaskPage {
 }
 
 /// The task to cancel.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CancelTask {
     /// Its id, its `result_id`, or the hash of a transaction that carried it.
     pub id: String,
+    /// The hosted agent that requested it: its name or its address. In a cluster it is needed if you may
+    /// use several agents.
+    pub agent: Option<String>,
 }
 
 /// A task whose agent was asked to cancel it.
@@ -125,6 +132,9 @@ pub struct CanceledTask {
 pub struct AnswerTask {
     /// The task: its id, its `result_id`, or the hash of a transaction that carried it.
     pub id: String,
+    /// The hosted agent that requested it: its name or its address. In a cluster it is needed if you may
+    /// use several agents.
+    pub agent: Option<String>,
     /// The answer: what `input.schema` of the task describes.
     pub answer: Value,
 }
@@ -143,11 +153,14 @@ pub struct AnsweredTask {
 }
 
 /// The task whose whole result is wanted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FetchTaskResult {
     /// The task: its id, its `result_id`, or the hash of a transaction that carried it.
     pub id: String,
+    /// The hosted agent that requested it: its name or its address. In a cluster it is needed if you may
+    /// use several agents.
+    pub agent: Option<String>,
     /// How long to wait at most for the rest of a result that was cut, in milliseconds; up to 60,000,
     /// and that if not given. The next call goes on from there.
     #[schemars(range(max = 60_000))]
@@ -171,6 +184,16 @@ pub struct TaskResult {
     pub text: String,
 }
 
+impl Entry for Job {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn at(&self) -> Timestamp {
+        self.asked_at
+    }
+}
+
 impl Door {
     /// Requests a task. When this returns `Ok`, the request is stored and will be sent.
     ///
@@ -178,7 +201,8 @@ impl Door {
     /// [`DoorError`].
     pub async fn submit_task(&self, request: SubmitTask) -> Result<Job, DoorError> {
         self.caller.check_send()?;
-        let submitted = self.look(async move |db, door| {
+        let door = self.in_shard(About::Agent(request.from.as_deref())).await?;
+        let submitted = door.look(async move |db, door| {
             let from = door.agent(db, request.from.as_deref())?;
             let to = door.recipient(&request.to)?;
             let given = request.key.clone();
@@ -207,7 +231,8 @@ impl Door {
         });
         let id = submitted.await?;
         // Only another look sees what was stored after the first began.
-        self.task_of(id).await
+        let door = door.in_shard(About::Row(None)).await?;
+        door.task_of(id).await
     }
 
     /// Looks up a requested task, and waits for its end or its next question if that is wanted.
@@ -217,8 +242,9 @@ impl Door {
     pub async fn get_task(&self, request: GetTask) -> Result<Job, DoorError> {
         self.caller.check_read()?;
         let (began, limit) = (Instant::now(), wait(request.timeout_ms)?);
+        let door = self.in_shard(About::Row(request.agent.as_deref())).await?;
         loop {
-            let job = self.task_of(request.id.clone()).await?;
+            let job = door.task_of(request.id.clone()).await?;
             let is_over = !job.state.is_open() || job.state == JobState::InputRequired;
             if is_over || began.elapsed() >= limit {
                 return Ok(job);
@@ -247,12 +273,31 @@ impl Door {
     pub async fn list_tasks(&self, request: ListTasks) -> Result<TaskPage, DoorError> {
         self.caller.check_read()?;
         let limit = limit(request.limit)?;
-        let before = match &request.cursor {
-            Some(cursor) => cursor.parse().map_err(|_| bad_cursor())?,
-            None => i64::MAX,
-        };
+        let ListTasks {
+            agent,
+            state,
+            cursor,
+            ..
+        } = request;
+        let (only, place) = (agent.as_deref(), (cursor.as_deref(), limit));
+        let listed = self.listed(only, place, |door, before| {
+            door.tasks(agent.clone(), state, before, limit)
+        });
+        let (tasks, next) = listed.await?;
+        Ok(TaskPage { tasks, next })
+    }
+
+    /// Requested tasks of an agent or, if none is named, of all that the caller may use, before a row.
+    async fn tasks(
+        self,
+        agent: Option<String>,
+        state: Option<JobState>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Page<Job>, DoorError> {
+        let before = before.unwrap_or(i64::MAX);
         self.look(async move |db, door| {
-            let only = match &request.agent {
+            let only = match &agent {
                 Some(agent) => Some(door.agent(db, Some(agent))?.address),
                 None => None,
             };
@@ -261,11 +306,8 @@ impl Door {
                 None => door.caller.sees(from),
             };
             let opener = &mut door.opener();
-            let page = job::page(db, is_wanted, request.state, (before, limit), opener).await?;
-            Ok(TaskPage {
-                tasks: page.jobs,
-                next: page.next.map(|row| row.to_string()),
-            })
+            let page = job::page(db, is_wanted, state, (before, limit), opener).await?;
+            Ok((page.jobs, page.next))
         })
         .await
     }
@@ -276,7 +318,8 @@ impl Door {
     /// [`DoorError`].
     pub async fn cancel_task(&self, request: CancelTask) -> Result<CanceledTask, DoorError> {
         self.caller.check_send()?;
-        self.look(async move |db, door| {
+        let door = self.in_shard(About::Row(request.agent.as_deref())).await?;
+        door.look(async move |db, door| {
             let id = door.task(db, &request.id).await?.id;
             // A task is canceled by one message, however often that is asked for.
             let key = format!("door/{id}");
@@ -300,7 +343,8 @@ impl Door {
     pub async fn answer_task(&self, request: AnswerTask) -> Result<AnsweredTask, DoorError> {
         self.caller.check_send()?;
         let answer = json(&request.answer)?;
-        self.look(async move |db, door| {
+        let door = self.in_shard(About::Row(request.agent.as_deref())).await?;
+        door.look(async move |db, door| {
             let id = door.task(db, &request.id).await?.id;
             let (job, sent) =
                 tasks::answer(db, &id, answer, door.caller.token.clone(), &door.config).await?;
@@ -326,7 +370,8 @@ impl Door {
             given => wait(given)?,
         };
         let deadline = Instant::now() + limit;
-        let job = self.task_of(request.id).await?;
+        let door = self.in_shard(About::Row(request.agent.as_deref())).await?;
+        let job = door.task_of(request.id).await?;
         let is_cut = job.result.as_ref().is_some_and(|result| !result.whole);
         if is_cut {
             self.caller.check_send()?;
@@ -340,7 +385,6 @@ impl Door {
             })?),
             false => None,
         };
-        let door = self.clone();
         let fetch = async move || {
             let db = agentry_store::open_for_reading(&door.config.store.path)?;
             let pays = door.caller.token.clone();

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::error::DoorError;
-use super::{Door, bad_cursor, limit};
+use super::pages::{Entry, Page};
+use super::{About, Door, limit};
 use crate::ops::tasks::executing::{self, ExecutingTask};
 use crate::ops::tasks::job::JobState;
 
@@ -37,11 +38,14 @@ pub struct WorkPage {
 }
 
 /// The task to look up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GetWork {
     /// Its id, such as `task/3`; or the hash or the id under which its submitter knows it.
     pub id: String,
+    /// The hosted agent that does it: its name or its address. In a cluster it is needed if you may
+    /// use several agents.
+    pub agent: Option<String>,
 }
 
 /// A task that an agent does, and its result.
@@ -151,6 +155,16 @@ impl From<ExecutingTask> for WorkEntry {
     }
 }
 
+impl Entry for WorkEntry {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn at(&self) -> Timestamp {
+        self.made_at
+    }
+}
+
 impl Door {
     /// Lists the tasks that agents do for others, page by page.
     ///
@@ -159,22 +173,39 @@ impl Door {
     pub async fn list_work(&self, request: ListWork) -> Result<WorkPage, DoorError> {
         self.caller.check_read()?;
         let limit = limit(request.limit)?;
-        let before = request.cursor.as_deref().map(str::parse).transpose();
-        let before = before.map_err(|_| bad_cursor())?;
+        let ListWork {
+            agent,
+            state,
+            cursor,
+            ..
+        } = request;
+        let (only, place) = (agent.as_deref(), (cursor.as_deref(), limit));
+        let listed = self.listed(only, place, |door, before| {
+            door.work(agent.clone(), state, before, limit)
+        });
+        let (tasks, next) = listed.await?;
+        Ok(WorkPage { tasks, next })
+    }
+
+    /// Tasks that an agent does or, if none is named, all that the caller may use, before a row.
+    async fn work(
+        self,
+        agent: Option<String>,
+        state: Option<JobState>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Page<WorkEntry>, DoorError> {
         self.look(async move |db, door| {
-            let state = request.state.map(|state| state.as_str().to_owned());
+            let state = state.map(|state| state.as_str().to_owned());
             let filter = ExecutingFilter {
-                agent: door.operated(db, request.agent.as_deref())?,
+                agent: door.operated(db, agent.as_deref())?,
                 states: state.into_iter().collect(),
                 before,
                 limit: limit as u64,
                 ..ExecutingFilter::default()
             };
             let (tasks, next) = executing::page(db, &filter, &door.config)?;
-            Ok(WorkPage {
-                tasks: tasks.into_iter().map(WorkEntry::from).collect(),
-                next: next.map(|row| row.to_string()),
-            })
+            Ok((tasks.into_iter().map(WorkEntry::from).collect(), next))
         })
         .await
     }
@@ -185,7 +216,8 @@ impl Door {
     /// [`DoorError`].
     pub async fn get_work(&self, request: GetWork) -> Result<WorkDetails, DoorError> {
         self.caller.check_read()?;
-        self.look(async move |db, door| {
+        let door = self.in_shard(About::Row(request.agent.as_deref())).await?;
+        door.look(async move |db, door| {
             let found = executing::find(db, &request.id, &door.config)?;
             let address = match &found {
                 Some(task) => agentry_store::read::agent_at(db, task.item.agent_row)?,

@@ -11,9 +11,11 @@ use tokio::sync::OnceCell;
 use super::super::caller::{Caller, Rights, Scope};
 use super::super::door::Door;
 use super::super::error::{DoorError, ErrorCode};
+use super::super::shards::Shards;
 use super::http;
 use crate::config::Config;
 use crate::ops::who;
+use crate::runtime::cluster::connect;
 
 /// What a host that has started this process may do.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +74,10 @@ impl Local {
                 None => Scope::All,
                 Some(agent) => {
                     let (config, runtime) = (Arc::clone(&self.config), Handle::current());
-                    let resolve = move || runtime.block_on(who::resolve_hosted(&agent, &config));
+                    let resolve = move || match &config.cluster {
+                        Some(_) => who::resolve_own(&agent, &config),
+                        None => runtime.block_on(who::resolve_hosted(&agent, &config)),
+                    };
                     let address = tokio::task::spawn_blocking(resolve).await??;
                     Scope::Only([address].into())
                 }
@@ -87,7 +92,14 @@ impl Local {
                 },
                 ..Caller::operator()
             };
-            Ok::<_, DoorError>(Door::new(Arc::clone(&self.config), caller))
+            let config = Arc::clone(&self.config);
+            let Some(cluster) = &config.cluster else {
+                return Ok::<_, DoorError>(Door::new(config, caller));
+            };
+            let count = connect::shards(cluster)
+                .await
+                .map_err(DoorError::unavailable)?;
+            Ok(Door::of_cluster(config, caller, Shards::beside_host(count)))
         });
         door.await.cloned()
     }

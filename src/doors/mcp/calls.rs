@@ -75,8 +75,9 @@ impl Call<'_> {
             "agent_status" => told(&door.agent_status(parsed(arguments)?).await?),
             "wait_for_reply" => told(&self.wait_for_reply(parsed(arguments)?).await?),
             "get_task" => {
-                let GetTask { id, timeout_ms } = parsed(arguments)?;
-                told(&self.follow(&id, wait(timeout_ms)?).await?)
+                let request: GetTask = parsed(arguments)?;
+                let limit = wait(request.timeout_ms)?;
+                told(&self.follow(request, limit).await?)
             }
             "send_message" => return self.send_message(arguments).await.map(Some),
             "submit_task" => return self.submit_task(arguments).await.map(Some),
@@ -106,13 +107,13 @@ impl Call<'_> {
     }
 
     /// Waits until a task has ended or asks something, at most for this long.
-    async fn follow(&self, id: &str, limit: Duration) -> Result<Job, DoorError> {
+    async fn follow(&self, wanted: GetTask, limit: Duration) -> Result<Job, DoorError> {
         let progress = self.progress(limit);
         loop {
             let left = limit.saturating_sub(progress.began.elapsed());
             let look = GetTask {
-                id: id.to_owned(),
                 timeout_ms: Some(timestamp::millis(left.min(EVERY))),
+                ..wanted.clone()
             };
             let job = tokio::select! {
                 () = self.context.ct.cancelled() => return Err(canceled()),
@@ -168,7 +169,7 @@ impl Call<'_> {
         answer: Value,
         request: AnswerTo,
     ) -> Result<CallToolResponse, DoorError> {
-        let job = self.task(task).await?;
+        let job = self.task(task, request.from.clone()).await?;
         let from_other = request
             .from
             .filter(|from| *from != job.from && *from != job.agent);
@@ -206,7 +207,12 @@ impl Call<'_> {
         let request: SubmitTask = parsed(arguments)?;
         // The host calls again with the answer to a question of the task.
         if let Some(id) = self.state.and_then(|state| state.strip_prefix(STATE)) {
-            return self.to_its_end(id, limit.unwrap_or_default()).await;
+            let task = GetTask {
+                id: id.to_owned(),
+                agent: request.from,
+                timeout_ms: None,
+            };
+            return self.to_its_end(task, limit.unwrap_or_default()).await;
         }
         let resends = request.ack.map_or(0, |_| ACK_RESENDS);
         let sending = Sending {
@@ -231,19 +237,24 @@ impl Call<'_> {
         let client = self.context.client_capabilities();
         match limit {
             Some(Duration::ZERO) => Ok(told(&job).into()),
-            _ if client.is_some_and(|client| client.supports_tasks()) => {
+            // The protocol names a task by its id alone.
+            _ if client.is_some_and(|client| client.supports_tasks()) && self.door.finds_rows() => {
                 Ok(tasks::created(&job).into())
             }
             None => Ok(told(&job).into()),
-            Some(limit) => self.to_its_end(&job.id, limit).await,
+            Some(limit) => self.to_its_end(as_it_is(&job), limit).await,
         }
     }
 
     /// Waits until a task has ended, and has the person at the host answer its questions. The time
     /// counts from the start and from each answer.
-    async fn to_its_end(&self, id: &str, limit: Duration) -> Result<CallToolResponse, DoorError> {
+    async fn to_its_end(
+        &self,
+        task: GetTask,
+        limit: Duration,
+    ) -> Result<CallToolResponse, DoorError> {
         loop {
-            let job = self.follow(id, limit).await?;
+            let job = self.follow(task.clone(), limit).await?;
             let Some(input) = questions::open(&job) else {
                 return Ok(tasks::ended(&job).into());
             };
@@ -263,7 +274,7 @@ impl Call<'_> {
     }
 
     async fn cancel_task(&self, request: CancelTask) -> Result<CallToolResponse, DoorError> {
-        let job = self.task(&request.id).await?;
+        let job = self.task(&request.id, request.agent).await?;
         let cost = self.cost(Some(&job.from), Amount::ZERO, 0).await?;
         let sending = Sending {
             tool: "cancel_task",
@@ -282,16 +293,19 @@ impl Call<'_> {
     pub(super) async fn cancel(&self, job: &Job) -> Result<impl Serialize + use<>, DoorError> {
         let cost = self.cost(Some(&job.from), Amount::ZERO, 0).await?;
         let key = format!("cancel_task/{}", job.id);
-        let id = job.id.clone();
-        self.spend(Some(key), cost, self.door.cancel_task(CancelTask { id }))
-            .await
+        let GetTask { id, agent, .. } = as_it_is(job);
+        let canceled = self.door.cancel_task(CancelTask { id, agent });
+        self.spend(Some(key), cost, canceled).await
     }
 
-    /// The task with this id, as it is.
-    pub(super) async fn task(&self, id: &str) -> Result<Job, DoorError> {
-        let id = id.to_owned();
-        let timeout_ms = None;
-        self.door.get_task(GetTask { id, timeout_ms }).await
+    /// The task with this id, which this agent requested, as it is.
+    pub(super) async fn task(&self, id: &str, agent: Option<String>) -> Result<Job, DoorError> {
+        let wanted = GetTask {
+            id: id.to_owned(),
+            agent,
+            timeout_ms: None,
+        };
+        self.door.get_task(wanted).await
     }
 
     /// Answers the question of a task, and returns what [`SentMessage`] holds.
@@ -301,8 +315,8 @@ impl Call<'_> {
         let cost = self.cost(Some(&job.from), Amount::ZERO, 0).await?;
         let number = job.input.as_ref().map_or(0, |input| input.number);
         let key = format!("answer_task/{}/{number}", job.id);
-        let id = job.id.clone();
-        let answered = self.door.answer_task(AnswerTask { id, answer });
+        let GetTask { id, agent, .. } = as_it_is(job);
+        let answered = self.door.answer_task(AnswerTask { id, agent, answer });
         let sent = self.spend(Some(key), cost, answered).await?;
         Ok(json!({
             "id": sent.request,
@@ -320,6 +334,15 @@ impl Call<'_> {
             began: Instant::now(),
             limit,
         }
+    }
+}
+
+/// The request for a task as it is now.
+fn as_it_is(job: &Job) -> GetTask {
+    GetTask {
+        id: job.id.clone(),
+        agent: Some(job.from.clone()),
+        timeout_ms: None,
     }
 }
 

@@ -108,14 +108,18 @@ impl Place {
                 written(&door.read_inbox(request).await?)
             }
             Self::Task { id } => {
-                let timeout_ms = None;
-                written(&door.get_task(GetTask { id, timeout_ms }).await?)
+                let request = GetTask {
+                    id,
+                    ..GetTask::default()
+                };
+                written(&door.get_task(request).await?)
             }
             Self::Result { id } => {
-                let timeout_ms = None;
-                let result = door
-                    .fetch_result(FetchTaskResult { id, timeout_ms })
-                    .await?;
+                let request = FetchTaskResult {
+                    id,
+                    ..FetchTaskResult::default()
+                };
+                let result = door.fetch_result(request).await?;
                 Ok(("text/plain".to_owned(), result.text))
             }
         }
@@ -138,9 +142,11 @@ pub(super) async fn whole_result(
     door: &Door,
 ) -> Result<(String, String), DoorError> {
     if let Place::Result { id } = place {
-        let id = id.clone();
-        let timeout_ms = None;
-        let job = door.get_task(GetTask { id, timeout_ms }).await?;
+        let request = GetTask {
+            id: id.clone(),
+            ..GetTask::default()
+        };
+        let job = door.get_task(request).await?;
         if job.result.is_some_and(|result| !result.whole) {
             return Err(DoorError::new(
                 ErrorCode::NotAllowed,

@@ -131,7 +131,7 @@ impl McpServer {
     async fn update(&self, request: UpdateTaskParams, context: &Context) -> Result<(), DoorError> {
         let _place = self.place()?;
         let call = self.plain_call(context).await?;
-        let job = call.task(&request.task_id).await?;
+        let job = call.task(&request.task_id, None).await?;
         let Some(input) = questions::open(&job) else {
             return Ok(());
         };
@@ -148,7 +148,7 @@ impl McpServer {
     async fn cancel(&self, id: &str, context: &Context) -> Result<(), DoorError> {
         let _place = self.place()?;
         let call = self.plain_call(context).await?;
-        let job = call.task(id).await?;
+        let job = call.task(id, None).await?;
         if !job.state.is_open() {
             return Ok(());
         }
@@ -282,7 +282,7 @@ impl ServerHandler for McpServer {
         let found = async {
             let _place = self.place()?;
             let call = self.plain_call(&context).await?;
-            call.task(&request.task_id).await
+            call.task(&request.task_id, None).await
         };
         let job = found.await.map_err(|error| self.failed(&error))?;
         Ok(tasks::detailed(&job))

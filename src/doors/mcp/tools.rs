@@ -121,7 +121,7 @@ const SPECS: [Spec; 10] = [
         effect: Effect::Reads,
         input: input::<WaitForReply>,
         output: output::<DeliveryEntry>,
-        agent: None,
+        agent: Some("agent"),
     },
     Spec {
         name: "read_inbox",
@@ -141,7 +141,7 @@ const SPECS: [Spec; 10] = [
         effect: Effect::Reads,
         input: input::<GetMessage>,
         output: output::<MessageEntry>,
-        agent: None,
+        agent: Some("agent"),
     },
     Spec {
         name: "submit_task",
@@ -164,7 +164,7 @@ const SPECS: [Spec; 10] = [
         effect: Effect::Reads,
         input: input::<GetTask>,
         output: output::<Job>,
-        agent: None,
+        agent: Some("agent"),
     },
     Spec {
         name: "cancel_task",
@@ -174,7 +174,7 @@ const SPECS: [Spec; 10] = [
         effect: Effect::Ends,
         input: input::<CancelTask>,
         output: output::<CanceledTask>,
-        agent: None,
+        agent: Some("agent"),
     },
     Spec {
         name: "agent_status",

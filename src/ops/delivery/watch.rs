@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agentry_core::OutboxId;
 use agentry_core::rows::{OutboxState, ReceiptState};
@@ -14,7 +14,7 @@ use agentry_protocol::{
     TransactionHash,
 };
 use agentry_store::list::talk::{self, Delivery, Reply};
-use agentry_store::{Reader, StoreError, open_for_reading};
+use agentry_store::{Reader, StoreError, open_for_reading, read};
 
 use super::super::content::MessageContent;
 use super::super::sealed::Opener;
@@ -52,6 +52,9 @@ impl Watch {
     }
 }
 
+/// How long a message that the owner of a shard has stored may take to reach another host's copy.
+const ARRIVES: Duration = Duration::from_secs(10);
+
 /// Watches a store.
 #[derive(Debug)]
 pub struct StoreWatch {
@@ -62,13 +65,18 @@ pub struct StoreWatch {
     plain: bool,
     /// State of the store at the last look.
     version: Option<i64>,
+    /// Until when the message may be on its way to this machine's copy of the store.
+    arrives: Option<Instant>,
     opened: HashMap<i64, Result<Payload, String>>,
 }
 
 impl StoreWatch {
     pub(crate) fn new(store: &Path, outbox: OutboxId, plain: bool) -> Result<Self, StoreError> {
+        let db = open_for_reading(store)?;
+        let arrives = read::is_copy(&db)?.then(|| Instant::now() + ARRIVES);
         Ok(Self {
-            db: open_for_reading(store)?,
+            db,
+            arrives,
             opener: Opener::new(store, "no runtime hosts its recipient"),
             outbox,
             plain,
@@ -85,8 +93,13 @@ impl StoreWatch {
         let (progress, replies) = self.read()?;
         self.version = Some(version);
         let Some(progress) = progress else {
+            if self.arrives.is_some_and(|until| Instant::now() < until) {
+                self.version = None;
+                return Ok(None);
+            }
             return Err(DeliveryError::Deleted(self.outbox));
         };
+        self.arrives = None;
         let carriers = progress
             .carriers
             .into_iter()

@@ -14,6 +14,7 @@ use agentry_store::read::Identity;
 
 use super::HostError;
 use crate::config::{ChainConfig, masked};
+use crate::runtime::lease::LONGEST_POST;
 use crate::runtime::registry::AgentRegistry;
 
 /// The pause between attempts to reach the node at startup.
@@ -43,8 +44,22 @@ pub(crate) struct Nodes {
 
 /// The clients of a configured chain.
 pub(crate) fn nodes(chain: &ChainConfig) -> Result<Nodes, HostError> {
+    nodes_with(chain, &NodeOptions::default())
+}
+
+/// The clients of a chain for a host of a cluster. What one of its POSTs could not deliver must not arrive
+/// when another host has taken over, and has seen to it.
+pub(super) fn nodes_of_a_cluster(chain: &ChainConfig) -> Result<Nodes, HostError> {
+    let options = NodeOptions {
+        unacknowledged: Some(LONGEST_POST),
+        ..NodeOptions::default()
+    };
+    nodes_with(chain, &options)
+}
+
+fn nodes_with(chain: &ChainConfig, options: &NodeOptions) -> Result<Nodes, HostError> {
     let client = |url: &str| {
-        NodeClient::new(url, NodeOptions::default()).map_err(|error| HostError::Node {
+        NodeClient::new(url, options.clone()).map_err(|error| HostError::Node {
             node: masked(url),
             reason: error.to_string(),
         })

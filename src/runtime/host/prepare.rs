@@ -1,14 +1,17 @@
 //! Wallets before they are hosted: found, created for the embedded node, and unlocked.
 
 use std::collections::HashMap;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
+use agentry_core::cluster::{ShardId, shard_of};
 use agentry_protocol::{Address, Password, PublicKey, Seed};
 
 use super::HostError;
 use crate::config::{AgentConfig, Config, HostError as AgentsError, HostedAgent};
+use crate::runtime::registry::Neighbours;
 use crate::runtime::signer::{LockedWallet, SignError, Slot};
 use crate::wallet::{OpenVault, PasswordError, PasswordSource, WalletName, ensure_password_file};
 
@@ -24,12 +27,36 @@ const CHECKED_AT_START: usize = 32;
 const MAX_ERRORS: usize = 20;
 
 /// An agent with its wallet, before it has a row in the store.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) config: AgentConfig,
     pub(crate) address: Address,
     pub(crate) public_key: Option<PublicKey>,
     pub(crate) slot: Arc<Slot>,
+}
+
+/// The wallets of one shard, of so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The shard.
+    pub shard: ShardId,
+    /// The number of shards.
+    pub of: NonZeroU16,
+}
+
+impl Part {
+    /// Whether the wallet at an address is one of them.
+    pub fn has(&self, address: &Address) -> bool {
+        shard_of(address, self.of) == self.shard
+    }
+}
+
+/// All wallets of a cluster, as each shard knows those of the others.
+pub(in crate::runtime) fn neighbours(candidates: &[Candidate]) -> Neighbours {
+    Neighbours::new(candidates.iter().map(|candidate| {
+        let name = candidate.config.name.clone();
+        (name, candidate.address.clone(), candidate.public_key)
+    }))
 }
 
 /// The wallets of this start.
@@ -252,7 +279,7 @@ pub(in crate::runtime) fn create_missing(
 type Place = (Option<PathBuf>, Option<PathBuf>);
 
 /// The passwords of the configured wallets: each is found, or asked for, once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Passwords {
     prompt: bool,
     known: HashMap<Place, Arc<Password>>,

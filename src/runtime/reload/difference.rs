@@ -39,6 +39,15 @@ impl Applied {
     pub fn is_nothing(&self) -> bool {
         self.agents.is_nothing() && self.contacts.is_nothing() && self.restarted.is_empty()
     }
+
+    /// Adds what was changed in another shard of the cluster. All shards have the same contacts.
+    pub fn add(&mut self, other: Self) {
+        self.agents.added.extend(other.agents.added);
+        self.agents.changed.extend(other.agents.changed);
+        self.agents.removed.extend(other.agents.removed);
+        self.restarted.extend(other.restarted);
+        self.contacts = other.contacts;
+    }
 }
 
 impl Difference {

@@ -31,6 +31,8 @@ impl Work {
     pub(super) async fn post_waiting(self: Rc<Self>) {
         loop {
             loop {
+                let limit = self.post_limit();
+                self.shared.lease.covering(limit).await;
                 let Some(job) = self.state().next_post() else {
                     break;
                 };
@@ -42,10 +44,21 @@ impl Work {
         }
     }
 
+    /// How long a POST may take.
+    fn post_limit(&self) -> Duration {
+        self.shared.lease.limit(self.state().post_limit())
+    }
+
     /// Posts a transaction, and acts on the answer.
     async fn post(self: Rc<Self>, job: Job) {
-        let (id, limit) = (job.id, self.state().post_limit());
+        let (id, limit) = (job.id, self.post_limit());
         kill::pass(Point::BeforePost);
+        if !self.shared.lease.covers(limit) {
+            let mut state = self.state();
+            state.post_ended();
+            state.post_first(job);
+            return self.may_post.notify_one();
+        }
         let started = Instant::now();
         let answer = timeout(limit, self.settings.node.submit(&job.body)).await;
         kill::pass(Point::AfterPost);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::Recipient;
+use agentry_cluster::JobKey;
 use agentry_core::commit::TaskEnd;
 use agentry_core::rows::TaskState;
 use agentry_core::state::row;
@@ -12,7 +13,7 @@ use agentry_core::{AgentId, Changes, Commit, CommitResult};
 use agentry_protocol::Trace;
 use agentry_protocol::command::Detail;
 use agentry_sdk::task::Ask;
-use agentry_sdk::{AnyBehaviour, Desk, Task, TaskError, TaskLimits, TaskOutput, Tokens};
+use agentry_sdk::{AnyBehaviour, Desk, Task, TaskLimits, Tokens};
 use agentry_store::StoreError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinHandle};
@@ -23,6 +24,9 @@ use super::PoolPlace;
 use super::progress::{Progress, Report};
 use super::verdict::{Ended, verdict};
 use crate::runtime::Shared;
+use crate::runtime::jobs::Jobs;
+use crate::runtime::jobs::board::JobOutcome;
+use crate::runtime::jobs::wire::{JobEnd, JobInput};
 use crate::runtime::kill::{self, Point};
 use crate::runtime::router::WakeAgents;
 use crate::runtime::traces::{Role, Span, names};
@@ -112,6 +116,8 @@ pub(super) struct Attempt {
     pub(super) limits: TaskLimits,
     /// Its place in the pool.
     pub(super) place: PoolPlace,
+    /// Whether a worker may run it already: a previous owner of the shard has begun it.
+    pub(super) is_adopted: bool,
 }
 
 impl Attempt {
@@ -144,7 +150,8 @@ impl Attempt {
         let mut span = self.trace();
         let began = Instant::now();
         tracing::debug!("the attempt at the task has begun");
-        let Some((ended, used)) = self.work(&span).await else {
+        let mut run = self.start(span.trace());
+        let Some((ended, used)) = self.work(&mut run).await else {
             span.failed("interrupted");
             return;
         };
@@ -152,12 +159,16 @@ impl Attempt {
             span.failed(reason);
         }
         span.end();
+        if let Ended::Interrupted(reason) = &ended {
+            tracing::warn!(reason, "the worker that ran a task is lost");
+        }
         kill::pass(Point::BeforeTaskEnd);
         let now = self.links.shared.clock.now();
         let took = began.elapsed();
         let commit = verdict(&self.row, &self.limits, (ended, used), took, now);
         let said = say(&commit);
         if let Some(changes) = self.links.insist(commit).await {
+            run.is_settled();
             if changes.result == CommitResult::Stale {
                 tracing::info!(
                     "the task has ended meanwhile; the result of this attempt is discarded"
@@ -172,11 +183,12 @@ impl Attempt {
     /// Runs the behaviour's code under all its limits; returns how it ended, and the tokens that it
     /// used, if that is known. `None`: nothing is to be stored, because the task was canceled or the
     /// runtime is stopping.
-    async fn work(&self, span: &Span) -> Option<(Ended, Option<Tokens>)> {
-        let (reports, mut reported) = watch::channel::<Option<Report>>(None);
-        let (asks, mut asked) = mpsc::channel(1);
-        let mut run = self.start(reports, asks, span.trace());
-        let until = Instant::now().checked_add(self.limits.time);
+    async fn work(&self, run: &mut Run) -> Option<(Ended, Option<Tokens>)> {
+        // A worker measures the time of what it runs itself: what waits for one takes none.
+        let until = match run.job {
+            None => Instant::now().checked_add(self.limits.time),
+            Some(_) => None,
+        };
         let deadline = self.deadline();
         tokio::pin!(deadline);
         let mut progress = Progress::new(self.limits.progress_every);
@@ -186,11 +198,11 @@ impl Attempt {
                 biased;
                 () = self.place.canceled() => {
                     tracing::info!("the task was canceled");
-                    run.desk.end();
+                    run.is_over();
                     break None;
                 }
                 // Before the result: a program that asks may answer its execution at once, too.
-                Some(ask) = asked.recv() => break Some(Ended::Asked(ask)),
+                Some(ask) = run.asked.recv() => break Some(Ended::Asked(ask)),
                 result = &mut run.handle => {
                     let ended = returned(result)?;
                     let used = used(&ended, &run.desk);
@@ -198,17 +210,17 @@ impl Attempt {
                 }
                 () = sleep_until(until) => {
                     if self.row.failed_attempts() >= self.limits.attempts {
-                        run.desk.end();
+                        run.is_over();
                     }
                     break Some(Ended::TimedOut);
                 }
                 () = &mut deadline => {
-                    run.desk.end();
+                    run.is_over();
                     break Some(Ended::Deadline);
                 }
-                changed = reported.changed(), if open => {
+                changed = run.reported.changed(), if open => {
                     open = changed.is_ok();
-                    if let Some(report) = reported.borrow_and_update().clone() {
+                    if let Some(report) = run.reported.borrow_and_update().clone() {
                         progress.report(report, Instant::now());
                     }
                 }
@@ -229,14 +241,10 @@ impl Attempt {
         Some((ended, used))
     }
 
-    /// Starts the behaviour's code, isolated from the runtime's own.
-    fn start(
-        &self,
-        reports: watch::Sender<Option<Report>>,
-        asks: mpsc::Sender<Ask>,
-        trace: Option<Trace>,
-    ) -> Run {
-        let behaviour = Arc::clone(&self.behaviour);
+    /// Starts the behaviour's code, isolated from the runtime's own, or has a worker do it.
+    fn start(&self, trace: Option<Trace>) -> Run {
+        let (reports, reported) = watch::channel::<Option<Report>>(None);
+        let (asks, asked) = mpsc::channel(1);
         let task = Task::of(&self.row, &self.agent);
         let desk = Desk::new(move |progress, note| {
             let note = note.map(|note| Detail::cut(&note).as_str().to_owned());
@@ -246,20 +254,39 @@ impl Attempt {
             // Only the first question counts: the attempt ends with it.
             drop(asks.try_send(ask));
         });
-        let desk = match trace {
-            Some(trace) => {
-                let traces = self.links.shared.traces.clone();
-                desk.with_trace(trace, move |call, end| traces.call(&call, &end, trace))
-            }
-            None => desk,
+        let shared = &self.links.shared;
+        let jobs = shared.jobs.as_ref().filter(|jobs| jobs.runs(&task.kind));
+        let (handle, desk, job) = if let Some(jobs) = jobs {
+            let key = jobs.key(self.row.id, self.row.attempts);
+            let kind = task.kind.clone();
+            let input = (!self.is_adopted).then(|| {
+                let is_last = self.row.failed_attempts() >= self.limits.attempts;
+                let behaviour = self.row.behaviour.clone();
+                JobInput::new(behaviour, task, trace, self.limits.time, is_last)
+            });
+            let run = jobs.clone().run(key, (kind, input), desk.clone());
+            let work = async move { run.await.into() };
+            let handle = shared.workers.spawn(work.in_current_span());
+            (handle, desk, Some((jobs.clone(), key)))
+        } else {
+            let desk = match trace {
+                Some(trace) => {
+                    let traces = shared.traces.clone();
+                    desk.with_trace(trace, move |call, end| traces.call(&call, &end, trace))
+                }
+                None => desk,
+            };
+            let (behaviour, its) = (Arc::clone(&self.behaviour), desk.clone());
+            let work = async move { Ended::Returned(behaviour.execute(&task, &its).await) };
+            (shared.workers.spawn(work.in_current_span()), desk, None)
         };
-        let its = desk.clone();
-        let work = async move { behaviour.execute(&task, &its).await };
-        let handle = self.links.shared.workers.spawn(work.in_current_span());
         Run {
             abort: handle.abort_handle(),
             handle,
             desk,
+            reported,
+            asked,
+            job,
         }
     }
 
@@ -303,17 +330,51 @@ impl Attempt {
     }
 }
 
-/// The running behaviour code; dropping this ends it.
+/// The running behaviour code; dropping this ends it, if it runs here. If a worker runs it, it goes on
+/// there for whoever owns the shard next, unless the attempt was settled before.
 struct Run {
-    handle: JoinHandle<Result<TaskOutput, TaskError>>,
+    handle: JoinHandle<Ended>,
     abort: AbortHandle,
     /// Where it reports the tokens that it uses.
     desk: Desk,
+    /// Its progress.
+    reported: watch::Receiver<Option<Report>>,
+    /// What it asks the submitter.
+    asked: mpsc::Receiver<Ask>,
+    /// The job, if a worker runs it.
+    job: Option<(Jobs, JobKey)>,
+}
+
+impl Run {
+    /// The task has ended from outside.
+    fn is_over(&self) {
+        self.desk.end();
+        self.is_settled();
+    }
+
+    /// What became of the attempt is known.
+    fn is_settled(&self) {
+        if let Some((jobs, key)) = &self.job {
+            jobs.retire(*key);
+        }
+    }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
         self.abort.abort();
+    }
+}
+
+impl From<JobOutcome> for Ended {
+    fn from(outcome: JobOutcome) -> Self {
+        match outcome {
+            JobOutcome::Ended(JobEnd::Returned(result)) => Self::Returned(result),
+            JobOutcome::Ended(JobEnd::Panicked(text)) => Self::Panicked(text),
+            JobOutcome::Ended(JobEnd::TimedOut) => Self::TimedOut,
+            JobOutcome::Ended(JobEnd::Asked(ask)) => Self::Asked(ask),
+            JobOutcome::Interrupted(why) => Self::Interrupted(why),
+        }
     }
 }
 
@@ -325,9 +386,9 @@ fn used(ended: &Ended, desk: &Desk) -> Option<Tokens> {
     is_known.then_some(used)
 }
 
-fn returned(result: Result<Result<TaskOutput, TaskError>, JoinError>) -> Option<Ended> {
+fn returned(result: Result<Ended, JoinError>) -> Option<Ended> {
     match result {
-        Ok(result) => Some(Ended::Returned(result)),
+        Ok(ended) => Some(ended),
         Err(ended) => match ended.try_into_panic() {
             Ok(panic) => Some(Ended::Panicked(panic_text(&*panic))),
             // The runtime is stopping.
@@ -386,6 +447,7 @@ fn say(commit: &Commit) -> Box<dyn FnOnce() + Send> {
                 tracing::info!("the task asks its submitter a question, and waits");
             });
         }
+        Commit::TaskInterrupt { .. } => return Box::new(|| {}),
         _ => (false, false, String::new()),
     };
     Box::new(move || match (failed, again) {

@@ -16,11 +16,12 @@ use agentry_sdk::{self as sdk, AnyBehaviour, TaskLimits};
 use agentry_store::StoreError;
 use tokio::task::JoinSet;
 
-use super::MAX_INTERRUPTIONS;
+use super::PoolPlace;
 use super::allowance::{self, Allowed, until_tomorrow};
 use super::attempt::{Attempt, Links, limits, tokens_of};
-use super::verdict::{failure, interrupted};
+use super::verdict::{failure, interruption};
 use crate::runtime::Shared;
+use crate::runtime::jobs::Jobs;
 use crate::runtime::kill::{self, Point};
 use crate::runtime::registry::AgentRegistry;
 use crate::runtime::router::WakeAgents;
@@ -34,6 +35,10 @@ const LANE: usize = 32;
 
 /// How many missed deadlines are stored at a time.
 const DEADLINES: usize = 64;
+
+/// How many attempts of a shard workers may run or have in front of them. It bounds the rows in the
+/// cluster's database, as the lanes bound those of each agent.
+const ON_WORKERS: usize = 256;
 
 /// The pause after the store refused something.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
@@ -74,6 +79,36 @@ enum Next {
     Short,
 }
 
+/// How many more attempts may begin.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    here: usize,
+    on_workers: usize,
+}
+
+impl Room {
+    const fn of(self, on_workers: bool) -> usize {
+        if on_workers {
+            self.on_workers
+        } else {
+            self.here
+        }
+    }
+
+    fn most(self) -> usize {
+        self.here.max(self.on_workers)
+    }
+
+    fn take(&mut self, on_workers: bool) {
+        let room = if on_workers {
+            &mut self.on_workers
+        } else {
+            &mut self.here
+        };
+        *room = room.saturating_sub(1);
+    }
+}
+
 /// The result of a look into the store.
 #[derive(Debug)]
 struct Look {
@@ -102,9 +137,17 @@ impl Schedule {
     /// Works until the process is asked to stop, and then drops the running attempts.
     pub(super) async fn run(mut self) {
         let mut stopping = self.links.shared.stopping.clone();
+        let jobs = self.links.shared.jobs.clone();
+        let follow = async {
+            match jobs {
+                Some(jobs) => jobs.serve().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = stopping.wait_for(|stopping| *stopping) => {}
             () = self.work() => {}
+            () = follow => {}
         }
         self.attempts.shutdown().await;
     }
@@ -115,6 +158,9 @@ impl Schedule {
         while let Err(error) = self.take_up().await {
             tracing::error!(%error, "cannot resume the tasks of the previous process");
             tokio::time::sleep(STORE_PAUSE).await;
+        }
+        if let Some(jobs) = &self.links.shared.jobs {
+            jobs.is_complete();
         }
         loop {
             let next = match self.begin_due().await {
@@ -158,30 +204,58 @@ impl Schedule {
         }
     }
 
-    /// Requeues the tasks that were running when the previous process ended.
-    async fn take_up(&self) -> Result<(), StoreError> {
-        let left = self.links.shared.store.query(State::working_tasks).await?;
-        for task in left {
-            let times = task.interrupted.saturating_add(1);
-            let commit = if times > MAX_INTERRUPTIONS {
-                Commit::TaskEnd {
-                    task: task.id,
-                    attempts: task.attempts,
-                    end: failure(&interrupted(times)),
-                    used: None,
-                    duration_ms: 0,
-                    at: self.links.shared.clock.now(),
-                }
-            } else {
-                Commit::TaskInterrupt {
-                    task: task.id,
-                    attempts: task.attempts,
-                }
-            };
+    /// Goes on with the tasks that workers run, and requeues the others that were running when the
+    /// previous process ended.
+    async fn take_up(&mut self) -> Result<(), StoreError> {
+        let working = self.links.shared.store.query(State::working_tasks).await?;
+        let left = match &self.links.shared.jobs {
+            Some(jobs) if working.iter().any(|task| jobs.runs(&task.kind)) => jobs.left().await,
+            _ => HashSet::new(),
+        };
+        for task in working {
+            if self.links.shared.pool.runs(task.id) {
+                // This is another try, after the store has refused something.
+                continue;
+            }
+            let lane = task.lane();
+            let is_left = |jobs: &Jobs| left.contains(&jobs.key(task.id, task.attempts));
+            if self.links.shared.jobs.as_ref().is_some_and(is_left)
+                && self.is_on_workers(&lane)
+                && let Some(doer) = self.doer(&lane)
+            {
+                let place = self.links.shared.pool.place(task.id);
+                tracing::info!(task.id = %task.id, attempt = task.attempts, "following a task that a worker runs");
+                self.spawn(Task::clone(&task), &lane, (doer, place), true);
+                continue;
+            }
+            let commit = interruption(&task, self.links.shared.clock.now());
             self.links.commit(commit).await?;
+            let times = task.interrupted.saturating_add(1);
             tracing::info!(task.id = %task.id, times, "a task was interrupted by the end of the previous process");
         }
         Ok(())
+    }
+
+    /// Whether workers run the tasks of a lane.
+    fn is_on_workers(&self, lane: &Lane) -> bool {
+        let jobs = self.links.shared.jobs.as_ref();
+        jobs.is_some_and(|jobs| jobs.runs(&lane.kind))
+    }
+
+    /// How many more attempts may begin.
+    fn room(&self) -> Room {
+        let (workers, here): (Vec<_>, Vec<_>) = self
+            .running
+            .iter()
+            .partition(|(lane, _)| self.is_on_workers(lane));
+        let count = |lanes: Vec<(&Lane, &usize)>| lanes.into_iter().map(|(_, count)| count).sum();
+        Room {
+            here: self.concurrency.saturating_sub(count(here)),
+            on_workers: match self.links.shared.jobs {
+                Some(_) => ON_WORKERS.saturating_sub(count(workers)),
+                None => 0,
+            },
+        }
     }
 
     /// Begins as many tasks as there is room for. Returns the time until the next task is due, or
@@ -193,8 +267,8 @@ impl Schedule {
             let clock = self.links.shared.clock.clone();
             // A wrong clock must not end a task: a deadline has passed only when that is certain.
             let (now, confirmed) = (clock.now(), clock.confirmed());
-            let room = self.concurrency.saturating_sub(self.attempts.len());
-            let look = self.look(now, confirmed, room).await?;
+            let room = self.room();
+            let look = self.look(now, confirmed, room.most()).await?;
             let more_missed = look.deadlines.missed.len() == DEADLINES;
             for task in look.deadlines.missed {
                 let error = missed(&task, confirmed);
@@ -218,9 +292,9 @@ impl Schedule {
             // Without room, the pool waits for an attempt to end.
             let due = lanes
                 .iter()
+                .filter(|(waiting, _)| room.of(self.is_on_workers(&waiting.lane)) > 0)
                 .filter_map(|(waiting, _)| waiting.next_at)
                 .min()
-                .filter(|_| room > 0)
                 .map(|at| at.since(now));
             let picked = self.pick(&mut lanes, room);
             if picked.is_empty() {
@@ -299,8 +373,10 @@ impl Schedule {
     fn pick(
         &mut self,
         lanes: &mut [(WaitingTasks, Doer)],
-        room: usize,
+        mut room: Room,
     ) -> Vec<(TaskId, Lane, Doer)> {
+        let jobs = self.links.shared.jobs.clone();
+        let on_workers = |lane: &Lane| jobs.as_ref().is_some_and(|jobs| jobs.runs(&lane.kind));
         let mut in_lane = self.running.clone();
         let mut of_agent = HashMap::new();
         let mut of_sender = HashMap::new();
@@ -310,7 +386,7 @@ impl Schedule {
             *of_sender.entry(sender).or_insert(0) += count;
         }
         let mut picked = Vec::new();
-        while picked.len() < room {
+        while room.most() > 0 {
             let turn = lanes
                 .iter_mut()
                 .filter(|(waiting, doer)| {
@@ -318,7 +394,9 @@ impl Schedule {
                         .iter()
                         .filter(|(lane, _)| lane.is_of_type(&waiting.lane));
                     let running = of_type.map(|(_, count)| count).sum::<usize>();
-                    !waiting.due.is_empty() && running < doer.limits.concurrency
+                    !waiting.due.is_empty()
+                        && running < doer.limits.concurrency
+                        && room.of(on_workers(&waiting.lane)) > 0
                 })
                 .min_by_key(|(waiting, _)| {
                     let sender = (waiting.lane.agent, waiting.lane.cause.clone());
@@ -332,6 +410,7 @@ impl Schedule {
                 break;
             };
             let task = waiting.due.remove(0);
+            room.take(on_workers(&waiting.lane));
             *in_lane.entry(waiting.lane.clone()).or_insert(0) += 1;
             *of_agent.entry(waiting.lane.agent).or_insert(0) += 1;
             let sender = (waiting.lane.agent, waiting.lane.cause.clone());
@@ -355,6 +434,18 @@ impl Schedule {
             return Ok(true);
         };
         kill::pass(Point::AfterTaskBegin);
+        self.spawn(row, lane, (doer, place), false);
+        Ok(true)
+    }
+
+    /// Runs an attempt, which `is_adopted` if the previous owner of the shard has begun it.
+    fn spawn(
+        &mut self,
+        row: Task,
+        lane: &Lane,
+        (doer, place): (Doer, PoolPlace),
+        is_adopted: bool,
+    ) {
         let attempt = Attempt {
             links: self.links.clone(),
             row,
@@ -362,6 +453,7 @@ impl Schedule {
             behaviour: doer.behaviour,
             limits: doer.limits,
             place,
+            is_adopted,
         };
         *self.running.entry(lane.clone()).or_insert(0) += 1;
         let lane = lane.clone();
@@ -372,7 +464,6 @@ impl Schedule {
             },
             &self.links.shared.workers,
         );
-        Ok(true)
     }
 
     /// Whether an attempt may begin, and what it reserves of the agent's tokens of the day. Ends a task

@@ -12,6 +12,7 @@ use agentry_sdk::durable::missed_deadline;
 use agentry_sdk::task::{Ask, MAX_OUTPUT_BYTES};
 use agentry_sdk::{TaskError, TaskLimits, TaskOutput, Tokens};
 
+use super::MAX_INTERRUPTIONS;
 use crate::runtime::backoff;
 
 /// The longest failure code that is kept, in bytes.
@@ -33,6 +34,8 @@ pub(super) enum Ended {
     Deadline,
     /// It asked its submitter something that is not answered yet.
     Asked(Ask),
+    /// The worker that ran it is lost, and why.
+    Interrupted(String),
 }
 
 impl Ended {
@@ -44,6 +47,7 @@ impl Ended {
             Self::Panicked(_) => Some("panic"),
             Self::TimedOut => Some("timeout"),
             Self::Deadline => Some("deadline"),
+            Self::Interrupted(_) => Some("interrupted"),
         }
     }
 }
@@ -79,6 +83,7 @@ pub(super) fn verdict(
         )
         .with_public("an attempt exceeded its time limit"),
         Ended::Deadline => missed_deadline(),
+        Ended::Interrupted(_) => return interruption(row, now),
         Ended::Asked(ask) => match ask.of_task(row, now) {
             Ok(question) => {
                 return Commit::TaskAsk {
@@ -108,13 +113,22 @@ pub(super) fn verdict(
     end(row, (failure(&error), used), took, now)
 }
 
-/// The end of a task whose attempts were interrupted too often by the end of the process.
-pub(super) fn interrupted(times: u32) -> TaskError {
-    TaskError::permanent(
+/// The commit for an attempt that ended with the process that ran it: another one follows, or the
+/// task fails, if that has happened too often.
+pub(super) fn interruption(row: &Task, now: Timestamp) -> Commit {
+    let times = row.interrupted.saturating_add(1);
+    if times <= MAX_INTERRUPTIONS {
+        return Commit::TaskInterrupt {
+            task: row.id,
+            attempts: row.attempts,
+        };
+    }
+    let error = TaskError::permanent(
         "interrupted",
-        format!("the runtime ended {times} times while it ran"),
+        format!("the process that ran it ended {times} times"),
     )
-    .with_public("the process that ran it ended repeatedly")
+    .with_public("the process that ran it ended repeatedly");
+    end(row, (failure(&error), None), Duration::ZERO, now)
 }
 
 /// A permanent failure.
@@ -238,6 +252,17 @@ mod tests {
             code(&classify(&row(11, 8), away())).as_deref(),
             Some("away")
         );
+    }
+
+    #[test]
+    fn an_attempt_whose_worker_is_lost_is_repeated_until_that_happens_too_often() {
+        let lost = || Ended::Interrupted("the worker beats no more".to_owned());
+        let again = classify(&row(MAX_INTERRUPTIONS, MAX_INTERRUPTIONS - 1), lost());
+        assert!(
+            matches!(again, Commit::TaskInterrupt { attempts, .. } if attempts == MAX_INTERRUPTIONS)
+        );
+        let too_often = classify(&row(MAX_INTERRUPTIONS + 1, MAX_INTERRUPTIONS), lost());
+        assert_eq!(code(&too_often).as_deref(), Some("interrupted"));
     }
 
     #[test]

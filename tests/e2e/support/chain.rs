@@ -189,6 +189,11 @@ impl Chain {
         transactions(&open(&self.db()))
     }
 
+    /// Every transaction above a height, in the chain's order.
+    pub(crate) fn above(&self, height: u64) -> Vec<Mined> {
+        transactions_above(&open(&self.db()), Some(height))
+    }
+
     /// The hashes of all pending transactions.
     fn pending(&self) -> HashSet<String> {
         let db = open(&self.shared.config.dir.join("mempool.db"));
@@ -280,14 +285,18 @@ pub(crate) fn open(path: &std::path::Path) -> Connection {
 }
 
 fn transactions(db: &Connection) -> Vec<Mined> {
+    transactions_above(db, None)
+}
+
+fn transactions_above(db: &Connection, height: Option<u64>) -> Vec<Mined> {
     let mut statement = db
         .prepare(
             "SELECT tx_hash, block_height, sender, recipient, payload FROM \"transaction\"
-             ORDER BY block_height, id",
+             WHERE ?1 IS NULL OR block_height > ?1 ORDER BY block_height, id",
         )
         .unwrap();
     let rows = statement
-        .query_map([], |row| {
+        .query_map([height.map(u64::cast_signed)], |row| {
             let text: String = row.get(4)?;
             Ok(Mined {
                 hash: row.get(0)?,

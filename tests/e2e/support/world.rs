@@ -1,12 +1,15 @@
 //! A chain, wallets that a runtime hosts, wallets that ping them, and the runtime's configuration.
 
+use std::collections::HashSet;
 use std::fs;
+use std::num::NonZeroU16;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use agentry_core::cluster::shard_of;
 use agentry_devnet::{Devnet, DevnetConfig, NoncePolicy};
 use agentry_protocol::{
     Address, Json, Number, Password, PublicKey, Seed, SigningKey, Transaction, Vault,
@@ -39,6 +42,8 @@ pub(crate) struct Setup {
     pub(crate) agents: usize,
     /// How many of them, the last ones, start without an account.
     pub(crate) poor: usize,
+    /// Among how many shards of a cluster the hosted wallets are divided: each has some.
+    pub(crate) shards: NonZeroU16,
     /// How many plain wallets there are: each sends one transaction.
     pub(crate) senders: usize,
     pub(crate) block_time: Duration,
@@ -64,6 +69,7 @@ impl Default for Setup {
         Self {
             agents: 8,
             poor: 0,
+            shards: NonZeroU16::MIN,
             senders: 400,
             block_time: Duration::from_millis(100),
             source: Source::Db,
@@ -134,10 +140,18 @@ impl World {
             .prefix("agentry-e2e-")
             .tempdir()
             .unwrap();
-        let seeds: Vec<Seed> = (0..setup.agents)
-            .map(|_| Seed::from_bytes(dice.bytes()))
-            .collect();
-        let agents: Vec<Wallet> = seeds.iter().map(Wallet::new).collect();
+        let (seeds, agents) = loop {
+            let seeds: Vec<Seed> = (0..setup.agents)
+                .map(|_| Seed::from_bytes(dice.bytes()))
+                .collect();
+            let agents: Vec<Wallet> = seeds.iter().map(Wallet::new).collect();
+            let shards = agents
+                .iter()
+                .map(|agent| shard_of(&agent.address, setup.shards));
+            if shards.collect::<HashSet<_>>().len() == usize::from(setup.shards.get()) {
+                break (seeds, agents);
+            }
+        };
         let senders: Vec<Wallet> = (0..setup.senders)
             .map(|_| Wallet::new(&Seed::from_bytes(dice.bytes())))
             .collect();

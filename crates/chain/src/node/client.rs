@@ -45,6 +45,10 @@ fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
 pub struct NodeOptions {
     /// For establishing a connection. Default 3 s.
     pub connect_timeout: Duration,
+    /// How long what was sent may stay unacknowledged by the other machine, before the system drops it
+    /// (`TCP_USER_TIMEOUT`, on Linux). Otherwise a transaction whose POST has timed out arrives when the
+    /// link is back, however late. Default: as long as the system likes.
+    pub unacknowledged: Option<Duration>,
     /// For a whole call, the answer's last byte included. Default 15 s.
     pub timeout: Duration,
     /// The same for calls with large answers (mempool, blocks-range). Default 60 s.
@@ -66,6 +70,7 @@ impl Default for NodeOptions {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(3),
+            unacknowledged: None,
             timeout: Duration::from_secs(15),
             large_timeout: Duration::from_secs(60),
             max_body_bytes: 1 << 20,
@@ -158,7 +163,10 @@ impl NodeClient {
         let (base, shown) = read_url(url)?;
         // An Err means that a provider is already installed, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
+        let builder = Client::builder();
+        #[cfg(target_os = "linux")]
+        let builder = builder.tcp_user_timeout(options.unacknowledged);
+        let client = builder
             .no_proxy()
             .redirect(redirect::Policy::none())
             .retry(retry::never())

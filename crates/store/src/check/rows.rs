@@ -7,7 +7,7 @@ use agentry_core::state::row::{
     Task, Token, Tracking, Webhook,
 };
 use agentry_protocol::{
-    BlockHash, ChainId, Limits, MessageId, SignedTransaction, StoredTransaction,
+    BlockHash, ChainId, ContentHash, Limits, MessageId, SignedTransaction, StoredTransaction,
 };
 use rusqlite::{Connection, Result};
 
@@ -131,6 +131,7 @@ impl Look<'_> {
                     text(row, 1, str::parse::<u64>).map(drop)
                 }
                 meta::DIRECTORY_PROGRESS => text(row, 1, json),
+                meta::SUM => text(row, 1, str::parse::<ContentHash>).map(drop),
                 meta::IDS_FROM => text(row, 1, str::parse::<MessageId>).map(drop),
                 _ => text(row, 1, meta::as_it_is).map(drop),
             };

@@ -1,9 +1,10 @@
 //! The log in the store's own file.
 
 use agentry_core::Commit;
+use agentry_core::cluster::Epoch;
 use rusqlite::{Connection, params};
 
-use super::{Log, Position, Record, decode, encode};
+use super::{Log, LogError, Mark, Position, Record};
 use crate::column::{natural, optional_natural, text};
 use crate::number::integer;
 use crate::tables::Database;
@@ -44,22 +45,28 @@ pub(crate) fn written(db: &Connection) -> Result<Position, StoreError> {
     Ok(Position(written.unwrap_or(0)))
 }
 
+/// The mark of the last record that the tables have, if they follow a log that is elsewhere.
+pub(crate) fn mark(db: &Connection) -> Result<Option<Mark>, StoreError> {
+    let at = written(db)?;
+    let sum = meta::read(db, meta::SUM, str::parse)?;
+    Ok(sum.map(|sum| Mark { at, sum }))
+}
+
 impl Log for Local {
     /// Ends the transaction in which the group was applied, if there is one.
-    fn append(&mut self, group: &[&Commit]) -> Result<Position, StoreError> {
-        let at = self.last.next();
-        let body = encode(at, group)?;
+    fn append(&mut self, group: &[&Commit]) -> Result<Mark, LogError> {
+        let (mark, body) = Record::encode(self.last.next(), group)?;
         let db = self.db.lock();
         db.prepare_cached("INSERT INTO log (position, record) VALUES (?1, ?2)")?
-            .execute(params![integer(at.0), body])?;
+            .execute(params![integer(mark.at.0), body])?;
         if !db.is_autocommit() {
             db.prepare_cached("COMMIT")?.execute([])?;
         }
-        self.last = at;
-        Ok(at)
+        self.last = mark.at;
+        Ok(mark)
     }
 
-    fn read(&self, after: Position, bytes: usize) -> Result<Vec<Record>, StoreError> {
+    fn read(&self, after: Position, bytes: usize) -> Result<Vec<Record>, LogError> {
         let db = self.db.lock();
         let mut statement = db.prepare_cached(
             "SELECT position, record FROM log WHERE position > ?1 ORDER BY position",
@@ -72,7 +79,7 @@ impl Log for Local {
             let at = Position(natural(row, 0)?);
             let record = text(row, 1, |text| {
                 size = size.saturating_add(text.len().max(1));
-                decode(at, text)
+                Record::read(at, text)
             });
             records.push(record.map_err(|error| StoreError::from(error).of_row("log", &at.0))?);
         }
@@ -80,11 +87,21 @@ impl Log for Local {
     }
 
     /// A part of the transaction in which the tables are written.
-    fn cut(&mut self, through: Position) -> Result<(), StoreError> {
+    fn cut(&mut self, through: Position) -> Result<(), LogError> {
         self.db
             .lock()
             .prepare_cached("DELETE FROM log WHERE position <= ?1")?
             .execute(params![integer(through.0)])?;
+        Ok(())
+    }
+
+    /// It is in the same file as the tables, and written with them.
+    fn check(&self, _: &Mark) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    /// The file's lock keeps out every other process.
+    fn lead(&mut self, _: Epoch) -> Result<(), LogError> {
         Ok(())
     }
 }

@@ -4,8 +4,8 @@
 //! answers, and hold the same rows whenever the tables are written, even if the process ended
 //! before. And each commit, applied a second time in a row, must change nothing, and say so.
 
-mod commits;
-mod rows;
+mod again;
+mod hosts;
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -18,11 +18,16 @@ use agentry_core::state::due::Turn;
 use agentry_core::{AgentId, CommitResult, OutboxId, State};
 use agentry_protocol::{Address, Amount, BlockHeight, Json, Nonce, Timestamp, TransactionHash};
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::{Database, Pending, Tables};
-use crate::log::{Local, Log, Memory};
+use crate::log::{Local, Waits};
+use crate::testing::rows::Rows;
+use crate::testing::{Memory, commits, rows};
 use crate::{StoreError, schema};
-use rows::Rows;
+
+/// A time at which much is due, and some is not.
+const NOW: Timestamp = commits::START.plus_ms(100 * 600_000);
 
 /// A changes as text, without the order that SQLite chooses.
 fn text(changes: &Changes) -> String {
@@ -56,7 +61,7 @@ fn due(state: &State) -> Vec<String> {
         let mut turn = Turn::default();
         turn.unverified_paused = agent == 1;
         let (agent, far) = (AgentId(agent), BlockHeight(u64::MAX));
-        let due = state.due(agent, commits::NOW, far, &mut turn, 5);
+        let due = state.due(agent, NOW, far, &mut turn, 5);
         let messages: Vec<_> = due.messages.iter().map(|message| message.id).collect();
         let events: Vec<_> = due.events.iter().map(|event| event.row.id).collect();
         format!(
@@ -64,7 +69,7 @@ fn due(state: &State) -> Vec<String> {
             due.overdue,
             due.next_at,
             state.memory_of(agent),
-            state.is_beyond_timeout(agent, None, commits::NOW),
+            state.is_beyond_timeout(agent, None, NOW),
             state.held(agent),
             state.last_mined_nonce(agent, Nonce::new(0)),
         )
@@ -77,14 +82,14 @@ fn due(state: &State) -> Vec<String> {
         queued(false),
         queued(true),
         state.agents_held().len(),
-        state.has_expired(commits::NOW),
+        state.has_expired(NOW),
         state.open_transactions(None, 9),
     );
     let all = format!(
         "{:?} {:?} {:?} {:?}",
-        state.agents_due(commits::NOW),
-        state.waiting_tasks(commits::NOW, 2),
-        state.deadlines(commits::NOW, 2),
+        state.agents_due(NOW),
+        state.waiting_tasks(NOW, 2),
+        state.deadlines(NOW, 2),
         state.working_tasks(),
     );
     (1..4).map(of_agent).chain([sends, all]).collect()
@@ -104,6 +109,24 @@ fn apply_to(tables: &mut Tables, group: &[(Commit, Builds)]) -> Vec<Option<Strin
         answer => answer.ok().as_ref().map(text),
     };
     answers.into_iter().map(answer).collect()
+}
+
+/// The tables over a log in memory that this host follows.
+fn following(db: &Database, memory: &Memory) -> Tables {
+    Tables::follow(db, memory.open(Waits::default())).unwrap()
+}
+
+/// Applies all that the log has.
+fn catch_up(tables: &mut Tables) {
+    while tables.catch_up().unwrap() > 0 {}
+}
+
+/// Claims a log in memory, and leads.
+fn lead(tables: &mut Tables, memory: &Memory) {
+    let (epoch, head) = memory.claim();
+    tables.claim(epoch).unwrap();
+    catch_up(tables);
+    tables.lead(head).unwrap();
 }
 
 /// What a commit builds on.
@@ -147,12 +170,13 @@ fn agree(history: &[(commits::Step, Builds, Then)], in_memory: bool) -> Result<(
     db.pragma_update(None, "foreign_keys", true).unwrap();
     let db = Database::new(db);
     let memory = Memory::default();
-    let open = || {
-        let log: Box<dyn Log> = match in_memory {
-            true => Box::new(memory.clone()),
-            false => Box::new(Local::open(&db).unwrap()),
-        };
-        Tables::open(&db, log).unwrap()
+    let open = || match in_memory {
+        true => {
+            let mut tables = following(&db, &memory);
+            lead(&mut tables, &memory);
+            tables
+        }
+        false => Tables::open(&db, Box::new(Local::open(&db).unwrap())).unwrap(),
     };
     let mut tables = open();
     let mut state = State::default();
@@ -207,19 +231,19 @@ fn agree(history: &[(commits::Step, Builds, Then)], in_memory: bool) -> Result<(
         let Some((commit, _)) = commits.last().filter(|_| !is_void) else {
             continue;
         };
-        if commits::withdraws_its_own(commit) {
+        if again::withdraws_its_own(commit) {
             continue;
         }
-        let before = rows::ranked(of_tables);
+        let before = again::ranked(of_tables);
         apply_to(&mut tables, &[(commit.clone(), Builds::OnNothing)]);
         tables.write().unwrap();
         let again = state.apply(commit).map(|changes| changes.result).ok();
         prop_assert!(
-            again != Some(CommitResult::Applied) || commits::renumbers(commit),
+            again != Some(CommitResult::Applied) || again::renumbers(commit),
             "the second time changed something, with {json}"
         );
         for after in [rows::of_tables(&db.lock()), rows::of_state(&state)] {
-            let after = rows::ranked(after);
+            let after = again::ranked(after);
             prop_assert!(
                 before == after,
                 "the second time changed this:\n{}\nwith {json}",
@@ -304,6 +328,25 @@ fn a_row_that_changed_in_the_same_group_is_found_as_it_is_now() {
     assert!(apply_to(&mut tables, &second).iter().all(Option::is_some));
 }
 
+/// How many kinds of commits there are.
+const KINDS: usize = 46;
+
+/// The kind of a commit.
+fn kind(commit: &Commit) -> String {
+    match serde_json::to_value(commit).unwrap() {
+        Value::String(name) => name,
+        Value::Object(object) => object.keys().next().unwrap().clone(),
+        other => panic!("{other}"),
+    }
+}
+
+/// A step can mean every commit.
+#[test]
+fn every_commit_occurs() {
+    let seen: BTreeSet<_> = commits::history(2_000).iter().map(kind).collect();
+    assert_eq!(seen.len(), KINDS, "{seen:?}");
+}
+
 /// Where the log of a format and the rows that it must lead to are kept.
 fn fixture(format: u32, name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -315,34 +358,38 @@ fn fixture(format: u32, name: &str) -> PathBuf {
 #[test]
 fn logs_of_every_format_lead_to_the_same_rows() {
     if std::env::var_os("UPDATE").is_some() {
-        let mut log = Memory::default();
+        let memory = Memory::default();
+        let mut log = memory.open(Waits::default());
+        log.lead(memory.claim().0).unwrap();
         let mut history = commits::history(2_000);
         let mut seen = BTreeSet::new();
         let is_last = |commit| {
-            seen.insert(commits::kind(commit));
-            seen.len() == commits::KINDS
+            seen.insert(kind(commit));
+            seen.len() == KINDS
         };
         let last = history.iter().position(is_last).unwrap();
         history.truncate(last + 1);
         for group in history.chunks(7) {
             log.append(&group.iter().collect::<Vec<_>>()).unwrap();
         }
-        std::fs::write(fixture(FORMAT, "jsonl"), log.texts().join("\n") + "\n").unwrap();
-        let rows = serde_json::to_string_pretty(&rows_of(log)).unwrap();
+        std::fs::write(fixture(FORMAT, "jsonl"), memory.texts().join("\n") + "\n").unwrap();
+        let rows = serde_json::to_string_pretty(&rows_of(&memory)).unwrap();
         std::fs::write(fixture(FORMAT, "rows.json"), rows + "\n").unwrap();
     }
     for format in 1..=FORMAT {
         let read = |name| std::fs::read_to_string(fixture(format, name)).unwrap();
         let log = Memory::of(read("jsonl").lines().map(str::to_owned));
-        let wanted: serde_json::Value = serde_json::from_str(&read("rows.json")).unwrap();
-        let rows = serde_json::to_value(rows_of(log)).unwrap();
+        let wanted: Value = serde_json::from_str(&read("rows.json")).unwrap();
+        let rows = serde_json::to_value(rows_of(&log)).unwrap();
         assert!(rows == wanted, "format {format} leads to other rows");
     }
 }
 
 /// The rows of a store that has nothing but a log.
-fn rows_of(log: Memory) -> Rows {
+fn rows_of(log: &Memory) -> Rows {
     let db = Database::new(schema::in_memory().unwrap());
-    Tables::open(&db, Box::new(log)).unwrap().write().unwrap();
+    let mut tables = following(&db, log);
+    catch_up(&mut tables);
+    tables.write().unwrap();
     rows::of_tables(&db.lock())
 }

@@ -11,7 +11,7 @@ use crate::column::natural;
 use crate::number::integer;
 
 /// The columns `standing` and `sender` of a share.
-pub(super) fn columns(share: &Share) -> (&'static str, &str) {
+pub(crate) fn columns(share: &Share) -> (&'static str, &str) {
     match share {
         Share::One(cause) => cause.words(),
         Share::All(standing) => (standing.map_or(OWN, Standing::as_str), ""),

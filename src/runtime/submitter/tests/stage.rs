@@ -27,6 +27,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::directory::Directory;
 use crate::runtime::environment::RuntimeEnvironment;
 use crate::runtime::host::InHand;
+use crate::runtime::lease::Lease;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::rates::Rates;
 use crate::runtime::registry::Hosted;
@@ -140,9 +141,11 @@ impl Stage {
             directory,
             environment: Arc::new(environment),
             pool: Pool::default(),
+            jobs: None,
             rates: Rates::default(),
             catch_up: CatchUp::default(),
             traces: Traces::default(),
+            lease: Lease::default(),
         };
         let stage = Self {
             _dir: dir,

@@ -12,51 +12,22 @@ use serde_json::{Map, Value, json};
 use crate::tables::usage::columns;
 
 /// The rows of each table, in the order of their text.
-pub(super) type Rows = BTreeMap<&'static str, Vec<String>>;
-
-/// The rows without the numbers of which only the order matters. A message that returns a second time
-/// gets another number, and keeps its place among those in blocks. An address has one card in a
-/// block, so the ids of cards that are read a second time order nothing.
-pub(super) fn ranked(mut rows: Rows) -> Rows {
-    let mut change = |table, change: &dyn Fn(&mut Vec<Value>)| {
-        let rows = rows.entry(table).or_default();
-        let mut parsed = rows
-            .iter()
-            .map(|row| serde_json::from_str(row).unwrap())
-            .collect();
-        change(&mut parsed);
-        *rows = sorted(parsed);
-    };
-    change("inbox", &|messages| {
-        messages.sort_by_key(|row| row["seq"].as_i64());
-        let mut place = 0;
-        for row in messages {
-            let in_block = !row["height"].is_null();
-            row["seq"] = if in_block { place.into() } else { Value::Null };
-            place += i64::from(in_block);
-        }
-    });
-    change("card", &|cards| {
-        for row in cards {
-            row["id"] = Value::Null;
-        }
-    });
-    rows
-}
+pub(crate) type Rows = BTreeMap<&'static str, Vec<String>>;
 
 const TABLES: [&str; 19] = [
     "agent", "inbox", "progress", "forged", "state", "event", "outbox", "receipt", "task", "card",
     "spending", "sighting", "gap", "token", "notice", "webhook", "push", "usage", "meta",
 ];
 
-fn sorted(mut rows: Vec<Value>) -> Vec<String> {
+/// Rows as text, in the order of that.
+pub(crate) fn sorted(mut rows: Vec<Value>) -> Vec<String> {
     let mut rows: Vec<_> = rows.drain(..).map(|row| row.to_string()).collect();
     rows.sort_unstable();
     rows
 }
 
 /// The rows of the tables.
-pub(super) fn of_tables(db: &Connection) -> Rows {
+pub(crate) fn of_tables(db: &Connection) -> Rows {
     let table = |table: &'static str| {
         let mut statement = db.prepare(&format!("SELECT * FROM {table}")).unwrap();
         let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
@@ -77,8 +48,9 @@ pub(super) fn of_tables(db: &Connection) -> Rows {
         let rows = rows.unwrap().map(Result::unwrap);
         // No block is final: as if nothing were stored.
         let rows = rows.filter(|row| row["key"] != "cards_final" || row["value"] != "-1");
-        // Where the log is cut is not a part of the state, and the ids are those of the rows.
-        let is_shown = |row: &Value| row["key"] != "position" && row["key"] != "ids";
+        // The place in the log is not a part of the state, and the ids are those of the rows.
+        let hidden = ["position", "sum", "ids"];
+        let is_shown = |row: &Value| hidden.iter().all(|key| row["key"] != *key);
         let rows = rows.filter(|row| table != "meta" || is_shown(row));
         (table, sorted(rows.collect()))
     };
@@ -86,7 +58,7 @@ pub(super) fn of_tables(db: &Connection) -> Rows {
 }
 
 /// The rows that a state stands for.
-pub(super) fn of_state(state: &State) -> Rows {
+pub(crate) fn of_state(state: &State) -> Rows {
     let tables = [
         state.agents().iter().map(agent).collect(),
         state.inbox().iter().map(message).collect(),

@@ -1,0 +1,233 @@
+//! What the shards of a process have in common: the wallets, the nodes, the HTTP server, the export of
+//! traces. On one machine there is one shard.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::Path;
+use std::sync::Arc;
+
+use agentry_core::cluster::ShardId;
+use agentry_devnet::{Devnet, DevnetConfig, Faults};
+use agentry_protocol::{Address, ChainId};
+use tokio::sync::mpsc;
+
+use super::chain::{self, Nodes};
+use super::prepare::{self, Candidate, ENDOWMENT, Part, Passwords, Wallets};
+use super::{HostError, HostOptions, Started};
+use crate::config::{Config, DevnetTable, NodeUrl};
+use crate::doors::api::{Api, OfCluster};
+use crate::doors::shards::Shards;
+use crate::runtime::cluster::connect;
+use crate::runtime::http::StatusServer;
+use crate::runtime::jobs::Jobs;
+use crate::runtime::lease::Lease;
+use crate::runtime::metrics::Metrics;
+use crate::runtime::registry::Neighbours;
+use crate::runtime::traces::Traces;
+use crate::runtime::webhooks::{self, Webhook};
+
+/// What the shards of a process have in common. Cheap to clone, apart from the configuration.
+#[derive(Clone)]
+pub(in crate::runtime) struct Process {
+    /// The configuration, with the URL at which the embedded node is served.
+    pub(in crate::runtime) config: Config,
+    /// The configuration as it was loaded.
+    pub(in crate::runtime) loaded: Config,
+    pub(in crate::runtime) options: HostOptions,
+    /// The tokio runtime on which behaviours and blocking work run.
+    pub(in crate::runtime) workers: tokio::runtime::Handle,
+    pub(in crate::runtime) metrics: Arc<Metrics>,
+    pub(in crate::runtime) api: Api,
+    pub(in crate::runtime) webhooks: Vec<Webhook>,
+    /// All configured wallets.
+    pub(in crate::runtime) candidates: Vec<Candidate>,
+    /// The wallets of other shards, as each shard knows them.
+    pub(in crate::runtime) neighbours: Arc<Neighbours>,
+    pub(in crate::runtime) passwords: Passwords,
+    /// The embedded node, if there is one.
+    pub(in crate::runtime) devnet: Option<Arc<Devnet>>,
+    pub(in crate::runtime) nodes: Nodes,
+    pub(in crate::runtime) traces: Traces,
+    pub(in crate::runtime) lease: Lease,
+    /// The tasks of this part that workers run.
+    pub(in crate::runtime) jobs: Option<Jobs>,
+    /// The part of the wallets that a shard hosts; all of them, on one machine.
+    pub(in crate::runtime) part: Option<Part>,
+}
+
+impl Process {
+    /// Finds the wallets, starts the HTTP server and the embedded node if there is one. Must be called
+    /// within an actix system.
+    ///
+    /// # Errors
+    /// Anything of it that cannot be had.
+    pub(super) async fn prepare(
+        mut config: Config,
+        options: HostOptions,
+        workers: tokio::runtime::Handle,
+    ) -> Result<(Self, StatusServer), HostError> {
+        let loaded = config.clone();
+        let metrics = Arc::new(match config.cluster {
+            Some(_) => Metrics::of_a_cluster(),
+            None => Metrics::new(),
+        });
+        let webhooks = webhooks::prepare(&config.webhooks).await?;
+        let api = Api::new(workers.clone(), config.http.streams);
+        let status = StatusServer::start(&config.http, Arc::clone(&metrics), api.clone());
+        let status = status.map_err(|source| HostError::Listen {
+            listen: config.http.listen,
+            source,
+        })?;
+
+        let embedded = config.devnet.clone().filter(|_| options.embedded_node);
+        let (wallets, passwords) = {
+            let (config, embedded) = (config.clone(), embedded.is_some());
+            let mut passwords = Passwords::new(options.prompt);
+            blocking(&workers, move || {
+                let wallets = prepare::wallets(&config, &mut passwords, embedded);
+                (wallets, passwords)
+            })
+            .await?
+        };
+        let Wallets {
+            mut candidates,
+            created,
+        } = wallets?;
+        let devnet = match &embedded {
+            Some(table) => {
+                let (table, id) = (table.clone(), config.chain.id.clone());
+                let addresses: Vec<Address> = candidates
+                    .iter()
+                    .map(|candidate| candidate.address.clone())
+                    .collect();
+                let port = table.port;
+                let devnet = blocking(&workers, move || {
+                    start_devnet(&table, id, &addresses, &created)
+                })
+                .await??;
+                // Any free port was requested: the node reports the actual one.
+                if port == 0 {
+                    let url = NodeUrl::local(devnet.port());
+                    config.chain.submit = url.clone();
+                    config.chain.rpc = url;
+                }
+                Some(Arc::new(devnet))
+            }
+            None => None,
+        };
+        let candidates = blocking(&workers, move || {
+            prepare::check_passwords(&mut candidates)
+                .map(|()| candidates)
+                .map_err(|errors| errors.into_iter().next().unwrap_or(HostError::Panicked))
+        })
+        .await??;
+        let nodes = match options.node.clone() {
+            Some(node) => Nodes::only(node, &config.chain),
+            None if config.cluster.is_some() => chain::nodes_of_a_cluster(&config.chain)?,
+            None => chain::nodes(&config.chain)?,
+        };
+        let traces = Traces::start(&config.traces, &workers, &metrics)?;
+        let process = Self {
+            config,
+            loaded,
+            options,
+            workers,
+            metrics,
+            api,
+            webhooks,
+            candidates,
+            neighbours: Arc::default(),
+            passwords,
+            devnet,
+            nodes,
+            traces,
+            lease: Lease::default(),
+            jobs: None,
+            part: None,
+        };
+        Ok((process, status))
+    }
+
+    /// Lets the API work, now that the process is a host of a cluster with so many shards. `asks` learns
+    /// of the shards that are asked for.
+    pub(in crate::runtime) fn join(
+        &self,
+        shards: NonZeroU16,
+        asks: mpsc::UnboundedSender<ShardId>,
+    ) {
+        let presence = self.api.presence();
+        presence.join(shards, asks);
+        let wallets = self.candidates.iter().map(|candidate| {
+            let (address, slot) = (&candidate.address, &candidate.slot);
+            (address.clone(), Arc::clone(slot))
+        });
+        self.api.join(OfCluster {
+            config: Arc::new(self.loaded.clone()),
+            shards: Shards::on_host(presence.clone(), Arc::clone(&self.metrics)),
+            wallets: wallets.collect(),
+        });
+    }
+
+    /// What is known once the process hosts its agents.
+    pub(in crate::runtime) fn started(&self, status: SocketAddr) -> Started {
+        Started {
+            status,
+            agents: self.candidates.len(),
+            node: self.nodes.name.clone(),
+            devnet: self.devnet.as_ref().map(|devnet| devnet.dir().to_owned()),
+            metrics: Arc::clone(&self.metrics),
+            host: self.config.cluster.as_ref().map(connect::name),
+        }
+    }
+}
+
+/// Starts the embedded node. Its chain begins with funds for the hosted wallets; wallets that were
+/// created after their chain began are funded by its faucet.
+fn start_devnet(
+    table: &DevnetTable,
+    chain_id: ChainId,
+    hosted: &[Address],
+    created: &[Address],
+) -> Result<Devnet, HostError> {
+    let mut faults = Faults::none();
+    for fault in &table.faults {
+        faults.set(*fault);
+    }
+    let is_new = !has_chain(&table.dir);
+    let devnet = Devnet::start(DevnetConfig {
+        dir: table.dir.clone(),
+        port: table.port,
+        chain_id,
+        block_time: table.block_time,
+        allocations: hosted
+            .iter()
+            .map(|address| (address.clone(), ENDOWMENT))
+            .collect(),
+        faults,
+        ..DevnetConfig::default()
+    })?;
+    if is_new {
+        tracing::info!(wallets = hosted.len(), amount = ENDOWMENT, dir = %table.dir.display(), "began a chain with funds for the hosted wallets");
+    } else {
+        for address in created {
+            devnet.fund(address, ENDOWMENT)?;
+            tracing::info!(%address, amount = ENDOWMENT, "funded a new wallet");
+        }
+    }
+    Ok(devnet)
+}
+
+fn has_chain(dir: &Path) -> bool {
+    dir.join("chain.db").exists()
+}
+
+/// Runs something that blocks on the threads of the workers.
+pub(super) async fn blocking<T: Send + 'static>(
+    workers: &tokio::runtime::Handle,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, HostError> {
+    workers
+        .spawn_blocking(work)
+        .await
+        .map_err(|_| HostError::Panicked)
+}

@@ -1,0 +1,11 @@
+//! Clusters, end to end: the real binary as several processes, on a real PostgreSQL and a real node.
+//!
+//! | module | what it tests |
+//! |---|---|
+//! | [`workers`] | tasks that workers run: killed, paused, cut off, stopped; and the hosts around them |
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "../../crates/cluster/tests/support/mod.rs"]
+mod postgres;
+mod workers;
