@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use agentry_core::cluster::{ShardId, shard_of};
 use agentry_protocol::Address;
-use agentry_store::is_locked;
 
 use super::caller::{Caller, Scope};
 use super::error::DoorError;
@@ -80,9 +79,7 @@ impl Shards {
     pub(super) fn any(&self, config: &Config) -> ShardId {
         let kept = match &self.0.host {
             Some(host) => host.presence.first(),
-            None => self
-                .all()
-                .find(|shard| is_locked(&copy::path(&config.store.path, *shard)).unwrap_or(false)),
+            None => copy::kept(config, self.all()),
         };
         kept.unwrap_or(ShardId(0))
     }
@@ -125,7 +122,7 @@ impl Shards {
             _ => {
                 let made = OfShard {
                     of: Arc::clone(config),
-                    config: Arc::new(of_shard(config, shard)),
+                    config: Arc::new(copy::of_shard(config, shard)),
                 };
                 let made = configs.entry(shard).insert_entry(made);
                 Arc::clone(&made.get().config)
@@ -158,11 +155,4 @@ impl Shards {
     pub(super) fn condition(&self) -> Option<Condition> {
         Some(self.0.host.as_ref()?.metrics.condition())
     }
-}
-
-/// A configuration whose store is this machine's copy of a shard.
-pub(super) fn of_shard(config: &Config, shard: ShardId) -> Config {
-    let mut of_shard = config.clone();
-    of_shard.store.path = copy::path(&config.store.path, shard);
-    of_shard
 }

@@ -180,7 +180,7 @@ impl Link {
                     let code = said.code().code().to_owned();
                     self.is_in_doubt = false;
                     // A server that takes no writes any more, or whose tables have changed, is
-                    // looked at anew.
+                    // looked at again.
                     if !is_passing(&code) && !["0A000", "26000"].contains(&&*code) {
                         self.session = Some(session);
                     }

@@ -12,10 +12,11 @@ use futures_util::future::try_join_all;
 
 use super::super::caller::{Caller, Scope};
 use super::super::error::DoorError;
-use super::super::shards::{Shards, of_shard};
+use super::super::shards::Shards;
 use super::{Door, Named, unknown};
 use crate::config::Config;
 use crate::ops::who;
+use crate::runtime::cluster::copy;
 use crate::runtime::control::ControlError;
 use crate::runtime::metrics::Condition;
 
@@ -72,7 +73,7 @@ impl Door {
         shard: Option<ShardId>,
     ) -> Self {
         let config = match shard {
-            Some(shard) => Arc::new(of_shard(&config, shard)),
+            Some(shard) => Arc::new(copy::of_shard(&config, shard)),
             None => config,
         };
         Self::new(config, caller)

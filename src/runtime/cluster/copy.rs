@@ -26,6 +26,18 @@ pub fn path(store: &Path, shard: ShardId) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// A configuration whose store is this machine's copy of a shard.
+pub fn of_shard(config: &Config, shard: ShardId) -> Config {
+    let mut of_shard = config.clone();
+    of_shard.store.path = path(&config.store.path, shard);
+    of_shard
+}
+
+/// One of these shards that a process on this machine keeps up to date, if there is one.
+pub fn kept(config: &Config, mut shards: impl Iterator<Item = ShardId>) -> Option<ShardId> {
+    shards.find(|shard| is_locked(&path(&config.store.path, *shard)).unwrap_or(false))
+}
+
 /// Follows a shard's log with the tables at a path.
 ///
 /// # Errors
@@ -144,17 +156,12 @@ pub async fn wanted(
             });
         }
         Wanted::Shard(shard) => vec![ShardId(*shard)],
-        Wanted::Any => {
-            let is_kept =
-                |shard: &ShardId| is_locked(&path(&config.store.path, *shard)).unwrap_or(false);
-            vec![all().find(is_kept).unwrap_or(ShardId(0))]
-        }
+        Wanted::Any => vec![kept(config, all()).unwrap_or(ShardId(0))],
         Wanted::All => all().collect(),
     };
     let (mut configs, mut copies) = (Vec::with_capacity(shards.len()), Copies::default());
     for shard in shards {
-        let mut of_shard = config.clone();
-        of_shard.store.path = path(&config.store.path, shard);
+        let of_shard = of_shard(config, shard);
         let store = refresh(&database, shard, &of_shard.store.path).await?;
         copies.0.extend(store);
         configs.push(of_shard);

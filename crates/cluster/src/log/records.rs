@@ -121,7 +121,7 @@ impl Records {
     /// Proves that what was read with it is durable, by a write.
     ///
     /// # Errors
-    /// Nothing is proven.
+    /// It is not known whether it is durable.
     pub(super) async fn barrier(
         &mut self,
         epoch: Epoch,
