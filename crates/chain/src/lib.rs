@@ -25,13 +25,13 @@ mod row;
 pub mod rpc;
 pub mod source;
 
-pub use db::{ChainDb, ChainDbOptions, DbWork, MempoolDb};
+pub use db::{ChainDb, ChainDbOptions, DbWork, MempoolDb, SharedDb};
 pub use node::{
     Account, Block, BlockTransaction, BlockWalk, FoundTransaction, Head, HeadPoll, Health,
-    ImportOutcome, LocalNode, Mempool, NodeClient, NodeError, NodeOptions, SubmitError,
+    ImportOutcome, LocalNode, Mempool, NodeClient, NodeError, NodeOptions, Permit, SubmitError,
 };
-pub use rpc::{RpcOptions, RpcSource};
+pub use rpc::{RpcOptions, RpcSource, SharedHead};
 pub use source::{
-    Batch, ChainEvent, ChainSource, ChainTransaction, Cursor, Everything, Exemption, Interest,
-    Nature, SourceError, Start, Undecodable,
+    Apart, Batch, ChainEvent, ChainSource, ChainTransaction, Cursor, Everything, Exemption,
+    Interest, Nature, SourceError, Start, Undecodable,
 };

@@ -7,7 +7,7 @@
 //! | `begin`, `verify`, `session` | where a cursor begins; whether what it has read is still on the chain; one read |
 //! | `content` | the transactions of one block, from the table or its metadata |
 //! | `query`, `value` | every statement that is run; column values of any type |
-//! | `watch` | when to read again |
+//! | `watch`, `wake` | when to read again; who looks for several sources |
 //! | `check` | whether the pages are damaged |
 //! | `work` | counters of the work done by reading |
 //! | `mempool` | the node's `mempool.db` beside it: which transactions are pending |
@@ -25,11 +25,13 @@ mod reader;
 mod session;
 mod value;
 mod verify;
+mod wake;
 mod watch;
 mod work;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -37,8 +39,10 @@ use std::time::Duration;
 use agentry_protocol::{BlockHash, BlockHeight, ChainId, Timestamp};
 use async_trait::async_trait;
 use tokio::sync::oneshot;
+use tokio::sync::watch::Receiver;
 
-use self::reader::Reader;
+use self::reader::{Reader, Version};
+use self::wake::Looks;
 use self::watch::Watch;
 use self::work::Work;
 use crate::node::Head;
@@ -76,13 +80,121 @@ type Job = Box<dyn FnOnce(&mut Reader) + Send>;
 
 /// A node's `chain.db` as a [`ChainSource`].
 ///
-/// SQLite runs on a thread of its own, which ends when this is dropped.
+/// SQLite runs on a thread of its own, which ends when this is dropped, and all sources that
+/// [share](SharedDb) it.
 #[derive(Debug)]
 pub struct ChainDb {
     jobs: mpsc::Sender<Job>,
-    watch: Watch,
+    wake: Wake,
     work: Arc<Work>,
     path: PathBuf,
+    /// Its number among those that share the thread.
+    number: u64,
+}
+
+/// What says when to read.
+#[derive(Debug)]
+enum Wake {
+    Own(Watch),
+    Shared {
+        looks: Arc<Looks>,
+        version: Receiver<Option<Version>>,
+    },
+}
+
+/// A node's `chain.db` for several sources, each at a position of its own. They use one connection, one
+/// thread and one watch of the file.
+#[derive(Debug)]
+pub struct SharedDb {
+    jobs: mpsc::Sender<Job>,
+    looks: Arc<Looks>,
+    work: Arc<Work>,
+    path: PathBuf,
+    /// How many sources there were.
+    sources: AtomicU64,
+}
+
+impl SharedDb {
+    /// Shares a database.
+    ///
+    /// # Errors
+    /// As [`ChainDb::open`].
+    pub fn open(
+        path: impl AsRef<Path>,
+        chain: ChainId,
+        options: ChainDbOptions,
+    ) -> Result<Self, SourceError> {
+        let path = absolute(path.as_ref());
+        let work = Arc::new(Work::default());
+        Ok(Self {
+            looks: Looks::new(Watch::new(path.clone(), options.poll)),
+            jobs: start(&path, chain, options, &work)?,
+            work,
+            path,
+            sources: AtomicU64::new(0),
+        })
+    }
+
+    /// A source.
+    pub fn source(&self) -> ChainDb {
+        ChainDb {
+            jobs: self.jobs.clone(),
+            wake: Wake::Shared {
+                version: self.looks.subscribe(),
+                looks: Arc::clone(&self.looks),
+            },
+            work: Arc::clone(&self.work),
+            path: self.path.clone(),
+            number: self.sources.fetch_add(1, Ordering::Relaxed) + 1,
+        }
+    }
+}
+
+/// So that a change of the working directory does not change the file.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Starts the thread on which SQLite runs. It ends with the last sender of jobs.
+fn start(
+    path: &Path,
+    chain: ChainId,
+    options: ChainDbOptions,
+    work: &Arc<Work>,
+) -> Result<mpsc::Sender<Job>, SourceError> {
+    let (jobs, inbox) = mpsc::channel::<Job>();
+    let mut reader = Reader::new(path.to_owned(), chain, options, Arc::clone(work));
+    thread::Builder::new()
+        .name("chain-db".to_owned())
+        .spawn(move || {
+            for job in inbox {
+                job(&mut reader);
+            }
+        })
+        .map_err(|error| SourceError::File {
+            path: path.to_owned(),
+            error,
+        })?;
+    Ok(jobs)
+}
+
+/// Runs a job on the database's thread.
+async fn run<T: Send + 'static>(
+    jobs: &mpsc::Sender<Job>,
+    job: impl FnOnce(&mut Reader) -> Result<T, SourceError> + Send + 'static,
+) -> Result<T, SourceError> {
+    let (answer, answered) = oneshot::channel();
+    let job: Job = Box::new(move |reader| {
+        if !answer.is_closed() {
+            // The interest is the caller's code: if it panics, that ends this job alone.
+            let done = panic::catch_unwind(AssertUnwindSafe(|| job(reader)));
+            // The caller may have stopped waiting: then nothing is lost.
+            let _ = answer.send(done);
+        }
+    });
+    jobs.send(job).map_err(|_| SourceError::Closed)?;
+    let done = answered.await.map_err(|_| SourceError::Closed)?;
+    done.unwrap_or_else(|panicked| panic::resume_unwind(panicked))
 }
 
 impl ChainDb {
@@ -96,29 +208,14 @@ impl ChainDb {
         chain: ChainId,
         options: ChainDbOptions,
     ) -> Result<Self, SourceError> {
-        let path = path.as_ref().to_owned();
-        // Absolute, so that a change of the working directory does not change the file.
-        let path = std::path::absolute(&path).unwrap_or(path);
-        let (jobs, inbox) = mpsc::channel::<Job>();
+        let path = absolute(path.as_ref());
         let work = Arc::new(Work::default());
-        let watch = Watch::new(path.clone(), options.poll);
-        let mut reader = Reader::new(path.clone(), chain, options, Arc::clone(&work));
-        thread::Builder::new()
-            .name("chain-db".to_owned())
-            .spawn(move || {
-                for job in inbox {
-                    job(&mut reader);
-                }
-            })
-            .map_err(|error| SourceError::File {
-                path: path.clone(),
-                error,
-            })?;
         Ok(Self {
-            jobs,
-            watch,
+            wake: Wake::Own(Watch::new(path.clone(), options.poll)),
+            jobs: start(&path, chain, options, &work)?,
             work,
             path,
+            number: 0,
         })
     }
 
@@ -139,18 +236,17 @@ impl ChainDb {
         &self,
         job: impl FnOnce(&mut Reader) -> Result<T, SourceError> + Send + 'static,
     ) -> Result<T, SourceError> {
-        let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |reader| {
-            if !answer.is_closed() {
-                // The interest is the caller's code: if it panics, that ends this job alone.
-                let done = panic::catch_unwind(AssertUnwindSafe(|| job(reader)));
-                // The caller may have stopped waiting: then nothing is lost.
-                let _ = answer.send(done);
-            }
-        });
-        self.jobs.send(job).map_err(|_| SourceError::Closed)?;
-        let done = answered.await.map_err(|_| SourceError::Closed)?;
-        done.unwrap_or_else(|panicked| panic::resume_unwind(panicked))
+        run(&self.jobs, job).await
+    }
+}
+
+impl Drop for ChainDb {
+    fn drop(&mut self) {
+        let source = self.number;
+        // If the thread has ended, there is nothing left of it.
+        let _ = self
+            .jobs
+            .send(Box::new(move |reader| reader.forget(source)));
     }
 }
 
@@ -208,17 +304,24 @@ impl ChainSource for ChainDb {
         interest: Arc<dyn Interest>,
         limit: usize,
     ) -> Result<Batch, SourceError> {
-        let before = cursor.clone();
+        let (before, source) = (cursor.clone(), self.number);
         let batch = self
-            .run(move |reader| reader.read(&before, &*interest, limit))
+            .run(move |reader| reader.read(source, &before, &*interest, limit))
             .await?;
-        if batch.more || !batch.events.is_empty() || batch.cursor.tip != cursor.tip {
-            self.watch.found();
+        let is_new = batch.more || !batch.events.is_empty() || batch.cursor.tip != cursor.tip;
+        if let (true, Wake::Own(watch)) = (is_new, &mut self.wake) {
+            watch.found();
         }
         Ok(batch)
     }
 
     async fn changed(&mut self) {
-        self.watch.changed().await;
+        match &mut self.wake {
+            Wake::Own(watch) => watch.changed().await,
+            Wake::Shared { looks, version } => {
+                let look = || run(&self.jobs, Reader::version);
+                looks.changed(version, look).await;
+            }
+        }
     }
 }

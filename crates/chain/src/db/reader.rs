@@ -1,5 +1,6 @@
 //! The one connection to the database, and the jobs that use it. All of them run on its own thread.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,21 +23,28 @@ pub(super) struct Reader {
     chain: ChainId,
     options: ChainDbOptions,
     open: Option<Open>,
-    /// The last returned position, and the state of the database from which it was read.
-    last: Option<Last>,
+    /// The last position that was returned to each source that shares this reader, and the state of the
+    /// database from which it was read.
+    last: HashMap<u64, Last>,
     work: Arc<Work>,
 }
 
 #[derive(Debug)]
 struct Last {
-    /// How often the file had been opened: versions of two connections cannot be compared.
-    opening: u64,
-    data_version: i64,
+    version: Version,
     cursor: Cursor,
     more: bool,
     behind: u64,
     /// All rows that were late at that state have been delivered.
     late_is_done: bool,
+}
+
+/// A state of the database, as far as one connection can tell it from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    /// How often the file had been opened: versions of two connections cannot be compared.
+    opening: u64,
+    data_version: i64,
 }
 
 /// Why a job ends without an answer.
@@ -64,7 +72,7 @@ impl Reader {
             chain,
             options,
             open: None,
-            last: None,
+            last: HashMap::new(),
             work,
         }
     }
@@ -113,33 +121,56 @@ impl Reader {
         Ok(begun?.unwrap_or_else(|| super::begin::nothing_yet(start)))
     }
 
-    /// Reads on from `cursor`.
+    /// The present state of the database. A file that was touched, and in which no commit shows, is opened
+    /// again, so it has another one.
+    pub(super) fn version(&mut self) -> Result<Version, SourceError> {
+        self.snapshot("asking for its version", |query, work| {
+            Ok(Version {
+                opening: work.so_far().opens,
+                data_version: query.data_version()?,
+            })
+        })
+        .map(|version| {
+            version.unwrap_or(Version {
+                opening: self.work.so_far().opens,
+                data_version: 0,
+            })
+        })
+    }
+
+    /// A source does not read any more.
+    pub(super) fn forget(&mut self, source: u64) {
+        self.last.remove(&source);
+    }
+
+    /// Reads on from the `cursor` of a source.
     pub(super) fn read(
         &mut self,
+        source: u64,
         cursor: &Cursor,
         interest: &dyn Interest,
         limit: usize,
     ) -> Result<Batch, SourceError> {
-        if let Some(behind) = self.nothing_new(cursor)? {
+        if let Some(behind) = self.nothing_new(source, cursor)? {
             return Ok(batch(Vec::new(), cursor.clone(), false, behind));
         }
-        let known = self.last.take();
+        let known = self.last.remove(&source);
         let budget = self.options.rows_per_read;
         let read = self.snapshot("reading", |query, work| {
-            let data_version = query.data_version()?;
-            let opening = work.so_far().opens;
+            let version = Version {
+                opening: work.so_far().opens,
+                data_version: query.data_version()?,
+            };
             let unchanged = known.as_ref().is_some_and(|last| {
-                (last.opening, last.data_version) == (opening, data_version)
-                    && last.late_is_done
-                    && last.cursor == *cursor
+                last.version == version && last.late_is_done && last.cursor == *cursor
             });
             let session = Session::new(query, cursor.clone(), interest, work, limit, budget);
             match session.run(unchanged)? {
-                Ok(outcome) => Ok((outcome, opening, data_version)),
+                Ok(outcome) => Ok((outcome, version)),
                 Err(error) => Err(Failure::Source(error)),
             }
         })?;
-        let Some((outcome, opening, data_version)) = read else {
+        let Some((outcome, version)) = read else {
             let behind = cursor.next_height();
             return Ok(self::batch(Vec::new(), cursor.clone(), false, behind));
         };
@@ -148,24 +179,24 @@ impl Reader {
             late_is_done,
         } = outcome;
         let (cursor, more, behind) = (batch.cursor.clone(), batch.more, batch.behind);
-        self.last = Some(Last {
-            opening,
-            data_version,
+        let last = Last {
+            version,
             cursor,
             more,
             behind,
             late_is_done,
-        });
+        };
+        self.last.insert(source, last);
         Ok(batch)
     }
 
-    /// Whether the database is unchanged since the last read returned `cursor`, and how far the
+    /// Whether the database is unchanged since the source's last read returned `cursor`, and how far the
     /// chain is behind it then. It only checks the file and asks for its version.
-    fn nothing_new(&mut self, cursor: &Cursor) -> Result<Option<u64>, SourceError> {
+    fn nothing_new(&mut self, source: u64, cursor: &Cursor) -> Result<Option<u64>, SourceError> {
         let change = self.look()?;
         let known = self
             .last
-            .as_ref()
+            .get(&source)
             .filter(|last| !last.more && last.cursor == *cursor);
         let (Some(open), Some(last)) = (&self.open, known) else {
             if change == Change::Touched {
@@ -178,7 +209,7 @@ impl Reader {
             chain: self.chain.as_str(),
         };
         match query.data_version() {
-            Ok(version) if version != last.data_version => Ok(None),
+            Ok(version) if version != last.version.data_version => Ok(None),
             Ok(_) if change == Change::Same => Ok(Some(last.behind)),
             Ok(_) => {
                 // Written to, but not by a commit: SQLite's cached pages may belong to another
@@ -205,7 +236,7 @@ impl Reader {
 
     fn close(&mut self) {
         self.open = None;
-        self.last = None;
+        self.last.clear();
     }
 
     /// Runs `job` in one short read transaction. None: the node has not made its tables yet.
@@ -223,7 +254,7 @@ impl Reader {
             let open = match self.open.take() {
                 Some(open) => open,
                 None => {
-                    self.last = None;
+                    self.last.clear();
                     self.work.count_open();
                     Open::at(&self.path, self.options.busy_timeout)?
                 }

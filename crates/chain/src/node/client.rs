@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Client, Method, Response, StatusCode, Url, redirect, retry};
+use reqwest::{Body, Client, Method, Response, StatusCode, Url, redirect, retry};
 use tokio::time::Instant;
 
 use crate::list::{Item, ListCutter, ListError};
 use crate::node::local::{self, LocalNode};
+use crate::node::permit::{Permit, Permitted};
 use crate::node::tls::{self, Trouble};
 use crate::node::{Budget, NodeError, one_line};
 use crate::raw;
@@ -233,7 +234,7 @@ impl NodeClient {
         let _under_way = self.under_way();
         let call = call_name(&Method::GET, path);
         let timeout = self.node.options.timeout;
-        let response = self.send(Method::GET, path, None, timeout).await?;
+        let response = self.send(Method::GET, path, None, None, timeout).await?;
         let answer = self.answer(&call, response, limit).await;
         self.success(&call, answer)
     }
@@ -249,7 +250,7 @@ impl NodeClient {
         let _under_way = self.under_way();
         let call = call_name(&Method::GET, path);
         let timeout = self.node.options.large_timeout;
-        let mut response = self.send(Method::GET, path, None, timeout).await?;
+        let mut response = self.send(Method::GET, path, None, None, timeout).await?;
         if !response.status().is_success() {
             let limit = self.node.options.max_body_bytes;
             let answer = self.answer(&call, response, limit).await;
@@ -275,7 +276,7 @@ impl NodeClient {
 
     /// A POST of JSON whose answer must be a success.
     pub(super) async fn post(&self, path: &str, body: &str) -> Result<Vec<u8>, NodeError> {
-        let answer = self.exchange(Method::POST, path, Some(body)).await?;
+        let answer = self.exchange(Method::POST, path, Some(body), None).await?;
         self.success(&call_name(&Method::POST, path), answer)
     }
 
@@ -292,18 +293,19 @@ impl NodeClient {
         })
     }
 
-    /// Sends one request and reads a small answer. An error means that no status arrived; an error
-    /// of the body is part of the answer.
+    /// Sends one request, while there is a permit for it, and reads a small answer. An error means that
+    /// no status arrived; an error of the body is part of the answer.
     pub(super) async fn exchange(
         &self,
         method: Method,
         path: &str,
         body: Option<&str>,
+        permit: Option<Permit>,
     ) -> Result<Answer, NodeError> {
         let _under_way = self.under_way();
         let call = call_name(&method, path);
         let timeout = self.node.options.timeout;
-        let response = self.send(method, path, body, timeout).await?;
+        let response = self.send(method, path, body, permit, timeout).await?;
         let limit = self.node.options.max_body_bytes;
         Ok(self.answer(&call, response, limit).await)
     }
@@ -313,6 +315,7 @@ impl NodeClient {
         method: Method,
         path: &str,
         body: Option<&str>,
+        permit: Option<Permit>,
         timeout: Duration,
     ) -> Result<Response, NodeError> {
         let client = match &self.link {
@@ -323,9 +326,12 @@ impl NodeClient {
             .request(method.clone(), format!("{}{path}", self.node.base))
             .timeout(timeout);
         if let Some(body) = body {
-            request = request
-                .header(CONTENT_TYPE, "application/json")
-                .body(body.to_owned());
+            let body = body.to_owned();
+            let body = match permit {
+                Some(permit) => Body::wrap(Permitted::new(body, permit)),
+                None => Body::from(body),
+            };
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
         request
             .send()

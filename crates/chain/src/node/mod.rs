@@ -7,6 +7,7 @@
 //! | `local` | a node within this process, asked without HTTP |
 //! | `calls` | the reading calls |
 //! | `mempool` | the mempool, and the proof that it was read whole |
+//! | `permit` | a request that leaves only while it may |
 //! | `submit` | posting a transaction, and what is known if the POST fails |
 //! | `poll` | polling the head |
 //! | `pace` | when to poll it again |
@@ -22,6 +23,7 @@ mod error;
 mod local;
 mod mempool;
 mod pace;
+mod permit;
 mod poll;
 mod submit;
 mod text;
@@ -35,6 +37,7 @@ pub use client::{NodeClient, NodeOptions};
 pub use error::{NodeError, SubmitError};
 pub use local::LocalNode;
 pub(crate) use pace::Pace;
+pub use permit::Permit;
 pub use poll::HeadPoll;
 pub(crate) use text::one_line;
 pub use types::{

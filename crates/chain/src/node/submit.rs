@@ -4,7 +4,7 @@ use agentry_protocol::TransactionHash;
 use reqwest::Method;
 
 use crate::node::client::detail;
-use crate::node::{NodeClient, SubmitError};
+use crate::node::{NodeClient, Permit, SubmitError};
 use crate::raw;
 
 const PATH: &str = "/rpc/transaction";
@@ -18,7 +18,20 @@ impl NodeClient {
     /// [`SubmitError::Unknown`]: the transaction counts as accepted until its absence is shown. A
     /// dropped future leaves the same doubt.
     pub async fn submit(&self, body: &str) -> Result<TransactionHash, SubmitError> {
-        let answer = match self.exchange(Method::POST, PATH, Some(body)).await {
+        self.submit_while(body, None).await
+    }
+
+    /// As [`submit`](Self::submit), if the permit still holds when the body is about to be sent. A node
+    /// within this process has no such moment.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub async fn submit_while(
+        &self,
+        body: &str,
+        permit: Option<Permit>,
+    ) -> Result<TransactionHash, SubmitError> {
+        let answer = match self.exchange(Method::POST, PATH, Some(body), permit).await {
             Ok(answer) => answer,
             Err(error) if error.is_connect() => {
                 return Err(SubmitError::NotSent {

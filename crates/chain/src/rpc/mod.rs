@@ -18,6 +18,7 @@ mod digest;
 mod fetch;
 mod fork;
 mod gaps;
+mod heads;
 mod meter;
 mod second;
 mod sweep;
@@ -33,6 +34,7 @@ use tokio::time::{Instant, sleep_until};
 use self::digest::{HEADER, entry};
 use self::fetch::{Fetch, RawBlock};
 use self::gaps::Gaps;
+use self::heads::HeadView;
 use self::second::Second;
 use self::sweep::Sweep;
 use self::turn::{Part, Read, Turn};
@@ -41,6 +43,8 @@ use crate::source::{
     Batch, ChainEvent, ChainSource, Cursor, Exemption, Interest, Kind, Nature, Origin, SourceError,
     Start, Trail,
 };
+
+pub use self::heads::SharedHead;
 
 /// The options of an [`RpcSource`].
 #[derive(Debug, Clone)]
@@ -91,6 +95,7 @@ pub struct RpcSource {
     /// Block 0 has been compared with the cursor's.
     genesis_is_known: bool,
     next_poll: Instant,
+    heads: HeadView,
 }
 
 #[derive(Debug)]
@@ -120,7 +125,15 @@ impl RpcSource {
             last: None,
             genesis_is_known: false,
             next_poll: Instant::now(),
+            heads: HeadView::of(SharedHead::default()),
         }
+    }
+
+    /// Asks for the head together with the other sources of the same node that share it.
+    #[must_use]
+    pub fn sharing(mut self, head: &SharedHead) -> Self {
+        self.heads = HeadView::of(head.clone());
+        self
     }
 
     /// Completes blocks that the node does not show whole from another node, if that one is on the
@@ -225,7 +238,10 @@ impl ChainSource for RpcSource {
     ) -> Result<Batch, SourceError> {
         let before = cursor;
         let mut cursor = cursor.clone();
-        let head = self.fetch.head().await?;
+        let head = self
+            .heads
+            .head(self.options.poll, self.fetch.head())
+            .await?;
         self.pace
             .saw(head.as_ref().map(|head| head.height), Instant::now());
         self.set_next_poll();
@@ -292,7 +308,10 @@ impl ChainSource for RpcSource {
     }
 
     async fn changed(&mut self) {
-        sleep_until(self.next_poll).await;
+        tokio::select! {
+            () = sleep_until(self.next_poll) => {}
+            () = self.heads.changed() => {}
+        }
         self.set_next_poll();
     }
 }

@@ -4,7 +4,7 @@ use agentry_protocol::{BlockHash, BlockHeight};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::node::Head;
-use crate::source::Trail;
+use crate::source::{HashPrint, Trail};
 
 /// The version of the stored form. A cursor of another version is refused when it is read back.
 const VERSION: u16 = 1;
@@ -30,6 +30,25 @@ pub struct Cursor {
     pub(crate) blocks: Mark,
     /// RPC: heights that could not be read whole, ascending.
     pub(crate) gaps: Vec<u64>,
+}
+
+/// Why positions of several readers do not become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Apart {
+    /// One has read another block at the height of the one that is the least far.
+    #[error("they have read different blocks at height {height}")]
+    Forked {
+        /// The height.
+        height: BlockHeight,
+    },
+    /// One is so far ahead that it does not remember the block.
+    #[error(
+        "one has read only up to height {height}, and another one no longer remembers that block"
+    )]
+    Far {
+        /// The height.
+        height: BlockHeight,
+    },
 }
 
 /// The kind of source that a cursor was last read with.
@@ -109,6 +128,52 @@ impl Cursor {
     /// Any of them may hold a transaction that has not been delivered.
     pub fn gaps(&self) -> impl Iterator<Item = BlockHeight> {
         self.gaps.iter().copied().map(BlockHeight)
+    }
+
+    /// One position for several readers of the same chain: that of the reader that is the least far.
+    /// From there, everything is delivered that any of them has still to read. Returns it with its place
+    /// among them; `None` if there are no readers.
+    ///
+    /// # Errors
+    /// [`Apart`]: they are not known to have read the same blocks up to there.
+    pub fn together(all: &[Self]) -> Result<Option<(usize, Self)>, Apart> {
+        let Some((place, least)) = all
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, one)| one.next_height())
+        else {
+            return Ok(None);
+        };
+        let mut together = least.clone();
+        for one in all {
+            if let Some(tip) = &least.tip {
+                let (height, hash) = (tip.height, HashPrint::from(&tip.hash));
+                let known = match &one.tip {
+                    Some(at) if at.height == height => Some(HashPrint::from(&at.hash)),
+                    _ => one.trail.get(height.0).map(|entry| entry.hash),
+                };
+                if known.ok_or(Apart::Far { height })? != hash {
+                    return Err(Apart::Forked { height });
+                }
+            }
+            together.origin.height = together.origin.height.min(one.origin.height);
+            together.origin.lowers |= one.origin.lowers;
+            let below = one.gaps.iter().filter(|gap| **gap < least.next_height());
+            together.gaps.extend(below);
+            // Late rows that one of them has not searched for yet.
+            if one.kind == Kind::Db && together.kind == Kind::Db {
+                let earlier = |mark: &mut Mark, other: Mark| {
+                    if other.id < mark.id {
+                        *mark = other;
+                    }
+                };
+                earlier(&mut together.transactions, one.transactions);
+                earlier(&mut together.blocks, one.blocks);
+            }
+        }
+        together.gaps.sort_unstable();
+        together.gaps.dedup();
+        Ok(Some((place, together)))
     }
 
     /// The first height that has not been read.
@@ -210,5 +275,85 @@ impl<'de> Deserialize<'de> for Cursor {
             blocks: stored.blocks,
             gaps: stored.gaps,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Entry;
+
+    fn hash(height: u64, fork: u8) -> BlockHash {
+        BlockHash::of(&[height.to_be_bytes().as_slice(), &[fork]].concat())
+    }
+
+    /// A reader that has read blocks up to a height, on a fork from another height on.
+    fn read(through: u64, forked: u64) -> Cursor {
+        let origin = Origin {
+            height: through,
+            lowers: false,
+        };
+        let mut cursor = Cursor::new(Kind::Db, origin);
+        for height in 0..=through {
+            let hash = hash(height, u8::from(height >= forked));
+            cursor.trail.push(Entry {
+                height,
+                hash: HashPrint::from(&hash),
+                digest: 0,
+                tx_id: 0,
+                tx_print: 0,
+                block_id: 0,
+            });
+            cursor.tip = Some(Head {
+                height: BlockHeight(height),
+                hash,
+                tx_count: 0,
+            });
+        }
+        cursor.gaps = vec![through];
+        cursor.transactions = Mark {
+            id: 1_000 - i64::try_from(through).unwrap(),
+            print: 1,
+        };
+        cursor
+    }
+
+    #[test]
+    fn readers_together_have_read_what_all_have_read() {
+        let never = u64::MAX;
+        assert_eq!(Cursor::together(&[]), Ok(None));
+        let all = [read(120, never), read(100, never), read(110, never)];
+        let (place, together) = Cursor::together(&all).unwrap().unwrap();
+        assert_eq!((place, together.height()), (1, Some(BlockHeight(100))));
+        assert_eq!(together.origin(), BlockHeight(100));
+        // What is above is read again anyway.
+        assert_eq!(together.gaps, [100]);
+        assert_eq!(together.transactions.id, 880);
+        let alone = Cursor::together(&all[1..2]).unwrap().unwrap();
+        assert_eq!(alone, (0, all[1].clone()));
+        // Nobody has read anything.
+        let origin = Origin {
+            height: 0,
+            lowers: true,
+        };
+        let nothing = Cursor::new(Kind::Rpc, origin);
+        let (place, together) = Cursor::together(&[read(5, never), nothing])
+            .unwrap()
+            .unwrap();
+        assert_eq!((place, together.height()), (1, None));
+    }
+
+    #[test]
+    fn readers_of_different_blocks_are_apart() {
+        let height = BlockHeight(100);
+        for (other, wanted) in [
+            (read(100, 90), Apart::Forked { height }),
+            (read(120, 100), Apart::Forked { height }),
+            (read(400, u64::MAX), Apart::Far { height }),
+        ] {
+            let all = [read(100, u64::MAX), other];
+            assert_eq!(Cursor::together(&all), Err(wanted));
+        }
+        assert!(Cursor::together(&[read(100, u64::MAX), read(120, 101)]).is_ok());
     }
 }

@@ -14,7 +14,7 @@ use agentry_protocol::{BlockHash, BlockHeight, Timestamp};
 
 use crate::node::Head;
 
-pub use cursor::Cursor;
+pub use cursor::{Apart, Cursor};
 pub(crate) use cursor::{Kind, Mark, Origin};
 pub use error::SourceError;
 pub(crate) use event::BYTES_PER_READ;

@@ -1,10 +1,10 @@
 //! The node client against a scripted node: how it handles every kind of answer.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use agentry_chain::{NodeClient, NodeError, NodeOptions, SubmitError};
+use agentry_chain::{NodeClient, NodeError, NodeOptions, Permit, SubmitError};
 use agentry_protocol::{Address, BlockHeight, Limits, StoredTransaction, TransactionHash};
 
 use crate::http::{HttpNode, Reply};
@@ -52,6 +52,33 @@ fn hash_of(text: &str) -> TransactionHash {
     StoredTransaction::parse(text.as_bytes(), Limits::default())
         .unwrap()
         .hash()
+}
+
+/// A process that was frozen goes on with the request that it was about to send.
+#[tokio::test]
+async fn a_body_is_sent_only_while_its_permit_holds() {
+    let hash = TransactionHash::of(b"a transaction");
+    let success = format!(r#"{{"success":true,"transaction_hash":"{hash}","message":"ok"}}"#);
+    let bodies = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&bodies);
+    let node = HttpNode::start(move |_, _, body| {
+        seen.lock().unwrap().push(body.to_owned());
+        json(&success)
+    })
+    .await;
+    let client = client(&node.url);
+    for (body, holds) in [("{}", true), ("[]", false), ("[{}]", true)] {
+        let permit = Permit::new(move || holds);
+        match client.submit_while(body, Some(permit)).await {
+            Ok(found) => assert!(holds && found == hash),
+            // The node has seen that there was to be a request.
+            Err(error) => assert!(
+                !holds && matches!(error, SubmitError::Unknown { .. }),
+                "{error}"
+            ),
+        }
+    }
+    assert_eq!(*bodies.lock().unwrap(), ["{}", "[{}]"]);
 }
 
 #[tokio::test]

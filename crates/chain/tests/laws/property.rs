@@ -94,6 +94,9 @@ async fn play(kind: Kind, start: Start, before: u8, ops: Vec<Op>) {
     }
     let mut source = stage.source();
     let mut follower = Follower::begin(&mut *source, start).await;
+    // Another source that shares the database, at a position of its own.
+    let mut neighbour = stage.source();
+    let mut beside = Follower::begin(&mut *neighbour, Start::Head).await;
     let (origin, lowers) = match start {
         Start::Head => (u64::from(before) + 1, true),
         Start::Height(height) => (height.0, false),
@@ -105,6 +108,10 @@ async fn play(kind: Kind, start: Start, before: u8, ops: Vec<Op>) {
         below_window: BTreeSet::new(),
     };
     for op in ops {
+        if stage.is_file() && matches!(op, Op::Read(_)) {
+            // What it cannot read is no concern of the other.
+            drop(beside.step(&mut *neighbour, 7).await);
+        }
         happen(
             &mut stage,
             &mut source,

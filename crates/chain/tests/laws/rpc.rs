@@ -1,11 +1,12 @@
 //! Tests that apply only to the RPC source.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use agentry_chain::{ChainSource, Interest, Start};
+use agentry_chain::{ChainSource, Interest, RpcOptions, RpcSource, SharedHead, Start};
 use agentry_protocol::BlockHeight;
 
-use crate::model::Sort;
+use crate::model::{Sort, chain_id};
 use crate::reader::Follower;
 use crate::stage::{Kind, Stage};
 
@@ -436,5 +437,52 @@ async fn changed_polls() {
     while follower.seen.is_empty() {
         source.changed().await;
         follower.catch_up(&mut source, 50).await;
+    }
+}
+
+/// Sources that share a node's head ask for it together, and wake each other.
+#[tokio::test]
+async fn sources_that_share_the_head_ask_for_it_once() {
+    const SOURCES: usize = 8;
+    const ROUNDS: u64 = 10;
+    let mut stage = Stage::new(Kind::Rpc).await;
+    stage.append(&[Sort::Mine]);
+    let head = SharedHead::default();
+    let client = stage.client();
+    let options = RpcOptions {
+        poll: Duration::from_millis(250),
+        sweep_every: Duration::from_secs(3600),
+        ..RpcOptions::default()
+    };
+    let mut all = Vec::new();
+    for _ in 0..SOURCES {
+        let source = RpcSource::new(client.clone(), chain_id(), options.clone());
+        let mut source = source.sharing(&head);
+        let mut follower = Follower::begin(&mut source, FROM_0).await;
+        follower.catch_up(&mut source, 50).await;
+        all.push((source, follower));
+    }
+    let before = stage.requests();
+    let rounds = all.iter_mut().map(|(source, follower)| async {
+        for _ in 0..ROUNDS {
+            source.changed().await;
+            follower.catch_up(source, 50).await;
+        }
+    });
+    futures_util::future::join_all(rounds).await;
+    let asked = stage.requests() - before;
+    assert!(asked < ROUNDS * SOURCES as u64 / 2, "{asked} requests");
+
+    // One of them sees a block, and the others need not wait for their time to ask.
+    stage.append(&[Sort::Mine]);
+    let (first, others) = all.split_first_mut().unwrap();
+    while first.1.seen.len() < 2 {
+        first.0.changed().await;
+        first.1.catch_up(&mut first.0, 50).await;
+    }
+    for (source, follower) in others {
+        source.changed().await;
+        follower.catch_up(source, 50).await;
+        assert_eq!(follower.seen.len(), 2);
     }
 }

@@ -1,11 +1,11 @@
 //! The stages on which the laws are tested: the same model shown by four kinds of node.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use agentry_chain::{
-    ChainDb, ChainDbOptions, ChainSource, NodeClient, NodeOptions, RpcOptions, RpcSource,
+    ChainDb, ChainDbOptions, ChainSource, NodeClient, NodeOptions, RpcOptions, RpcSource, SharedDb,
 };
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
@@ -60,6 +60,8 @@ pub(crate) struct Stage {
     /// The node's own connection.
     writer: Option<Connection>,
     node: Option<HttpNode>,
+    /// The database that sources share.
+    shared: OnceLock<SharedDb>,
 }
 
 pub(crate) const SCHEMA: &str = r#"
@@ -129,6 +131,7 @@ impl Stage {
             directory,
             writer: None,
             node: None,
+            shared: OnceLock::new(),
         };
         if stage.is_file() {
             stage.rebuild();
@@ -226,9 +229,16 @@ impl Stage {
         NodeClient::new(url, NodeOptions::default()).unwrap()
     }
 
+    fn shared(&self) -> &SharedDb {
+        self.shared.get_or_init(|| {
+            SharedDb::open(self.path(), chain_id(), ChainDbOptions::default()).unwrap()
+        })
+    }
+
+    /// A source. Those of a database share its connection, its thread and its watch.
     pub(crate) fn source(&self) -> Box<dyn ChainSource> {
         if self.is_file() {
-            Box::new(self.db())
+            Box::new(self.shared().source())
         } else {
             Box::new(self.rpc())
         }
