@@ -18,9 +18,12 @@ pub enum Duty {
     /// It still owns the shard under this epoch, and is about to release it: events in hand are
     /// finished, and no others begin.
     HandsOver(Epoch),
-    /// It cannot run the shard, and an operator has to decide: its tables and the log contradict each
-    /// other. It keeps the shard, if it owns it, so that no other host goes on with such a log.
-    Halted,
+    /// It does nothing with the shard until an operator has decided: the tables of a host and the shard's
+    /// log contradict each other.
+    Halted {
+        /// Whether the shard's row is known to say so, so that no other host runs the shard either.
+        is_marked: bool,
+    },
 }
 
 /// What a host is to do. The same is decided again at each beat until the view shows that it is done,
@@ -47,6 +50,12 @@ pub enum Action {
     Unfollow(ShardId),
     /// Follow the shard's log.
     Follow(ShardId),
+    /// Write to the shard's row that it is halted.
+    Mark(ShardId),
+    /// The shard's row says that it is halted: do nothing with it.
+    Halt(ShardId),
+    /// The operator goes on with the log as it is: remove our tables of the shard, which may have more.
+    Discard(ShardId),
 }
 
 /// What one host has observed of its cluster, and what it decides.
@@ -54,8 +63,9 @@ pub enum Action {
 /// Times are of one monotonic clock of this host's own, which goes on while the machine sleeps.
 ///
 /// Each host that may own a shard (it is alive, does not drain, and reads the format of the shard's log)
-/// has a place among those of that shard by [`ranks`](super::ranks). The first should own it, and the
-/// best two of the others follow its log: one of them takes over if the owner dies.
+/// has a place among those of that shard by [`ranks`](super::ranks); those whose nodes do not answer are
+/// behind the others. The first should own it, and the best two of the others follow its log: one of
+/// them takes over if the owner dies.
 #[derive(Clone, Debug)]
 pub struct Member {
     me: Incarnation,
@@ -130,12 +140,19 @@ struct Decision<'a> {
 impl<'a> Decision<'a> {
     /// At most one action for each shard.
     fn actions(&self) -> Vec<Action> {
-        let stops = self.duties.iter();
-        let stops = stops.filter_map(|(id, duty)| self.stop(*id, *duty));
-        let mut actions: Vec<_> = stops.collect();
+        let duties = self.duties.iter();
+        let ends = duties.filter_map(|(id, duty)| match duty {
+            Duty::Halted { is_marked } => self.halted(*id, *is_marked),
+            duty => self.stop(*id, *duty),
+        });
+        let mut actions: Vec<_> = ends.collect();
         actions.extend(self.hand_over());
         let shards = self.view.shards.iter();
-        actions.extend(shards.filter_map(|shard| self.claim(shard).or_else(|| self.follow(shard))));
+        actions.extend(shards.filter_map(|shard| {
+            let halt = self.halt(shard);
+            let claim = || self.claim(shard);
+            halt.or_else(claim).or_else(|| self.follow(shard))
+        }));
         let gone = self.duties.iter();
         let gone =
             gone.filter(|(id, duty)| **duty == Duty::Follows && self.view.shard(**id).is_none());
@@ -152,7 +169,10 @@ impl<'a> Decision<'a> {
                 && (self.is_me(host) || !self.member.beats.is_dead(host.incarnation, self.sent))
         };
         let mut hosts: Vec<_> = self.view.hosts.iter().filter(may_own).collect();
-        hosts.sort_by_cached_key(|host| Reverse((weight(shard.id, &host.name), host.incarnation)));
+        hosts.sort_by_cached_key(|host| {
+            let weight = weight(shard.id, &host.name);
+            (host.without_node, Reverse((weight, host.incarnation)))
+        });
         hosts
     }
 
@@ -168,13 +188,32 @@ impl<'a> Decision<'a> {
         host.draining || (self.is_me(host) && self.member.is_draining)
     }
 
-    /// What is run here and is not ours any more. A view that is older than our claim says nothing.
+    /// What was found to be halted here: others learn it, and the operator decides by removing the mark.
+    fn halted(&self, id: ShardId, is_marked: bool) -> Option<Action> {
+        let shard = self.view.shard(id)?;
+        match is_marked {
+            false => Some(Action::Mark(id)),
+            true => shard.halted.is_none().then_some(Action::Discard(id)),
+        }
+    }
+
+    /// What another host has found to be halted.
+    fn halt(&self, shard: &ShardSeen) -> Option<Action> {
+        let duty = self.duties.get(&shard.id);
+        let is_new = shard.halted.is_some() && matches!(duty, None | Some(Duty::Follows));
+        is_new.then_some(Action::Halt(shard.id))
+    }
+
+    /// What is run here and is not ours any more, or is halted. A view that is older than our claim says
+    /// nothing of who owns it.
     fn stop(&self, id: ShardId, duty: Duty) -> Option<Action> {
         let (Duty::Leads(epoch) | Duty::HandsOver(epoch)) = duty else {
             return None;
         };
         let is_lost = self.view.shard(id).is_none_or(|shard| {
-            shard.epoch > epoch || (shard.epoch == epoch && !self.is_ours(shard))
+            shard.epoch > epoch
+                || (shard.epoch == epoch && !self.is_ours(shard))
+                || shard.halted.is_some()
         });
         is_lost.then_some(Action::Stop(id))
     }
@@ -188,7 +227,7 @@ impl<'a> Decision<'a> {
         let next = under_way.or_else(|| {
             ours().find(|shard| match self.duties.get(&shard.id) {
                 Some(Duty::Leads(epoch)) => *epoch == shard.epoch && self.is_awaited(shard),
-                Some(Duty::HandsOver(_) | Duty::Halted) => false,
+                Some(Duty::HandsOver(_) | Duty::Halted { .. }) => false,
                 // We are not to run it any more.
                 Some(Duty::Follows) | None => self.member.is_draining,
             })
@@ -233,7 +272,10 @@ impl<'a> Decision<'a> {
             seen: shard.epoch,
         };
         let is_ready = matches!(self.duties.get(&shard.id), None | Some(Duty::Follows));
-        if !is_ready || self.member.is_draining || self.view.format(shard) > self.member.format {
+        let may_run = !self.member.is_draining
+            && shard.halted.is_none()
+            && self.view.format(shard) <= self.member.format;
+        if !is_ready || !may_run {
             return None;
         }
         // The answer to our claim was lost, or what we ran has ended.
@@ -271,7 +313,7 @@ impl<'a> Decision<'a> {
                 let is_needed = should_follow || !followers.iter().all(|host| host.is_level(shard));
                 (!may_follow || !is_needed).then_some(Action::Unfollow(shard.id))
             }
-            Some(Duty::Leads(_) | Duty::HandsOver(_) | Duty::Halted) => None,
+            Some(Duty::Leads(_) | Duty::HandsOver(_) | Duty::Halted { .. }) => None,
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct HostSeen {
     pub format: u32,
     /// Whether it leaves: it hands its shards over, and takes none.
     pub draining: bool,
+    /// Whether its node has not answered it for a while: others should run its shards, if they can.
+    pub without_node: bool,
     /// The shards that it follows, and the place of the last record that it has of each.
     pub following: BTreeMap<ShardId, u64>,
 }
@@ -53,6 +55,8 @@ pub struct ShardSeen {
     pub head: u64,
     /// The highest format in which any of its owners writes: a claim raises it to the claimant's.
     pub format: u32,
+    /// Why nobody may run it until an operator has decided: a host has records that its log lacks.
+    pub halted: Option<String>,
 }
 
 impl HostSeen {

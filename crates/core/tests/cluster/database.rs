@@ -17,27 +17,35 @@ pub(crate) enum Appended {
 
 /// A shard's row, and its log.
 #[derive(Clone, Debug)]
-pub(crate) struct Shard {
+pub(crate) struct Shard<R> {
     pub(crate) owner: Option<Incarnation>,
     pub(crate) epoch: Epoch,
     pub(crate) format: u32,
+    pub(crate) halted: Option<String>,
     /// The records, each with the epoch that appended it.
-    pub(crate) log: Vec<(Epoch, String)>,
+    pub(crate) log: Vec<(Epoch, R)>,
 }
 
-/// The database. Everything in it is durable, and one statement after the other.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Database {
+/// The database: one statement after the other.
+#[derive(Clone, Debug)]
+pub(crate) struct Database<R = String> {
     pub(crate) hosts: BTreeMap<Incarnation, HostSeen>,
-    pub(crate) shards: Vec<Shard>,
+    pub(crate) shards: Vec<Shard<R>>,
 }
 
-impl Database {
+impl<R: Clone> Default for Database<R> {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+impl<R: Clone> Database<R> {
     pub(crate) fn new(shards: u16) -> Self {
         let shard = Shard {
             owner: None,
             epoch: Epoch(0),
             format: 0,
+            halted: None,
             log: Vec::new(),
         };
         Self {
@@ -46,11 +54,11 @@ impl Database {
         }
     }
 
-    pub(crate) fn shard(&self, id: ShardId) -> &Shard {
+    pub(crate) fn shard(&self, id: ShardId) -> &Shard<R> {
         &self.shards[usize::from(id.0)]
     }
 
-    fn shard_mut(&mut self, id: ShardId) -> &mut Shard {
+    fn shard_mut(&mut self, id: ShardId) -> &mut Shard<R> {
         &mut self.shards[usize::from(id.0)]
     }
 
@@ -67,6 +75,7 @@ impl Database {
             epoch: shard.epoch,
             head: shard.log.len() as u64,
             format: shard.format,
+            halted: shard.halted.clone(),
         });
         View {
             hosts: self.hosts.values().cloned().collect(),
@@ -87,6 +96,11 @@ impl Database {
         Some(shard.epoch)
     }
 
+    /// Notes that a shard is halted.
+    pub(crate) fn halt(&mut self, id: ShardId) {
+        self.shard_mut(id).halted = Some("its log lacks records".to_owned());
+    }
+
     /// Releases a shard that is still owned under this epoch.
     pub(crate) fn release(&mut self, id: ShardId, epoch: Epoch) {
         let shard = self.shard_mut(id);
@@ -101,7 +115,7 @@ impl Database {
         id: ShardId,
         epoch: Epoch,
         after: usize,
-        record: &str,
+        record: impl Into<R>,
     ) -> Appended {
         let shard = self.shard_mut(id);
         if shard.epoch != epoch {
@@ -110,7 +124,7 @@ impl Database {
         if shard.log.len() != after {
             return Appended::Before;
         }
-        shard.log.push((epoch, record.to_owned()));
+        shard.log.push((epoch, record.into()));
         Appended::Now
     }
 }

@@ -278,7 +278,7 @@ fn who_is_first_and_does_not_claim_gives_way_to_the_second() {
     let first = model.start(names[0], 1);
     model.processes[first]
         .duties
-        .insert(ShardId(0), Duty::Halted);
+        .insert(ShardId(0), Duty::HandsOver(Epoch(9)));
     model.start(names[1], 1);
     model.run(2);
     assert_eq!(model.owners(), [None]);
@@ -323,6 +323,64 @@ fn a_newer_host_takes_its_shards_from_older_ones() {
     check_placement(&model, &["a", "b", "c"]).unwrap_err();
     let best = (0..8).map(|id| Some(ranks(ShardId(id), ["a", "b", "c"].into_iter())[0]));
     assert_eq!(model.owners(), best.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_halted_shard_is_nobodys_until_an_operator_decides() {
+    let names = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
+    let mut model = settled(2, &names.into());
+    let owner = |model: &Model| model.owners()[0].unwrap().to_owned();
+    let (before, kept) = (owner(&model), model.owners()[1].map(str::to_owned));
+    let halts = |one: &model::Process| one.duties.get(&ShardId(0)) == Some(&Duty::Follows);
+    let halts = model.processes.iter().position(halts).unwrap();
+    let halted = Duty::Halted { is_marked: false };
+    model.processes[halts].duties.insert(ShardId(0), halted);
+    model.run(MOVE);
+    let ends = model.processes.iter().find(|one| one.name == before);
+    assert_eq!(ends.unwrap().leads(ShardId(0)), None, "its owner ends it");
+    let ended = model.processes.iter().position(|one| one.name == before);
+    model.processes.remove(ended.unwrap());
+    model.run(DEATH);
+    let runs = |model: &Model| {
+        let mut all = model.processes.iter();
+        all.any(|one| one.leads(ShardId(0)).is_some())
+    };
+    assert!(!runs(&model), "nobody claims it");
+    let mut all = model.processes.iter();
+    assert!(all.all(|one| one.duties.get(&ShardId(0)) == Some(&Duty::Halted { is_marked: true })));
+    let other = model.owners()[1].map(str::to_owned);
+    assert!(other.is_some(), "the other shard goes on");
+    assert!(other == kept || kept.as_deref() == Some(&*before));
+    model.database.shards[0].halted = None;
+    model.run(DEATH);
+    assert!(runs(&model), "it goes on");
+    let mut all = model.processes.iter();
+    assert!(all.all(|one| !matches!(one.duties.get(&ShardId(0)), Some(Duty::Halted { .. }))));
+}
+
+#[test]
+fn a_host_without_its_node_leaves_its_shards_to_those_with_one() {
+    let names: BTreeSet<String> = ["a", "b", "c"].map(str::to_owned).into();
+    let mut model = settled(8, &names);
+    let set = |model: &mut Model, which: usize, without: bool| {
+        model.processes[which].without_node = without;
+        model.run(DEATH + MOVE * 8);
+    };
+    set(&mut model, 0, true);
+    let owners = model.owners();
+    assert!(
+        owners.iter().all(|owner| matches!(owner, Some("b" | "c"))),
+        "{owners:?}"
+    );
+    set(&mut model, 1, true);
+    assert_eq!(model.owners(), [Some("c"); 8]);
+    // Nobody has one: that would be no reason to move anything from where it belongs.
+    set(&mut model, 2, true);
+    check_placement(&model, &["a", "b", "c"]).unwrap();
+    for which in 0..3 {
+        set(&mut model, which, false);
+    }
+    check_placement(&model, &["a", "b", "c"]).unwrap();
 }
 
 /// Its log is long: the newcomer takes the shard over only when it has read that.

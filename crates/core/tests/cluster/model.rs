@@ -37,6 +37,7 @@ pub(crate) fn weather() -> impl Strategy<Value = Weather> {
 fn shard(action: &Action) -> ShardId {
     match *action {
         Action::Stop(shard) | Action::Unfollow(shard) | Action::Follow(shard) => shard,
+        Action::Mark(shard) | Action::Halt(shard) | Action::Discard(shard) => shard,
         Action::HandOver { shard, .. } | Action::Claim { shard, .. } => shard,
     }
 }
@@ -54,6 +55,7 @@ pub(crate) struct Process {
     clock: Duration,
     beat: u64,
     format: u32,
+    pub(crate) without_node: bool,
     /// What the last beat has decided.
     pub(crate) actions: Vec<Action>,
 }
@@ -78,7 +80,7 @@ impl Process {
     pub(crate) fn leads(&self, shard: ShardId) -> Option<Epoch> {
         match self.duties.get(&shard)? {
             Duty::Leads(epoch) | Duty::HandsOver(epoch) => Some(*epoch),
-            Duty::Follows | Duty::Halted => None,
+            Duty::Follows | Duty::Halted { .. } => None,
         }
     }
 }
@@ -106,6 +108,7 @@ impl Model {
             clock: Duration::from_secs(1_000 * u64::from(self.started)),
             beat: 0,
             format,
+            without_node: false,
             actions: Vec::new(),
         });
         self.processes.len() - 1
@@ -140,6 +143,7 @@ impl Model {
             config_hash: String::new(),
             format: process.format,
             draining: process.member.is_draining(),
+            without_node: process.without_node,
             following: process.at.clone(),
         });
         if weather.is_lost {
@@ -161,8 +165,13 @@ impl Model {
         let mut claimed = Vec::new();
         for action in process.actions.clone() {
             match action {
-                Action::Stop(shard) | Action::Unfollow(shard) => {
+                Action::Stop(shard) | Action::Unfollow(shard) | Action::Discard(shard) => {
                     process.duties.remove(&shard);
+                }
+                Action::Mark(shard) | Action::Halt(shard) => {
+                    self.database.halt(shard);
+                    let halted = Duty::Halted { is_marked: true };
+                    process.duties.insert(shard, halted);
                 }
                 Action::Follow(shard) => {
                     process.duties.insert(shard, Duty::Follows);

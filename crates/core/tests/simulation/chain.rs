@@ -28,22 +28,14 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
-    /// A transaction that nobody hosted has signed.
-    pub(crate) fn of(signed: &SignedTransaction) -> Self {
+    /// A transaction of a hosted wallet.
+    pub(crate) fn own(signed: &SignedTransaction) -> Self {
         Self {
             hash: signed.hash(),
             digest: signed.digest(),
             stored: Rc::new(signed.stored()),
             is_forged: false,
-            own: None,
-        }
-    }
-
-    /// A transaction of a hosted wallet.
-    pub(crate) fn own(signed: &SignedTransaction) -> Self {
-        Self {
             own: Some(Rc::new(signed.clone())),
-            ..Self::of(signed)
         }
     }
 

@@ -6,7 +6,7 @@ use agentry_core::rows::{InboxState, OutboxState};
 use agentry_protocol::{Address, BlockHeight};
 
 use super::chain::{FINAL_DEPTH, Transaction};
-use super::host::{Broken, Checked, Host, broken};
+use super::host::{Checked, Host, broken};
 use super::peers::{self, Kind};
 use super::world::World;
 

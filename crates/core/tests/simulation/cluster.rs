@@ -2,48 +2,65 @@
 //!
 //! The machines beat, claim, follow, and hand over as [`Member`](agentry_core::cluster::Member)
 //! decides. They freeze and thaw, crash, lag behind in following, and are cut off from the database;
-//! appends get lost, are late, or lose their answers. What an owner does is what a single host does:
+//! appends get lost, are late, or lose their answers; and a failover of the database loses what its
+//! standby lacks. What an owner does is what a single host does:
 //! its records go to the shard's log in the database.
 //!
 //! | module | contents |
 //! |---|---|
-//! | this one | what happens, and the end |
+//! | this one | how it happens, and the end |
+//! | [`event`] | what happens |
+//! | [`freeze`] | machines that stand still and go on |
 //! | [`machine`] | machines: their beats, and what they do because of them |
 //! | [`log`] | appending to a shard's log, and following it |
 //! | [`jobs`] | attempts at tasks that workers elsewhere run |
+//! | [`standby`] | what is visible in the database, and lost in a failover |
 //! | [`check`] | what must hold of logs, states, and POSTs |
 
 mod check;
+mod event;
+mod freeze;
 mod jobs;
 pub(crate) mod log;
 mod machine;
+mod standby;
 
 use std::collections::BTreeMap;
 
 use agentry_core::cluster::{Epoch, ShardId};
 use agentry_core::nonce::NoncePolicy;
-use proptest::prelude::*;
 
 use crate::database::Database;
+use crate::defect::Defect;
 use crate::host::{Answer, Broken, Checked, Host, How};
 use crate::peers::HOSTED;
-use crate::world::{self, Action, World};
+use crate::record::Record;
+use crate::world::{Action, World};
 
 use jobs::Job;
-use log::{Delayed, Fate};
-use machine::{Frozen, Machine, Reply};
+use log::{AppendOutcome, Delayed};
+use machine::Machine;
+use standby::Standby;
+
+pub(crate) use event::{Event, schedules};
+pub(crate) use machine::Reply;
 
 /// The machines and what they share.
 #[derive(Default)]
 pub(crate) struct Cluster {
-    database: Database,
+    database: Database<Record>,
+    /// What a failover would leave, if that is not everything.
+    standby: Option<Standby>,
+    /// The database that the last failover has left behind. It still answers those that read from it.
+    left_behind: Option<Database<Record>>,
+    failovers: u32,
     machines: Vec<Machine>,
     /// Each machine has a runtime for each shard: number `machine * shards + shard` of the world's hosts.
     shards: usize,
     /// Appends that are still on their way.
     delayed: Vec<Delayed>,
     /// The records of which a host knows that they are durable, by their place.
-    acknowledged: BTreeMap<(ShardId, usize), String>,
+    acknowledged: BTreeMap<(ShardId, usize), Record>,
     /// The claims, each with the log's length then.
     claims: Vec<(ShardId, Epoch, usize)>,
     /// The attempts at tasks that workers were given.
@@ -80,104 +97,14 @@ pub(crate) struct Size {
     pub(crate) shards: usize,
 }
 
-/// One step of a schedule. Numbers choose among what is possible at that time.
-#[derive(Clone, Debug)]
-pub(crate) enum Event {
-    /// Something that can happen to a single host happens to one that leads a shard.
-    One {
-        which: u8,
-        action: Action,
-    },
-    /// What is pending is mined; a leading host reads it, handles so many events, and signs what it can.
-    /// Perhaps it appends that and posts something, too.
-    Round {
-        which: u8,
-        count: u8,
-        posts: bool,
-    },
-    /// A leading host appends some of what it has decided.
-    Append {
-        which: u8,
-        count: u8,
-        fate: Fate,
-    },
-    /// An append that was late arrives.
-    Arrive(u8),
-    /// A follower reads some records.
-    Follow {
-        which: u8,
-        count: u8,
-    },
-    /// All machines beat so many times, one after the other.
-    Beats(u8),
-    /// A machine beats.
-    Beat {
-        machine: u8,
-        reply: Reply,
-    },
-    /// A machine freezes. Its monotonic clock may stop, and it may be about to post something.
-    Freeze {
-        machine: u8,
-        stops_clock: bool,
-        posts: Option<u8>,
-    },
-    /// The frozen machines go on.
-    Thaw,
-    /// A process ends, and another one starts there. The tables have this share of the log, in 255ths.
-    Kill {
-        machine: u8,
-        tables: u8,
-    },
-    /// A machine and the database cannot reach each other.
-    Cut(u8),
-    Heal,
-    /// A leading host gives a task to a worker elsewhere, or takes that for lost.
-    Give(u8),
-    GiveUp(u8),
-    /// A worker reports the end of an attempt, perhaps again.
-    Report {
-        which: u8,
-        fails: bool,
-    },
-    /// A machine is about to leave.
-    Drain(u8),
-}
-
-pub(crate) fn event() -> impl Strategy<Value = Event> {
-    let some = any::<u8>;
-    prop_oneof![
-        120 => (some(), world::action()).prop_map(|(which, action)| Event::One { which, action }),
-        14 => (some(), some(), any::<bool>()).prop_map(|(to, kind, has_id)| {
-            let action = Action::Say { peer: to / 2, to, kind, has_id };
-            Event::One { which: 0, action }
-        }),
-        14 => (some(), 0_u8..4, any::<bool>()).prop_map(|(which, count, posts)| {
-            Event::Round { which, count, posts }
-        }),
-        18 => (some(), some(), log::fate()).prop_map(|(which, count, fate)| {
-            Event::Append { which, count: count % 8, fate }
-        }),
-        2 => some().prop_map(Event::Arrive),
-        5 => (some(), some()).prop_map(|(which, count)| Event::Follow { which, count: count % 16 }),
-        14 => (0_u8..16).prop_map(Event::Beats),
-        8 => (some(), machine::reply()).prop_map(|(machine, reply)| Event::Beat { machine, reply }),
-        8 => (some(), any::<bool>(), proptest::option::weighted(0.7, some())).prop_map(
-            |(machine, stops_clock, posts)| Event::Freeze { machine, stops_clock, posts }
-        ),
-        5 => Just(Event::Thaw),
-        2 => (some(), some()).prop_map(|(machine, tables)| Event::Kill { machine, tables }),
-        2 => some().prop_map(Event::Cut),
-        3 => Just(Event::Heal),
-        3 => some().prop_map(Event::Give),
-        1 => some().prop_map(Event::GiveUp),
-        3 => (some(), any::<bool>()).prop_map(|(which, fails)| Event::Report { which, fails }),
-        1 => some().prop_map(Event::Drain),
-    ]
-}
-
 /// Runs a schedule, lets everything come to an end, and checks what must hold.
-pub(crate) fn run(nonces: NoncePolicy, size: Size, schedule: &[Event]) -> Checked {
-    let mut world = World::of_cluster(nonces, size)?;
+pub(crate) fn run(
+    nonces: NoncePolicy,
+    size: Size,
+    schedule: &[Event],
+    defect: Option<Defect>,
+) -> Checked {
+    let mut world = World::of_cluster(nonces, size, defect)?;
     for event in schedule {
         world.happens(event)?;
         world.check()?;
@@ -193,8 +120,9 @@ pub(crate) fn run(nonces: NoncePolicy, size: Size, schedule: &[Event]) -> Checke
 const RECOVERY: usize = 40;
 
 impl World {
-    fn of_cluster(nonces: NoncePolicy, size: Size) -> Result<Self, Broken> {
+    fn of_cluster(nonces: NoncePolicy, size: Size, defect: Option<Defect>) -> Result<Self, Broken> {
         let mut world = Self::new(nonces);
+        world.defect = defect;
         let share = HOSTED / size.shards;
         for machine in 0..size.machines {
             for shard in 0..size.shards {
@@ -222,24 +150,32 @@ impl World {
                     self.turn_to(host);
                     self.round(usize::from(count))?;
                     if posts {
-                        self.append(usize::MAX, Fate::Answered)?;
+                        self.append(usize::MAX, AppendOutcome::Answered)?;
                         self.post(which, Answer::Accepted)?;
                     }
                 }
             }
-            Event::Append { which, count, fate } => {
+            Event::Append {
+                which,
+                count,
+                outcome,
+            } => {
                 if let Some(host) = self.choose_leader(which) {
                     self.turn_to(host);
-                    self.append(usize::from(count), fate)?;
+                    self.append(usize::from(count), outcome)?;
                 }
             }
             Event::Arrive(which) => self.arrive(which),
             Event::Follow { which, count } => self.follow(which, usize::from(count))?,
             Event::Beats(count) => self.beats(usize::from(count))?,
-            Event::Beat { machine, reply } => {
+            Event::Beat {
+                machine,
+                reply,
+                meanwhile,
+            } => {
                 let machine = self.choose_machine(machine);
                 self.time = self.time.plus_ms(100);
-                self.beat(machine, reply)?;
+                self.beat(machine, reply, meanwhile)?;
             }
             Event::Freeze {
                 machine,
@@ -250,6 +186,14 @@ impl World {
                 self.freeze(machine, stops_clock, posts)?;
             }
             Event::Thaw => self.thaw_all()?,
+            Event::Oversleep {
+                machine,
+                stops_clock,
+                beats,
+            } => {
+                let machine = self.choose_busy(machine);
+                self.oversleep(machine, stops_clock, usize::from(beats))?;
+            }
             Event::Kill { machine, tables } => {
                 let machine = self.choose_busy(machine);
                 self.kill(machine, tables)?;
@@ -276,6 +220,24 @@ impl World {
                 let machine = self.choose_busy(machine);
                 self.cluster.machines[machine].member.drain();
             }
+            Event::LoseNode(machine) => {
+                let machine = self.choose_busy(machine);
+                self.cluster.machines[machine].is_without_node = true;
+            }
+            Event::FindNodes => {
+                for machine in &mut self.cluster.machines {
+                    machine.is_without_node = false;
+                }
+            }
+            Event::Contradict { machine, shard } => {
+                let machine = self.choose_busy(machine);
+                let count = u16::try_from(self.cluster.shards).unwrap();
+                self.contradict(machine, ShardId(u16::from(shard) % count))?;
+            }
+            Event::Decide => self.decide(),
+            Event::FallBehind => self.cluster.fall_behind(),
+            Event::CatchUp => self.cluster.catch_up_standby(),
+            Event::FailOver => self.fail_over()?,
         }
         self.share_what_is_known();
         Ok(())
@@ -297,7 +259,14 @@ impl World {
                     return Ok(());
                 };
                 self.turn_to(host);
-                self.step(action)
+                let needs_node = matches!(
+                    action,
+                    Action::Read(_) | Action::Sign(_) | Action::Post { .. } | Action::Look { .. }
+                );
+                match needs_node && self.is_without_node() {
+                    true => Ok(()),
+                    false => self.step(action),
+                }
             }
             action => self.step(action),
         }
@@ -306,6 +275,9 @@ impl World {
     fn round(&mut self, count: usize) -> Checked {
         let clocks = self.clocks();
         self.chain.mine(self.time, usize::MAX);
+        if self.is_without_node() {
+            return Ok(());
+        }
         let host = &mut self.hosts[self.current];
         host.read(&self.chain, usize::MAX, clocks)?;
         let how = How {
@@ -317,6 +289,12 @@ impl World {
         }
         host.sign(usize::MAX, &self.chain, clocks)?;
         Ok(())
+    }
+
+    /// Whether the present host's node does not answer.
+    fn is_without_node(&self) -> bool {
+        let (machine, _) = self.cluster.place(self.current);
+        self.cluster.machines[machine].is_without_node
     }
 
     fn choose_machine(&self, which: u8) -> usize {
@@ -357,63 +335,31 @@ impl World {
         let (machine, shard) = self.cluster.place(host);
         let machine = &self.cluster.machines[machine];
         self.ahead = machine.ahead;
-        self.hosts[host].may_post = machine.may_post(shard, self.time);
+        self.hosts[host].may_post = machine.leads(shard).is_some()
+            && !machine.is_without_node
+            && (machine.may_post(self.time) || self.defect == Some(Defect::UncheckedLease));
     }
 
-    fn freeze(&mut self, machine: usize, stops_clock: bool, posts: Option<u8>) -> Checked {
-        if self.cluster.machines[machine].frozen.is_some() {
-            return Ok(());
+    /// An operator goes on with the logs as they are.
+    fn decide(&mut self) {
+        for shard in &mut self.cluster.database.shards {
+            shard.halted = None;
         }
-        let mut post = None;
-        for shard in self.cluster.shard_ids() {
-            let host = self.cluster.host(machine, shard);
-            if let (Some(which), Some(_)) = (posts, self.cluster.machines[machine].leads(shard)) {
-                self.turn_to(host);
-                self.round(2)?;
-                self.append(usize::MAX, Fate::Answered)?;
-                let next = self.hosts[host].next_post(which);
-                post = next.map(|id| (host, id)).or(post);
-            }
-        }
-        self.cluster.machines[machine].frozen = Some(Frozen {
-            since: self.time,
-            stops_clock,
-            post,
-        });
-        Ok(())
-    }
-
-    fn thaw_all(&mut self) -> Checked {
-        (0..self.cluster.machines.len()).try_for_each(|machine| self.thaw(machine))
-    }
-
-    /// A machine goes on. A POST that it was about to send leaves, however late it is.
-    fn thaw(&mut self, machine: usize) -> Checked {
-        let Some(frozen) = self.cluster.machines[machine].frozen.take() else {
-            return Ok(());
-        };
-        let time = self.time;
-        self.cluster.machines[machine].goes_on(&frozen, time);
-        if let Some((host, id)) = frozen.post {
-            self.turn_to(host);
-            self.cluster.machines[machine].is_excused = true;
-            let clocks = self.clocks();
-            self.reach_node(id)?;
-            self.hosts[host].posted(id, Answer::Accepted, clocks)?;
-            self.cluster.machines[machine].is_excused = frozen.stops_clock;
-        }
-        Ok(())
     }
 
     /// Nothing fails any more.
     fn recover(&mut self) -> Checked {
+        self.cluster.catch_up_standby();
         while !self.cluster.delayed.is_empty() {
             self.arrive(0);
         }
         for machine in &mut self.cluster.machines {
-            machine.is_cut = false;
+            (machine.is_cut, machine.is_without_node) = (false, false);
         }
         self.thaw_all()?;
+        // What was found halted is marked first.
+        self.beats(2)?;
+        self.decide();
         self.beats(RECOVERY)
     }
 

@@ -38,6 +38,7 @@ use serde_json::json;
 
 use super::chain::{Chain, FINAL_DEPTH, Transaction};
 use super::peers::{self, FEE};
+use super::record::Record;
 
 pub(crate) use agent::How;
 pub(crate) use submit::Answer;
@@ -53,7 +54,7 @@ pub(crate) struct Broken(pub String);
 pub(crate) type Checked = Result<(), Broken>;
 
 macro_rules! broken {
-    ($($text:tt)*) => { return Err(Broken(format!($($text)*))) };
+    ($($text:tt)*) => { return Err($crate::host::Broken(format!($($text)*))) };
 }
 pub(crate) use broken;
 
@@ -71,7 +72,7 @@ pub(crate) struct Host {
     pub(crate) wallets: Range<usize>,
     pub(crate) state: State,
     /// The records that were appended to the log, one for each commit.
-    pub(crate) log: Vec<String>,
+    pub(crate) log: Vec<Record>,
     /// How many of them are durable.
     pub(crate) durable: usize,
     /// Whether nobody knows what became of the last append.
@@ -165,21 +166,18 @@ impl Host {
     }
 
     /// Applies the next records of the log, which are durable.
-    pub(crate) fn follow(&mut self, records: impl IntoIterator<Item = String>) -> Checked {
-        for text in records {
+    pub(crate) fn follow(&mut self, records: impl IntoIterator<Item = Record>) -> Checked {
+        for record in records {
             let place = self.log.len() as u64 + 1;
-            let Ok(commits) = record::decode(place, &text) else {
-                broken!("record {place} cannot be read: {text}");
-            };
-            for commit in commits {
-                match self.state.apply(&commit) {
+            for commit in record.commits(place)? {
+                match self.state.apply(commit) {
                     Ok(changes) => self.overdrawn |= !changes.recharged.is_empty(),
                     Err(failure) => {
                         broken!("{commit:?} was applied before, and fails now: {failure:?}")
                     }
                 }
             }
-            self.log.push(text);
+            self.log.push(record);
         }
         // What the new process finds must be durable before it acts on it.
         self.durable = self.log.len();
@@ -190,7 +188,7 @@ impl Host {
     /// these, and then refuses to go on.
     pub(crate) fn flip(&self, which: u8, bit: u16) -> Result<usize, Broken> {
         let at = usize::from(which) % self.log.len();
-        let mut bytes = self.log[at].clone().into_bytes();
+        let mut bytes = self.log[at].text().as_bytes().to_vec();
         let bit = usize::from(bit) % (8 * bytes.len());
         bytes[bit / 8] ^= 1 << (bit % 8);
         // What is no text is noticed without a checksum.
@@ -281,7 +279,7 @@ impl Host {
             Err(failure) => broken!("{commit:?} is refused: {failure:?}"),
         };
         let place = self.log.len() as u64 + 1;
-        self.log.push(record::encode(place, &[commit]).unwrap());
+        self.log.push(Record::of(place, commit));
         for sent in &changes.sends {
             let SendResult::Stored(id) = *sent else {
                 continue;

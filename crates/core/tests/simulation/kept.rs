@@ -2,7 +2,8 @@
 
 use agentry_core::nonce::NoncePolicy;
 
-use super::cluster::{self, Size};
+use super::cluster::{self, Event, Reply, Size};
+use super::defect::Defect;
 use super::world;
 use super::world::Action::{
     self, Drop, Handle, Look, Lose, Mine, Post, Read, Reorganise, Replay, Restore, Say, Send, Sign,
@@ -198,6 +199,71 @@ fn a_shard_is_not_claimed_and_followed_at_once() {
             machines: 2,
             shards,
         };
-        cluster::run(NoncePolicy::Timestamp, size, &[]).unwrap();
+        cluster::run(NoncePolicy::Timestamp, size, &[], None).unwrap();
     }
+}
+
+/// The owner reads a block, and appends that.
+fn appends() -> Event {
+    Event::Round {
+        which: 1,
+        count: 0,
+        posts: true,
+    }
+}
+
+/// An owner's wait for the standby was cancelled, and a machine saw the record. A failover lost it, and the
+/// owner froze. Runs what follows when another machine has claimed the shard, for each machine and some
+/// numbers of beats; some of these schedules show the defect.
+fn after_a_failover_to_another_owner(
+    defect: Defect,
+    then: impl Fn(&dyn Fn() -> Event) -> Vec<Event>,
+) {
+    let size = Size {
+        machines: 3,
+        shards: 1,
+    };
+    let mut is_shown = false;
+    for (machine, beats) in (0..3).flat_map(|machine| (4..14).map(move |beats| (machine, beats))) {
+        let beat = || Event::Beat {
+            machine,
+            reply: Reply::Arrives,
+            meanwhile: Some(1),
+        };
+        let freeze = Event::Freeze {
+            machine: 2,
+            stops_clock: false,
+            posts: None,
+        };
+        let mut schedule = vec![Event::Beats(20), appends(), beat(), Event::FailOver, freeze];
+        schedule.push(Event::Beats(beats));
+        schedule.extend(then(&beat));
+        let run = |defect| cluster::run(NoncePolicy::Timestamp, size, &schedule, defect);
+        run(None).unwrap();
+        is_shown |= run(Some(defect)).is_err();
+    }
+    assert!(is_shown, "no schedule shows {defect:?}");
+}
+
+/// The new owner's record took the lost one's place, and the next failover lost that, too. A beat to the
+/// second database proves nothing of what the first one has shown.
+#[test]
+fn a_head_that_was_shown_before_a_failover_is_not_proven_after_it() {
+    after_a_failover_to_another_owner(Defect::ProofKept, |beat| {
+        let connect = Event::Follow { which: 0, count: 0 };
+        vec![connect, beat(), Event::FailOver]
+    });
+}
+
+/// The new owner's record took the lost one's place, and is proven; but the first database still shows the
+/// lost one.
+#[test]
+fn a_head_is_proven_of_the_database_that_has_shown_it() {
+    after_a_failover_to_another_owner(Defect::ReadLeftBehind, |_| {
+        let reads = Event::Follow {
+            which: 0,
+            count: 16,
+        };
+        vec![appends(), Event::Beats(3), reads]
+    });
 }

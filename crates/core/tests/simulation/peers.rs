@@ -4,14 +4,15 @@
 //! on the chain tells which message it follows from.
 
 use std::fmt;
+use std::rc::Rc;
 use std::sync::LazyLock;
 
 use agentry_core::Authenticity;
 use agentry_protocol::command::{Ack, AckStatus};
 use agentry_protocol::{
     AckRequest, Address, ChainId, ContentHash, Header, Json, KnownCommand, MessageId, Nonce,
-    Number, Payload, Seed, SignedTransaction, SigningKey, Timestamp, Transaction as Unsigned,
-    TransactionHash, compose,
+    Number, Payload, Seed, SignedTransaction, SigningKey, StoredTransaction, Timestamp,
+    Transaction as Unsigned, TransactionHash, compose,
 };
 
 use super::chain::Transaction;
@@ -161,8 +162,8 @@ pub(crate) fn id(time: Timestamp, number: u64) -> MessageId {
     MessageId::new(time, random)
 }
 
-pub(crate) fn sign(wallet: usize, to: &Address, nonce: Nonce, payload: Json) -> SignedTransaction {
-    let unsigned = Unsigned {
+fn unsigned(wallet: usize, to: &Address, nonce: Nonce, payload: Json) -> Unsigned {
+    Unsigned {
         from: address(wallet).clone(),
         to: to.clone(),
         amount: Number::from(0_u64),
@@ -170,8 +171,11 @@ pub(crate) fn sign(wallet: usize, to: &Address, nonce: Nonce, payload: Json) -> 
         nonce: Number::from(nonce),
         payload,
         chain_id: CHAIN_ID.clone(),
-    };
-    unsigned.sign(&KEYS[wallet].0)
+    }
+}
+
+pub(crate) fn sign(wallet: usize, to: &Address, nonce: Nonce, payload: Json) -> SignedTransaction {
+    unsigned(wallet, to, nonce, payload).sign(&KEYS[wallet].0)
 }
 
 /// A text with a header, or without one.
@@ -204,5 +208,23 @@ pub(crate) fn asking(id: MessageId) -> Header {
 
 /// A peer's transaction. Nobody checks its signature: its authenticity is that of its sender.
 pub(crate) fn from_peer(peer: usize, to: usize, nonce: Nonce, payload: Json) -> Transaction {
-    Transaction::of(&sign(HOSTED + peer, address(to), nonce, payload))
+    let unsigned = unsigned(HOSTED + peer, address(to), nonce, payload);
+    let digest = unsigned.digest();
+    let stored = StoredTransaction {
+        chain_id: unsigned.chain_id.as_str().to_owned(),
+        from: unsigned.from,
+        to: unsigned.to,
+        amount: unsigned.amount,
+        fee: unsigned.fee,
+        nonce: unsigned.nonce,
+        payload: unsigned.payload,
+        signature: Some("0".repeat(128)),
+    };
+    Transaction {
+        hash: stored.hash(),
+        digest,
+        stored: Rc::new(stored),
+        is_forged: false,
+        own: None,
+    }
 }

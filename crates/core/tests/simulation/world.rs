@@ -12,8 +12,9 @@ use proptest::prelude::*;
 
 use super::chain::{Chain, FINAL_DEPTH, Transaction};
 use super::cluster::Cluster;
-use super::cluster::log::Fate;
-use super::host::{Answer, BUDGET, Broken, Checked, Clocks, Host, How, broken};
+use super::cluster::log::AppendOutcome;
+use super::defect::Defect;
+use super::host::{Answer, BUDGET, Checked, Clocks, Host, How, broken};
 use super::peers::{self, FEE, HOSTED, Kind, PEERS};
 
 /// One step of a schedule. Numbers choose among what is possible at that time.
@@ -186,6 +187,8 @@ pub(crate) struct World {
     /// Those whose work counts: each wallet is hosted by one of them.
     pub(crate) live: Vec<usize>,
     pub(crate) cluster: Cluster,
+    /// The rule that the hosts break.
+    pub(crate) defect: Option<Defect>,
     pub(crate) said: u32,
     /// The transactions of peers, to be replayed.
     pub(crate) posted: Vec<Transaction>,
@@ -229,6 +232,7 @@ impl World {
             current: 0,
             live: Vec::new(),
             cluster: Cluster::default(),
+            defect: None,
             chain,
             said: 0,
             posted: Vec::new(),
@@ -463,7 +467,14 @@ impl World {
 
     pub(crate) fn post(&mut self, which: u8, answer: Answer) -> Checked {
         let clocks = self.clocks();
-        let Some(id) = self.hosts[self.current].next_post(which) else {
+        let host = &mut self.hosts[self.current];
+        let durable = host.durable;
+        if self.defect == Some(Defect::PostedTooEarly) {
+            host.durable = host.log.len();
+        }
+        let next = host.next_post(which);
+        host.durable = durable;
+        let Some(id) = next else {
             return Ok(());
         };
         match answer {
@@ -490,6 +501,7 @@ impl World {
         if is_held && !self.granted.contains(&row.origin) {
             broken!("{} is posted, and nobody has approved it", row.origin);
         }
+        self.check_stored(bytes.hash)?;
         // Bytes of a machine that was frozen may come long after others have posted the same.
         if !self.posts_in_time()? && self.is_useless(&bytes) {
             return Ok(());
@@ -575,7 +587,7 @@ impl World {
             self.hosts[self.current].sync();
             return Ok(());
         }
-        self.append(usize::MAX, Fate::Answered)
+        self.append(usize::MAX, AppendOutcome::Answered)
     }
 
     /// Nothing fails any more, until nothing is left to do.

@@ -1,9 +1,8 @@
 //! What must hold of logs, states, and POSTs.
 
-use std::fmt::Write as _;
-
 use agentry_core::State;
 use agentry_core::cluster::{Incarnation, ShardId};
+use agentry_protocol::TransactionHash;
 
 use super::machine::Machine;
 use crate::host::{Broken, Checked, broken};
@@ -21,6 +20,27 @@ impl World {
             broken!("machine {machine} posts, and shard {shard} is another's");
         }
         Ok(false)
+    }
+
+    /// What the present host posts is in its shard's log, and durable. Only what a frozen machine was
+    /// about to post may come after another host's claim.
+    pub(crate) fn check_stored(&self, hash: TransactionHash) -> Checked {
+        if self.cluster.is_single() {
+            return Ok(());
+        }
+        let (_, shard) = self.cluster.place(self.current);
+        let log = &self.hosts[self.current].log;
+        let Some(place) = log.iter().rposition(|record| record.names(hash)) else {
+            broken!("transaction {hash} is posted, and in no record");
+        };
+        let mut durable = self.cluster.durable().shard(shard).log.iter();
+        if durable
+            .nth(place)
+            .is_none_or(|(_, record)| *record != log[place])
+        {
+            broken!("transaction {hash} is posted, and not in the log of shard {shard}");
+        }
+        Ok(())
     }
 
     /// Nobody claims what another process may still act for. One whose clock stands still does not count:
@@ -63,14 +83,12 @@ impl World {
     pub(super) fn check_successor(&self, host: usize) -> Checked {
         let (_, shard) = self.cluster.place(host);
         let own = &self.hosts[host];
-        let mut described = None;
         for (number, other) in self.hosts.iter().enumerate() {
             let is_of_shard = self.cluster.place(number).1 == shard;
             if number == host || !is_of_shard || other.log != own.log {
                 continue;
             }
-            let described = described.get_or_insert_with(|| describe(&own.state));
-            if *described != describe(&other.state) {
+            if !are_same(&own.state, &other.state) {
                 broken!("two hosts have read the same log of shard {shard}, and have two states");
             }
         }
@@ -83,7 +101,7 @@ impl World {
             let (_, shard) = self.cluster.place(owner);
             for host in 0..self.hosts.len() {
                 if self.cluster.place(host).1 == shard && host != owner {
-                    self.catch_up(host, usize::MAX)?;
+                    self.catch_up(host, usize::MAX, usize::MAX)?;
                 }
             }
             if self.hosts[owner].log.len() != self.cluster.database.shard(shard).log.len() {
@@ -95,19 +113,16 @@ impl World {
     }
 }
 
-/// All rows of a state.
-fn describe(state: &State) -> String {
-    let mut text = format!("{:?}\n", state.facts());
+/// Whether two states have the same rows.
+fn are_same(one: &State, other: &State) -> bool {
     macro_rules! rows {
         ($($table:ident),+ $(,)?) => {
-            $(for row in state.$table().iter() {
-                let _ = writeln!(text, "{row:?}");
-            })+
+            $(one.$table().iter().eq(other.$table().iter()))&&+
         };
     }
-    rows!(
-        agents, memory, inbox, forged, events, outbox, receipts, tasks, cards, spending, sightings,
-        gaps, tokens, notices, webhooks, pushes,
-    );
-    text
+    one.facts() == other.facts()
+        && rows!(
+            agents, memory, inbox, forged, events, outbox, receipts, tasks, cards, spending,
+            sightings, gaps, tokens, notices, webhooks, pushes,
+        )
 }

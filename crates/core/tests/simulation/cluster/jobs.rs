@@ -7,8 +7,8 @@ use agentry_core::TaskId;
 use agentry_core::cluster::ShardId;
 
 use super::Cluster;
-use super::log::Fate;
-use crate::host::{Broken, Checked, broken};
+use super::log::AppendOutcome;
+use crate::host::{Checked, broken};
 use crate::world::World;
 
 /// An attempt that a worker was given. It may be reported at any time, and more than once.
@@ -42,7 +42,7 @@ impl World {
         self.turn_to(host);
         let clocks = self.clocks();
         self.hosts[host].work(which, false, clocks)?;
-        self.append(usize::MAX, Fate::Answered)?;
+        self.append(usize::MAX, AppendOutcome::Answered)?;
         if let Some(attempt) = self.hosts[host].give_away(which) {
             self.cluster.jobs.push(Job {
                 shard,

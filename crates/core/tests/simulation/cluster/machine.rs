@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use agentry_core::OutboxId;
-use agentry_core::cluster::{Action, BEAT, Duty, Epoch, HostSeen, Incarnation, Member, ShardId};
+use agentry_core::cluster::{
+    Action, BEAT, Duty, Epoch, HostSeen, Incarnation, Member, ShardId, View,
+};
 use agentry_core::record::FORMAT;
 use agentry_protocol::Timestamp;
 use proptest::prelude::*;
 
 use super::Cluster;
-use super::log::Fate;
+use super::log::AppendOutcome;
+use crate::defect::Defect;
 use crate::host::{Broken, Checked};
 use crate::world::World;
 
@@ -57,6 +60,14 @@ pub(super) struct Machine {
     /// Whether it cannot know that its lease is over.
     pub(super) is_excused: bool,
     pub(super) is_cut: bool,
+    /// Whether its node does not answer.
+    pub(super) is_without_node: bool,
+    /// What the last beat has shown. The database may lose that.
+    shown: Option<View>,
+    /// The heads that beats before it have shown: it was acknowledged after they were read.
+    proven: BTreeMap<ShardId, u64>,
+    /// After how many failovers it has connected to read logs.
+    pub(super) reads_from: u32,
 }
 
 impl Machine {
@@ -72,6 +83,10 @@ impl Machine {
             frozen: None,
             is_excused: false,
             is_cut: false,
+            is_without_node: false,
+            shown: None,
+            proven: BTreeMap::new(),
+            reads_from: 0,
         }
     }
 
@@ -91,7 +106,7 @@ impl Machine {
     pub(super) fn leads(&self, shard: ShardId) -> Option<Epoch> {
         match self.duties.get(&shard)? {
             Duty::Leads(epoch) => Some(*epoch),
-            Duty::HandsOver(_) | Duty::Follows | Duty::Halted => None,
+            Duty::HandsOver(_) | Duty::Follows | Duty::Halted { .. } => None,
         }
     }
 
@@ -99,7 +114,7 @@ impl Machine {
     pub(super) fn appends(&self, shard: ShardId) -> Option<Epoch> {
         match self.duties.get(&shard)? {
             Duty::Leads(epoch) | Duty::HandsOver(epoch) => Some(*epoch),
-            Duty::Follows | Duty::Halted => None,
+            Duty::Follows | Duty::Halted { .. } => None,
         }
     }
 
@@ -108,8 +123,55 @@ impl Machine {
         self.member.may_act(self.clock(time), Duration::ZERO)
     }
 
-    pub(super) fn may_post(&self, shard: ShardId, time: Timestamp) -> bool {
-        self.leads(shard).is_some() && self.member.may_act(self.clock(time), POST)
+    /// A beat was acknowledged, and has shown this.
+    fn sees(&mut self, view: View) {
+        let shown = self.shown.replace(view);
+        for shard in shown.into_iter().flat_map(|view| view.shards) {
+            let proven = self.proven.entry(shard.id).or_default();
+            *proven = shard.head.max(*proven);
+        }
+    }
+
+    /// What another database has shown is not proven by a beat to this one.
+    pub(super) fn loses_connection(&mut self) {
+        self.shown = None;
+    }
+
+    /// Up to which place the log is known to be durable.
+    pub(super) fn proven_head(&self, shard: ShardId) -> usize {
+        self.proven.get(&shard).map_or(0, |head| *head as usize)
+    }
+
+    /// Up to which place the log was seen.
+    pub(super) fn shown_head(&self, shard: ShardId) -> usize {
+        let shown = self.shown.as_ref().and_then(|view| view.shard(shard));
+        shown.map_or(0, |shard| shard.head as usize)
+    }
+
+    /// The claims of shards whose owners have not beaten between two of this machine's beats.
+    fn early_claims(&self, view: &View) -> Vec<Action> {
+        let beat = |view: &View, owner| view.host(owner).map(|row| row.beat);
+        let Some(shown) = &self.shown else {
+            return Vec::new();
+        };
+        let shards = view.shards.iter().filter(|shard| {
+            let follows = matches!(self.duties.get(&shard.id), None | Some(Duty::Follows));
+            let stands_still = |owner| beat(shown, owner) == beat(view, owner);
+            follows
+                && shard
+                    .owner
+                    .is_some_and(|owner| owner != self.id && stands_still(owner))
+        });
+        let claims = shards.map(|shard| Action::Claim {
+            shard: shard.id,
+            seen: shard.epoch,
+        });
+        claims.collect()
+    }
+
+    /// Whether the lease outlasts a POST.
+    pub(super) fn may_post(&self, time: Timestamp) -> bool {
+        self.member.may_act(self.clock(time), POST)
     }
 }
 
@@ -118,8 +180,10 @@ impl Cluster {
     pub(super) fn start_machine(&mut self, machine: usize) {
         self.started += 1;
         let mut new = Machine::new(self.started);
+        new.reads_from = self.failovers;
         if let Some(old) = self.machines.get_mut(machine) {
-            (new.lag, new.ahead, new.is_cut) = (old.lag, old.ahead, old.is_cut);
+            (new.lag, new.ahead) = (old.lag, old.ahead);
+            (new.is_cut, new.is_without_node) = (old.is_cut, old.is_without_node);
             *old = new;
         } else {
             self.machines.push(new);
@@ -135,14 +199,16 @@ impl World {
         for _ in 0..count {
             for machine in 0..machines {
                 self.time = self.time.plus_ms(pause);
-                self.beat(machine, Reply::Arrives)?;
+                self.beat(machine, Reply::Arrives, None)?;
             }
         }
         Ok(())
     }
 
-    /// A machine beats, unless it cannot, and does what follows.
-    pub(super) fn beat(&mut self, machine: usize, reply: Reply) -> Checked {
+    /// A machine beats, unless it cannot, and does what follows. After its beat is durable and before it
+    /// reads what that shows, the standby may fall behind, and an owner append something; then it reads
+    /// the logs that it follows.
+    pub(super) fn beat(&mut self, machine: usize, reply: Reply, owner: Option<u8>) -> Checked {
         let time = self.time;
         let hosts = machine * self.cluster.shards;
         let one = &mut self.cluster.machines[machine];
@@ -167,18 +233,36 @@ impl World {
             config_hash: String::new(),
             format: FORMAT,
             draining: one.member.is_draining(),
+            without_node: one.is_without_node,
             following: following.collect(),
         };
-        let view = self.cluster.database.beat(row);
-        if reply == Reply::Lost {
+        let mut view = self.cluster.database.beat(row);
+        if reply == Reply::Lost || !self.cluster.acknowledges() {
             return Ok(());
         }
+        if let Some(owner) = owner.and_then(|which| self.choose_leader(which)) {
+            self.cluster.fall_behind();
+            self.turn_to(owner);
+            self.round(1)?;
+            self.append(usize::MAX, AppendOutcome::Answered)?;
+            view = self.cluster.database.view();
+        }
+        let one = &mut self.cluster.machines[machine];
         let now = one.clock(time);
         one.is_excused = false;
         let arrived = now + Duration::from_millis(1);
-        let actions = one.member.saw(now, arrived, &view, &one.duties);
+        let mut actions = one.member.saw(now, arrived, &view, &one.duties);
+        if self.defect == Some(Defect::EarlyClaim) {
+            actions.extend(one.early_claims(&view));
+        }
+        one.sees(view);
         for action in actions {
             self.act(machine, action, reply)?;
+        }
+        if owner.is_some() {
+            for shard in self.cluster.shard_ids() {
+                self.follow_on(self.cluster.host(machine, shard), usize::MAX)?;
+            }
         }
         let one = &self.cluster.machines[machine];
         if one.member.is_draining() && one.duties.is_empty() {
@@ -207,7 +291,7 @@ impl World {
                 self.check_claim(shard, before, id)?;
                 let head = self.cluster.database.shard(shard).log.len();
                 self.cluster.claims.push((shard, epoch, head));
-                if reply != Reply::NoClaims {
+                if reply != Reply::NoClaims && self.cluster.acknowledges() {
                     self.lead(machine, shard, epoch)?;
                 }
             }
@@ -217,7 +301,38 @@ impl World {
             Action::Unfollow(shard) => {
                 one.duties.remove(&shard);
             }
+            Action::Mark(shard) => {
+                self.cluster.database.halt(shard);
+                if self.cluster.acknowledges() {
+                    self.halt(machine, shard, true);
+                }
+            }
+            Action::Halt(shard) => self.halt(machine, shard, true),
+            Action::Discard(shard) => {
+                one.duties.remove(&shard);
+                let host = self.cluster.host(machine, shard);
+                self.hosts[host].end(0)?;
+            }
         }
+        Ok(())
+    }
+
+    fn halt(&mut self, machine: usize, shard: ShardId, is_marked: bool) {
+        let duties = &mut self.cluster.machines[machine].duties;
+        duties.insert(shard, Duty::Halted { is_marked });
+    }
+
+    /// A machine takes its tables of a shard for wrong, and does nothing with the shard until an operator
+    /// has decided.
+    pub(super) fn contradict(&mut self, machine: usize, shard: ShardId) -> Checked {
+        let one = &self.cluster.machines[machine];
+        if one.frozen.is_some() || matches!(one.duties.get(&shard), Some(Duty::Halted { .. })) {
+            return Ok(());
+        }
+        if one.appends(shard).is_some() {
+            self.stop(machine, shard)?;
+        }
+        self.halt(machine, shard, false);
         Ok(())
     }
 
@@ -229,7 +344,7 @@ impl World {
         self.turn_to(host);
         let clocks = self.clocks();
         self.hosts[host].store_decided(clocks)?;
-        self.append(usize::MAX, Fate::Answered)?;
+        self.append(usize::MAX, AppendOutcome::Answered)?;
         let host = &self.hosts[host];
         Ok(!host.is_unsure && host.durable == host.log.len())
     }
@@ -257,7 +372,9 @@ impl World {
     /// The host has claimed a shard: it reads the rest of the log, and runs the shard.
     fn lead(&mut self, machine: usize, shard: ShardId, epoch: Epoch) -> Checked {
         let host = self.cluster.host(machine, shard);
-        self.catch_up(host, usize::MAX)?;
+        if self.defect != Some(Defect::UnreadTail) {
+            self.catch_up(host, usize::MAX, usize::MAX)?;
+        }
         self.check_successor(host)?;
         let duties = &mut self.cluster.machines[machine].duties;
         duties.insert(shard, Duty::Leads(epoch));
