@@ -8,6 +8,7 @@
 //! | `wallets`, `balances` | wallets, their passwords, and their balances |
 //! | `clock` | this machine's clock |
 //! | `store`, `queues`, `disk` | the store, its queues, and the disk that holds it |
+//! | `cluster` | in a cluster: its database, hosts, shards and workers |
 //! | `serving` | the running runtime, if there is one |
 //! | `http` | helper for one small HTTP request |
 //! | `report` | one check: its result and the suggested fix |
@@ -18,6 +19,7 @@
 mod balances;
 mod chain;
 mod clock;
+mod cluster;
 mod database;
 mod disk;
 mod http;
@@ -93,12 +95,25 @@ async fn look(config: &Config) -> Vec<Check> {
         let database = database::look(config, &nodes).await;
         (nodes, database)
     };
-    let (store, serving, (nodes, database), wallets, queues) = tokio::join!(
-        store::look(config),
-        serving::look(config),
+    // In a cluster, the copy of a shard that a host on this machine keeps stands for the store.
+    let here = cluster::kept(config);
+    let (store, serving, (nodes, database), wallets, queues, cluster) = tokio::join!(
+        async {
+            match &here {
+                Some(here) => here.store().await,
+                None => store::look(config).await,
+            }
+        },
+        serving::look(here.as_ref().map_or(config, |here| here.config())),
         chain,
         wallets::look(config),
-        queues::look(config),
+        async {
+            match here {
+                Some(_) => vec![cluster::queues()],
+                None => queues::look(config).await,
+            }
+        },
+        cluster::look(config),
     );
     let balances = balances::look(&nodes, &wallets.purses).await;
     let mut checks = vec![configuration(config)];
@@ -118,6 +133,7 @@ async fn look(config: &Config) -> Vec<Check> {
     checks.push(serving.check(store.running));
     checks.extend(queues);
     checks.push(disk::check(config));
+    checks.extend(cluster);
     checks
 }
 

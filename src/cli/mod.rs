@@ -90,8 +90,8 @@ enum Command {
     Reload(reload::ReloadArgs),
     /// Checks everything that a runtime needs, and suggests fixes
     ///
-    /// Checks the configuration, nodes, chain, database, clock, wallets and their balances, and the
-    /// store. Prints a line for each: ✓ good, ! warning, ✗ wrong, - not checked; the suggested fix
+    /// Checks the configuration, nodes, chain, database, clock, wallets and their balances, the store
+    /// and, in a cluster, its database, hosts, shards and workers. Prints a line for each: ✓ good, ! warning, ✗ wrong, - not checked; the suggested fix
     /// follows the arrow. The command can run before the first start and beside a running runtime;
     /// it changes nothing, executes nothing of the configuration and asks for no password. The exit
     /// code is 0 if nothing is wrong; else the first of these that applies: 78 the configuration

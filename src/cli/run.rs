@@ -221,6 +221,8 @@ impl From<StoreError> for Failure {
             | StoreError::Older { .. }
             | StoreError::Foreign { .. }
             | StoreError::TooLong { .. }
+            | StoreError::MovedAway { .. }
+            | StoreError::Arriving { .. }
             | StoreError::Copy { .. }
             | StoreError::NoCopy { .. } => ExitCode::Config,
             StoreError::Broken { .. }

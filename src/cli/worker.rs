@@ -1,6 +1,7 @@
 //! `agentry worker`: runs tasks for agents that other machines host.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -13,8 +14,9 @@ use super::args::duration;
 use super::interrupt::{Signals, at_once};
 use super::run::fail_stop;
 use super::{Context, ExitCode, Failure, runtime};
-use crate::config::{ClusterConfig, Config, did_you_mean};
+use crate::config::{ClusterConfig, Config, HttpConfig, did_you_mean};
 use crate::runtime::cluster::connect;
+use crate::runtime::http::PlainServer;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::traces::Traces;
 use crate::runtime::worker::behaviours::Behaviours;
@@ -44,9 +46,26 @@ pub struct WorkerArgs {
     /// Its name in the logs of the hosts [default: that of the machine]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// Serves /health and /metrics at this address of this machine [default: nothing is served]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = loopback)]
+    listen: Option<SocketAddr>,
     /// Time limit for stopping, within which running tasks are finished
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     stop_limit: Duration,
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    match text
+        .replacen("localhost:", "127.0.0.1:", 1)
+        .parse::<SocketAddr>()
+    {
+        Ok(address) if address.ip().is_loopback() => Ok(address),
+        Ok(address) => Err(format!(
+            "other machines reach {address}, and what is served there has no access control; use 127.0.0.1:{} and a proxy",
+            address.port()
+        )),
+        Err(_) => Err("write an address with a port, such as 127.0.0.1:8071".to_owned()),
+    }
 }
 
 /// How many tasks of a type.
@@ -100,7 +119,7 @@ pub(super) fn run(args: WorkerArgs, context: &Context) -> Result<(), Failure> {
     };
     let handle = executors.handle().clone();
     let served = runtime()?.block_on(serve(
-        (settings, behaviours),
+        (settings, behaviours, args.listen),
         (&config, &cluster),
         handle,
         context,
@@ -156,7 +175,7 @@ fn kinds(
 }
 
 async fn serve(
-    (settings, behaviours): (WorkerSettings, Behaviours),
+    (settings, behaviours, listen): (WorkerSettings, Behaviours, Option<SocketAddr>),
     (config, cluster): (&Config, &ClusterConfig),
     executors: tokio::runtime::Handle,
     context: &Context,
@@ -175,7 +194,12 @@ async fn serve(
     let kinds = settings.kinds.clone();
     let worker = Worker::new(settings, databases, behaviours, traces.clone(), executors)
         .map_err(|error| Failure::new(ExitCode::System, error.to_string()))?;
-    announce(worker.id(), &kinds, context);
+    let server = match listen {
+        Some(listen) => Some(status(listen, config, &worker)?),
+        None => None,
+    };
+    let status = server.as_ref().map(PlainServer::address);
+    announce(worker.id(), &kinds, status, context);
     let (stop, stopping) = watch::channel(false);
     let mut working = std::pin::pin!(worker.run(stopping));
     tokio::select! {
@@ -190,7 +214,23 @@ async fn serve(
         }
     }
     traces.stop(LAST_SPANS).await;
+    if let Some(server) = server {
+        server.stop().await;
+    }
     Ok(())
+}
+
+/// Serves the worker's health and metrics.
+fn status(listen: SocketAddr, config: &Config, worker: &Worker) -> Result<PlainServer, Failure> {
+    let metrics = worker.metrics();
+    let http = HttpConfig {
+        listen,
+        ..config.http.clone()
+    };
+    PlainServer::start(&http, move || metrics.encode()).map_err(|error| {
+        let message = format!("listening on {listen}: {error}; choose another --listen");
+        Failure::new(ExitCode::Unavailable, message)
+    })
 }
 
 /// Connects to the cluster's database. Waits for one that cannot be reached.
@@ -199,7 +239,7 @@ async fn join(cluster: &ClusterConfig) -> Result<(Database, Database), Failure> 
     loop {
         let joined = async {
             let database = connect::database(cluster).await?;
-            database.layout().await?;
+            database.layout().await?.check_open()?;
             Ok::<_, ClusterError>((database, connect::database(cluster).await?))
         };
         match joined.await {
@@ -216,16 +256,23 @@ async fn join(cluster: &ClusterConfig) -> Result<(Database, Database), Failure> 
 }
 
 /// Prints that the worker is ready. One whose standard output is closed or full still works.
-fn announce(id: &str, kinds: &BTreeMap<String, usize>, context: &Context) {
+fn announce(
+    id: &str,
+    kinds: &BTreeMap<String, usize>,
+    status: Option<SocketAddr>,
+    context: &Context,
+) {
     let listed: Vec<_> = kinds
         .iter()
         .map(|(kind, most)| format!("{kind} ({most} at a time)"))
         .collect();
     tracing::info!(worker = id, kinds = listed.join(", "), "taking tasks");
     let told = if context.output.is_json() {
-        context
-            .output
-            .json(&json!({ "worker": id, "kinds": kinds }))
+        context.output.json(&json!({
+            "worker": id,
+            "kinds": kinds,
+            "status": status.map(|address| format!("http://{address}")),
+        }))
     } else {
         context.output.line(format!(
             "taking tasks as {id}: {}; Ctrl-C stops",

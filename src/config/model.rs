@@ -172,6 +172,9 @@ describe! {
         /// after so many records of a shard's log, a copy of its tables is put into the database, and
         /// the records before the last copy are deleted; 100 to 10,000,000
         snapshot_every: u64 [100..=10_000_000] = "20000",
+        /// after the node has not answered this host for so long, hosts whose nodes answer take over
+        /// what it runs; 1s to 1h
+        release_after: Duration [Duration::from_secs(1)..=HOUR] = "30s",
     }
 }
 

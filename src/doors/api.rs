@@ -19,7 +19,6 @@ pub mod request;
 pub mod routes;
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -34,9 +33,9 @@ use super::caller::Caller;
 use super::door::Door;
 use super::error::{DoorError, ErrorCode};
 use super::shards::Shards;
-use crate::config::Config;
 use crate::runtime::presence::{Presence, Running};
-use crate::runtime::signer::{DocumentSignature, SignDocument, Slot};
+use crate::runtime::reload::Loader;
+use crate::runtime::signer::{DocumentSignature, SignDocument};
 use events::Hub;
 use routes::{ENDPOINTS, Endpoint, Verb};
 
@@ -49,12 +48,10 @@ const LONGEST: Duration = Duration::from_secs(75);
 /// What the API of a host of a cluster needs.
 #[derive(Debug)]
 pub struct OfCluster {
-    /// The configuration that the process was started with.
-    pub config: Arc<Config>,
+    /// The configuration and the wallets of all shards, as they were read last.
+    pub(crate) loader: Loader,
     /// The shards.
     pub shards: Shards,
-    /// The wallets of all shards.
-    pub wallets: HashMap<Address, Arc<Slot>>,
 }
 
 /// The API of a process, which is served before the runtime has started, and while shards come and go.
@@ -134,7 +131,8 @@ impl Api {
             return signed.map_err(|error| refused(&error));
         }
         let cluster = self.0.cluster.get();
-        let slot = cluster.and_then(|cluster| cluster.wallets.get(wallet));
+        let loaded = cluster.map(|cluster| cluster.loader.now());
+        let slot = loaded.as_ref().and_then(|loaded| loaded.slot(wallet));
         let slot = Arc::clone(slot.ok_or_else(unavailable)?);
         let signed = move || slot.sign_document(&document);
         let signed = self.0.workers.spawn_blocking(signed).await?;
@@ -147,13 +145,15 @@ impl Api {
     /// The runtime is starting.
     pub fn door(&self, caller: Caller) -> Result<Door, DoorError> {
         let loaded = |running: &Running| Some(Arc::clone(&running.config.borrow()));
-        let loaded = self.0.presence.find(loaded);
         match self.0.cluster.get() {
-            Some(OfCluster { config, shards, .. }) => {
-                let config = loaded.unwrap_or_else(|| Arc::clone(config));
+            Some(OfCluster { loader, shards }) => {
+                let config = Arc::clone(&loader.now().config);
                 Ok(Door::of_cluster(config, caller, shards.clone()))
             }
-            None => Ok(Door::new(loaded.ok_or_else(starting)?, caller)),
+            None => {
+                let loaded = self.0.presence.find(loaded);
+                Ok(Door::new(loaded.ok_or_else(starting)?, caller))
+            }
         }
     }
 

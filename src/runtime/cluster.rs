@@ -14,17 +14,21 @@
 //! | `killable` | where tests kill the process after an append |
 //! | `relay` | requests of commands for shards that other hosts own |
 //! | `snapshots` | keeps the logs short |
+//! | `node` | whether this host's node answers it |
 //! | `runner` | a shard that runs, on a thread of its own |
+//! | `surroundings` | what metrics show of the database's standby and of workers |
 //! | `timer` | ends a process that is frozen for longer than its lease |
 
 mod beats;
 pub mod connect;
 pub mod copy;
 mod killable;
+mod node;
 mod relay;
 mod runner;
 mod shards;
 mod snapshots;
+mod surroundings;
 mod timer;
 
 pub(in crate::runtime) use beats::run;

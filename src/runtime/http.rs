@@ -111,6 +111,89 @@ impl StatusServer {
     }
 }
 
+/// A running server of a process that hosts no agents: `/health` and `/metrics`. It runs on a thread of
+/// its own, with the same guards.
+#[derive(Debug)]
+pub struct PlainServer {
+    handle: ServerHandle,
+    address: SocketAddr,
+}
+
+/// What gives the text of `/metrics`.
+type Text = Arc<dyn Fn() -> Result<String, std::fmt::Error> + Send + Sync>;
+
+impl PlainServer {
+    /// Starts serving.
+    ///
+    /// # Errors
+    /// The address cannot be listened on, or there is no thread.
+    pub fn start(
+        config: &HttpConfig,
+        metrics: impl Fn() -> Result<String, std::fmt::Error> + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
+        let allowed: Arc<[HostName]> = config.allowed_hosts.clone().into();
+        let (metrics, listen): (Text, _) = (Arc::new(metrics), config.listen);
+        let connections = config.connections;
+        let (started, starting) = std::sync::mpsc::channel();
+        std::thread::Builder::new()
+            .name("agentry-status".to_owned())
+            .spawn(move || {
+                actix_rt::System::new().block_on(async move {
+                    let server = HttpServer::new(move || {
+                        let allowed = Arc::clone(&allowed);
+                        App::new()
+                            .app_data(web::Data::new(Arc::clone(&metrics)))
+                            .wrap(from_fn(move |request, next| {
+                                access::guard(request, next, Arc::clone(&allowed))
+                            }))
+                            .wrap(access::headers())
+                            .service(page("/health", reading().to(health)))
+                            .service(page("/metrics", reading().to(plain_text)))
+                    })
+                    .workers(1)
+                    .max_connections(connections)
+                    .client_request_timeout(HEAD)
+                    .keep_alive(KeepAlive::Timeout(KEEP))
+                    .disable_signals()
+                    .shutdown_timeout(1)
+                    .bind(listen);
+                    let server = match server {
+                        Ok(server) => server,
+                        Err(error) => {
+                            // Who started it waits for this.
+                            let _ = started.send(Err(error));
+                            return;
+                        }
+                    };
+                    let address = server.addrs().first().copied().unwrap_or(listen);
+                    let server = server.run();
+                    let handle = server.handle();
+                    let _ = started.send(Ok(Self { handle, address }));
+                    if let Err(error) = server.await {
+                        tracing::error!(%error, "health and metrics are served no longer");
+                    }
+                });
+            })?;
+        starting
+            .recv()
+            .unwrap_or_else(|_| Err(std::io::Error::other("its thread has ended")))
+    }
+
+    /// The address that it listens on, with the actual port if 0 was asked for.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops serving.
+    pub async fn stop(self) {
+        self.handle.stop(false).await;
+    }
+}
+
+async fn plain_text(metrics: web::Data<Text>) -> HttpResponse {
+    answer_text((metrics.get_ref())())
+}
+
 /// A page, with the answer to any other method.
 fn page(path: &str, route: Route) -> Resource {
     web::resource(path)
@@ -151,7 +234,11 @@ async fn ready(metrics: web::Data<Metrics>) -> HttpResponse {
 }
 
 async fn text(metrics: web::Data<Metrics>) -> HttpResponse {
-    match metrics.encode() {
+    answer_text(metrics.encode())
+}
+
+fn answer_text(text: Result<String, std::fmt::Error>) -> HttpResponse {
+    match text {
         Ok(text) => HttpResponse::Ok().content_type(OPEN_METRICS).body(text),
         Err(error) => HttpResponse::InternalServerError().body(error.to_string()),
     }

@@ -6,9 +6,10 @@
 //! that is alone has no such limit.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use agentry_chain::Permit;
 use agentry_core::cluster::LEASE;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
@@ -31,7 +32,12 @@ pub fn monotonic() -> Duration {
 
 /// A right to post that ends by itself. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Lease(Option<Arc<Until>>);
+pub struct Lease {
+    until: Option<Arc<Until>>,
+    /// Whether the shard that has it is another host's: what renews the lease of the host renews it no
+    /// more.
+    is_revoked: Arc<AtomicBool>,
+}
 
 #[derive(Debug, Default)]
 struct Until {
@@ -43,12 +49,38 @@ struct Until {
 impl Lease {
     /// A lease that has ended, and that beats renew.
     pub fn of_a_cluster() -> Self {
-        Self(Some(Arc::default()))
+        Self {
+            until: Some(Arc::default()),
+            is_revoked: Arc::default(),
+        }
+    }
+
+    /// Whether this is one of several hosts.
+    pub fn is_of_cluster(&self) -> bool {
+        self.until.is_some()
+    }
+
+    /// The lease of the host, as one of its shards has it.
+    pub fn of_shard(&self) -> Self {
+        Self {
+            until: self.until.clone(),
+            is_revoked: Arc::default(),
+        }
+    }
+
+    /// Ends it for good. To be called before the lease of the host is renewed by a beat that has shown
+    /// that the shard is another host's.
+    pub fn revoke(&self) {
+        self.is_revoked.store(true, Ordering::Release);
+    }
+
+    fn is_revoked(&self) -> bool {
+        self.is_revoked.load(Ordering::Acquire)
     }
 
     /// Renews the lease: a beat that was sent at this time of [`monotonic`] was acknowledged.
     pub fn renew(&self, sent: Duration) {
-        if let Some(until) = &self.0 {
+        if let Some(until) = &self.until {
             let end = u64::try_from((sent + LEASE).as_millis()).unwrap_or(u64::MAX);
             until.ms.fetch_max(end, Ordering::AcqRel);
             until.renewed.notify_waiters();
@@ -57,15 +89,16 @@ impl Lease {
 
     /// Whether it lasts for so long from now on.
     pub fn covers(&self, needs: Duration) -> bool {
-        self.0.as_ref().is_none_or(|until| {
+        self.until.as_ref().is_none_or(|until| {
             let end = Duration::from_millis(until.ms.load(Ordering::Acquire));
-            monotonic() + needs <= end
+            // The revocation comes before the renewal that it is about.
+            monotonic() + needs <= end && !self.is_revoked()
         })
     }
 
     /// Returns once it lasts for so long from then on.
     pub async fn covering(&self, needs: Duration) {
-        let Some(until) = &self.0 else {
+        let Some(until) = &self.until else {
             return;
         };
         loop {
@@ -77,9 +110,19 @@ impl Lease {
         }
     }
 
+    /// A permit for what takes so long, if the lease covers that now: it ends after this time, even if
+    /// this process stands still meanwhile. A host that is alone needs none.
+    pub fn permit(&self, needs: Duration) -> Option<Permit> {
+        self.until.as_ref()?;
+        let (lease, end) = (self.clone(), monotonic() + needs);
+        Some(Permit::new(move || {
+            monotonic() <= end && !lease.is_revoked()
+        }))
+    }
+
     /// How long a POST may take that would be given this long.
     pub fn limit(&self, limit: Duration) -> Duration {
-        match self.0 {
+        match self.until {
             None => limit,
             Some(_) => limit.min(LONGEST_POST),
         }
@@ -88,6 +131,8 @@ impl Lease {
 
 #[cfg(test)]
 mod tests {
+    use agentry_core::cluster::BEAT;
+
     use super::*;
 
     #[tokio::test]
@@ -115,5 +160,19 @@ mod tests {
         assert!(!lease.covers(3 * LEASE));
         lease.renew(Duration::ZERO);
         assert!(lease.covers(LEASE), "a late answer does not shorten it");
+    }
+
+    /// A host that was frozen beats again, and learns that a shard is another's.
+    #[test]
+    fn a_shard_that_is_lost_has_no_part_in_the_next_renewal() {
+        let host = Lease::of_a_cluster();
+        let (kept, lost) = (host.of_shard(), host.of_shard());
+        host.renew(monotonic());
+        let permit = lost.permit(LEASE).unwrap();
+        assert!(kept.covers(BEAT) && lost.covers(BEAT) && permit.holds());
+        lost.revoke();
+        host.renew(monotonic() + BEAT);
+        assert!(kept.covers(BEAT));
+        assert!(!lost.covers(Duration::ZERO) && !permit.holds());
     }
 }

@@ -3,6 +3,7 @@
 mod cluster;
 mod gauges;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use agentry_cluster::{JobCount, WorkerSeen};
 use agentry_core::cluster::{Incarnation, View};
 use agentry_core::rows::{Spent, TaskState};
 use agentry_store::Condition as StoreCondition;
@@ -482,6 +484,25 @@ impl Metrics {
     pub(crate) fn saw_cluster(&self, view: &View, me: Incarnation) {
         if let Some(cluster) = &self.all.cluster {
             cluster.saw(view, me);
+        }
+    }
+
+    /// So many synchronous standbys are connected to the cluster's database, if that is known.
+    pub(crate) fn saw_standbys(&self, count: Option<u32>) {
+        if let Some(cluster) = &self.all.cluster {
+            cluster.standbys(count);
+        }
+    }
+
+    /// These are the workers and the jobs of the cluster; `kinds` are the types that workers run.
+    pub(crate) fn saw_workers(
+        &self,
+        kinds: &[String],
+        workers: &[WorkerSeen],
+        jobs: &BTreeMap<String, JobCount>,
+    ) {
+        if let Some(cluster) = &self.all.cluster {
+            cluster.workers(kinds, workers, jobs);
         }
     }
 

@@ -121,9 +121,9 @@ impl AgentRegistry {
     }
 
     /// Knows these wallets of other shards instead, for all clones of this registry.
-    pub fn set_neighbours(&self, neighbours: Neighbours) {
+    pub fn set_neighbours(&self, neighbours: Arc<Neighbours>) {
         let hosted = self.tables().by_id.values().cloned().collect::<Vec<_>>();
-        let tables = Arc::new(Tables::new(hosted, Arc::new(neighbours)));
+        let tables = Arc::new(Tables::new(hosted, neighbours));
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = tables;
     }
 

@@ -18,35 +18,40 @@
 //! another wallet it is another agent. Behaviours of unchanged agents are left alone, even if a
 //! file that they read at startup has changed, unless a restart is requested (`--restart`).
 //!
+//! A process reads its configuration and its wallets once for all its shards (the loader); each shard
+//! that runs here applies what concerns its agents (the [`Reloader`]).
+//!
 //! | part | what it does |
 //! |---|---|
+//! | `loader` | reads the configuration and the wallets of a process again |
 //! | `difference` | the changes, and which of them need a restart |
 
 mod difference;
+mod loader;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use agentry_devnet::Devnet;
 use agentry_protocol::{Address, BlockHeight, Timestamp};
 use tokio::sync::{Mutex, watch};
 
 use super::Shared;
 use super::host::chain::{self, Nodes};
-use super::host::prepare::{self, Candidate, ENDOWMENT, Part, Passwords, Survey};
-use super::host::{HostError, shard};
+use super::host::prepare::{Candidate, Part};
+use super::host::shard;
 use super::plans::{self, Occasion};
 use super::registry::{AgentRegistry, Hosted};
 use super::router::WakeAgents;
 use super::signer::Keyring;
 use super::submitter::LookAtQueue;
-use crate::config::{ChainConfig, Config, ConfigError, HostedAgent};
+use crate::config::{ChainConfig, Config, ConfigError};
 use agentry_core::AgentId;
 
 pub use difference::{Applied, Difference};
+pub(crate) use loader::{Loaded, Loader};
 
 /// How long the chain may take to answer where its head is.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -104,31 +109,22 @@ pub struct ReloadLinks {
     pub chain: ChainConfig,
     /// Its nodes.
     pub(crate) nodes: Nodes,
-    /// The embedded node, if there is one.
-    pub devnet: Option<Weak<Devnet>>,
     /// The part of the wallets that this shard hosts; all of them, on one machine.
     pub part: Option<Part>,
 }
 
-/// Applies changes of the configuration. Clones share one state.
+/// Applies changes of the configuration to a shard. Clones share one state.
 #[derive(Clone, Debug)]
 pub struct Reloader(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    reread: Option<Reread>,
+    loader: Loader,
     links: ReloadLinks,
-    /// One reload at a time.
-    current: Mutex<Current>,
-    /// The current configuration, for those who only read it.
+    /// What was applied last. One reload at a time.
+    applied: Mutex<Arc<Loaded>>,
+    /// Its configuration, for those who only read it.
     told: watch::Sender<Arc<Config>>,
-}
-
-/// The current configuration.
-#[derive(Debug)]
-struct Current {
-    config: Config,
-    passwords: Passwords,
 }
 
 /// The changes to apply; none of them can be refused any more.
@@ -142,19 +138,16 @@ struct Plan {
 }
 
 impl Reloader {
-    /// A reloader for a runtime that was started with `config` and these passwords. What it has read
-    /// and applied, it tells.
+    /// A reloader for a shard that was started with what was `loaded`. What it has applied, it tells.
     pub(super) fn new(
-        reread: Option<Reread>,
-        (config, told): (Config, watch::Sender<Arc<Config>>),
-        passwords: Passwords,
+        loader: Loader,
+        (loaded, told): (Arc<Loaded>, watch::Sender<Arc<Config>>),
         links: ReloadLinks,
     ) -> Self {
-        let current = Mutex::new(Current { config, passwords });
         Self(Arc::new(Inner {
-            reread,
+            loader,
             links,
-            current,
+            applied: Mutex::new(loaded),
             told,
         }))
     }
@@ -167,70 +160,71 @@ impl Reloader {
     /// # Errors
     /// Every reason why nothing was applied.
     pub async fn reload(&self, restart: Vec<String>) -> Result<Applied, Refused> {
-        let this = self.clone();
+        let this = Arc::clone(&self.0);
         let task = actix_rt::spawn(async move {
-            let result = this.0.reload(&restart).await;
-            match &result {
-                Ok(applied) if applied.is_nothing() => {
-                    tracing::info!("the configuration was reloaded: nothing has changed");
-                }
-                Ok(applied) => tracing::info!("the configuration was reloaded: {applied}"),
-                Err(Refused(reasons)) => {
-                    for reason in reasons {
-                        tracing::error!("the configuration cannot be applied: {reason}");
-                    }
-                    tracing::error!(
-                        reasons = reasons.len(),
-                        "the configuration was read and not applied; the runtime continues with the previous one"
-                    );
-                }
-            }
-            result
+            // First: what was read is applied with the restarts, and not without them before.
+            let mut applied = this.applied.lock().await;
+            let loaded = this.loader.load(&restart).await?;
+            this.apply_loaded(&mut applied, loaded, &restart).await
         });
         match task.await {
             Ok(result) => result,
             Err(_) => Err(Refused::because("the runtime is stopping")),
         }
     }
+
+    /// Applies what the process has read, whenever it has read something, until this is dropped.
+    pub(super) async fn follow(self) {
+        let mut loads = self.0.loader.watch();
+        // It may have changed since the shard was started.
+        loads.mark_changed();
+        while loads.changed().await.is_ok() {
+            let mut applied = self.0.applied.lock().await;
+            let loaded = Arc::clone(&loads.borrow_and_update());
+            if !Arc::ptr_eq(&applied, &loaded) {
+                // Reported.
+                drop(self.0.apply_loaded(&mut applied, loaded, &[]).await);
+            }
+        }
+    }
 }
 
 impl Inner {
-    async fn reload(&self, restart: &[String]) -> Result<Applied, Refused> {
-        let mut current = self.current.lock().await;
-        let Some(reread) = self.reread.clone() else {
-            return Err(Refused::because(
-                "this runtime was not started from a file that could be read again",
-            ));
-        };
-        let config = self
-            .blocking(move || reread.read())
-            .await?
-            .map_err(|error| Refused(lines_of(&error)))?;
-        let mut reasons = difference::needs_restart(&current.config, &config);
-        current.passwords.search_again();
-        let mut found = self.look(&config, &mut current).await?;
-        reasons.extend(unknown(&found.candidates, restart));
-        let neighbours = self.links.part.map(|part| {
-            let neighbours = prepare::neighbours(&found.candidates);
-            found.candidates.retain(|one| part.has(&one.address));
-            neighbours
-        });
-        reasons.extend(found.errors.iter().map(ToString::to_string));
-        if self.links.devnet.is_none() {
-            let missing = found.missing.iter().map(prepare::no_wallet);
-            reasons.extend(missing.map(|error| error.to_string()));
+    /// Applies what was read, and reports it.
+    async fn apply_loaded(
+        &self,
+        applied: &mut Arc<Loaded>,
+        loaded: Arc<Loaded>,
+        restart: &[String],
+    ) -> Result<Applied, Refused> {
+        let result = self.difference(applied, &loaded, restart).await;
+        match &result {
+            Ok(done) => {
+                *applied = loaded;
+                match done.is_nothing() {
+                    true => {
+                        tracing::info!("the configuration was reloaded: nothing has changed");
+                    }
+                    false => tracing::info!("the configuration was reloaded: {done}"),
+                }
+            }
+            Err(refused) => {
+                tracing::error!(
+                    "the configuration was read and not applied; reload it again: {refused}"
+                );
+            }
         }
-        if !reasons.is_empty() {
-            return Err(Refused(reasons));
-        }
-        let plan = self.plan(found.candidates, restart);
-        let mut plan = self.check_passwords(plan).await?;
-        let are_new = !plan.added.is_empty() || !found.missing.is_empty();
-        let first_height = self.first_height(are_new).await?;
-        if !found.missing.is_empty() {
-            let provided = self.provide(found.missing, &config, &mut current).await?;
-            plan.added.extend(provided);
-        }
+        result
+    }
+
+    async fn difference(
+        &self,
+        before: &Loaded,
+        loaded: &Loaded,
+        restart: &[String],
+    ) -> Result<Applied, Refused> {
+        let plan = self.plan(loaded.wallets_of(self.links.part), restart);
+        let first_height = self.first_height(!plan.added.is_empty()).await?;
         let applied = Applied {
             agents: Difference {
                 added: names(plan.added.iter().map(|one| &one.config.name)),
@@ -248,58 +242,16 @@ impl Inner {
                     .filter(|(before, one)| *before.config == one.config)
                     .map(|(_, one)| &one.config.name),
             ),
-            contacts: Difference::of_contacts(&current.config.contacts, &config.contacts),
+            contacts: Difference::of_contacts(&before.config.contacts, &loaded.config.contacts),
         };
         self.apply(plan, first_height).await?;
-        if let Some(neighbours) = neighbours {
-            self.links.registry.set_neighbours(neighbours);
-        }
         self.links
-            .shared
-            .directory
-            .set_contacts(config.contacts.clone());
-        self.told.send_replace(Arc::new(config.clone()));
-        current.config = config;
+            .registry
+            .set_neighbours(Arc::clone(&loaded.neighbours));
+        let contacts = loaded.config.contacts.clone();
+        self.links.shared.directory.set_contacts(contacts);
+        self.told.send_replace(Arc::clone(&loaded.config));
         Ok(applied)
-    }
-
-    /// Has the embedded node create missing wallets and fund them.
-    async fn provide(
-        &self,
-        missing: Vec<HostedAgent>,
-        config: &Config,
-        current: &mut Current,
-    ) -> Result<Vec<Candidate>, Refused> {
-        let mut of_missing = config.clone();
-        of_missing.fleets.clear();
-        let names: HashSet<&str> = missing.iter().map(|one| one.agent.name.as_str()).collect();
-        of_missing
-            .agents
-            .retain(|agent| names.contains(agent.name.as_str()));
-        let mut passwords = std::mem::take(&mut current.passwords);
-        let devnet = self.links.devnet.as_ref().and_then(Weak::upgrade);
-        let (provided, passwords) = self
-            .blocking(move || {
-                let provided = provide(&missing, &mut passwords, devnet.as_deref());
-                (provided, passwords)
-            })
-            .await?;
-        current.passwords = passwords;
-        provided.map_err(Refused::because)?;
-        let found = self.look(&of_missing, current).await?;
-        match found.errors.first() {
-            None => Ok(found.candidates),
-            Some(error) => Err(Refused::because(error)),
-        }
-    }
-
-    async fn look(&self, config: &Config, current: &mut Current) -> Result<Survey, Refused> {
-        let (config, mut passwords) = (config.clone(), std::mem::take(&mut current.passwords));
-        let (found, passwords) = self
-            .blocking(move || (prepare::survey(&config, &mut passwords), passwords))
-            .await?;
-        current.passwords = passwords;
-        Ok(found)
     }
 
     /// Compares the hosted agents with the configured ones. An agent to restart counts as changed.
@@ -331,20 +283,6 @@ impl Inner {
             changed,
             added,
             removed,
-        }
-    }
-
-    /// Checks the passwords of the wallets that are new.
-    async fn check_passwords(&self, mut plan: Plan) -> Result<Plan, Refused> {
-        let (plan, checked) = self
-            .blocking(move || {
-                let checked = prepare::check_passwords(&mut plan.added);
-                (plan, checked)
-            })
-            .await?;
-        match checked {
-            Ok(()) => Ok(plan),
-            Err(errors) => Err(Refused(errors.iter().map(ToString::to_string).collect())),
         }
     }
 
@@ -426,42 +364,6 @@ impl Inner {
         let _ = links.wake.send(WakeAgents(due.collect())).await;
         Ok(())
     }
-
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Refused> {
-        let work = self.links.shared.workers.spawn_blocking(work);
-        work.await
-            .map_err(|_| Refused::because(HostError::Panicked))
-    }
-}
-
-/// Creates wallets on the embedded node, and funds them.
-fn provide(
-    missing: &[HostedAgent],
-    passwords: &mut Passwords,
-    devnet: Option<&Devnet>,
-) -> Result<(), HostError> {
-    for address in prepare::create_missing(missing, passwords)? {
-        if let Some(devnet) = devnet {
-            devnet.fund(&address, ENDOWMENT)?;
-            tracing::info!(%address, amount = ENDOWMENT, "funded a new wallet");
-        }
-    }
-    Ok(())
-}
-
-/// The reasons why agents and fleets cannot be restarted: there are none of these names.
-fn unknown(candidates: &[Candidate], restart: &[String]) -> Vec<String> {
-    let is_known = |name: &str| {
-        let mut all = candidates.iter();
-        all.any(|one| is_meant(name, &one.config.name))
-    };
-    let unknown = restart.iter().filter(|name| !is_known(name));
-    unknown
-        .map(|name| format!("no agent and no fleet is called {name:?}, so none can restart"))
-        .collect()
 }
 
 /// Whether an agent has this name, or belongs to the fleet of this name.

@@ -32,6 +32,9 @@ const BATCH: usize = 500;
 /// those blocks again; a commit costs an fsync for every block of a quiet chain.
 const POSITION_LAG: Duration = Duration::from_secs(1);
 
+/// The same in a cluster, where each of many shards commits for itself, over the network.
+const POSITION_LAG_OF_SHARD: Duration = Duration::from_secs(10);
+
 /// The bounds of a pause after a failed reading. The longest is the most by which the watcher recovers
 /// later than the node.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
@@ -257,7 +260,11 @@ impl Watch {
         if !moved && batch.events.is_empty() {
             return true;
         }
-        let due = self.stored.elapsed() >= POSITION_LAG;
+        let lag = match self.shared.lease.is_of_cluster() {
+            true => POSITION_LAG_OF_SHARD,
+            false => POSITION_LAG,
+        };
+        let due = self.stored.elapsed() >= lag;
         let store_position = !batch.events.is_empty() || due;
         let cursor = batch.cursor.clone();
         let route = Route {

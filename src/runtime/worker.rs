@@ -10,9 +10,11 @@
 //! | [`behaviours`] | the behaviours of agents.toml, without their wallets |
 //! | `run` | one run of an attempt, isolated from the worker |
 //! | `deliver` | putting results into the database |
+//! | [`metrics`] | what it counts |
 
 pub mod behaviours;
 mod deliver;
+pub mod metrics;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -21,7 +23,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentry_cluster::{ClusterError, Database, Hints, JobKey, Standing, Taken, Topic};
+use agentry_cluster::{
+    ClusterError, Database, Hints, JobKey, KEEP_WORKERS, Room, Standing, Taken, Topic, WorkerRow,
+};
 use agentry_sdk::TaskError;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -33,12 +37,16 @@ use super::jobs::wire::{JobEnd, JobInput};
 use super::traces::Traces;
 use behaviours::Behaviours;
 use deliver::Verdict;
+use metrics::{JobOutcome, WorkerMetrics};
 use run::{Run, Stopped};
 
 /// A worker that cannot reach the database for this long drops its runs. Their owners took it for lost
 /// much earlier, if they reached the database themselves; if not, they wait, and the runs go on for
 /// them through a failover.
 const CUT_OFF: Duration = Duration::from_secs(60);
+
+/// How often a worker says that it is there, for people. Its jobs have beats of their own.
+const SHOW: Duration = Duration::from_secs(2);
 
 /// How long the last words to the database may take.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -77,6 +85,9 @@ pub struct Worker {
     reached: Instant,
     /// Whether the database answered the last call.
     is_reached: bool,
+    /// When it shows itself next; `None` if it may not.
+    shows: Option<Instant>,
+    metrics: Arc<WorkerMetrics>,
 }
 
 /// A job that this worker has taken.
@@ -106,6 +117,7 @@ impl Worker {
         // Another process of the same name is another worker.
         let id = format!("{} {}", settings.name, hex::encode(random));
         Ok(Self {
+            metrics: Arc::new(WorkerMetrics::new(&settings.kinds)),
             settings,
             id: id.into(),
             hints: beats.hints(Topic::Put),
@@ -119,12 +131,18 @@ impl Worker {
             deliveries: JoinSet::new(),
             reached: Instant::now(),
             is_reached: true,
+            shows: Some(Instant::now()),
         })
     }
 
     /// Its name, which no other worker has.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> Arc<WorkerMetrics> {
+        Arc::clone(&self.metrics)
     }
 
     /// Works until it is asked to stop, and what it runs has ended or is given back.
@@ -155,6 +173,7 @@ impl Worker {
                 }
                 _ = beats.tick() => {
                     self.beat().await;
+                    self.show().await;
                     if is_open {
                         self.take().await;
                     }
@@ -176,7 +195,51 @@ impl Worker {
             }
         }
         self.give_back().await;
+        self.leave().await;
         tracing::info!("the worker has stopped");
+    }
+
+    /// Shows itself to people who look at the cluster.
+    async fn show(&mut self) {
+        if self.shows.is_none_or(|at| Instant::now() < at) {
+            return;
+        }
+        self.shows = Some(Instant::now() + SHOW);
+        let running = |kind: &str| self.open.values().filter(|open| open.kind == kind).count();
+        let count = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        let kinds = self.settings.kinds.iter().map(|(kind, most)| {
+            let room = Room {
+                most: count(*most),
+                running: count(running(kind)),
+            };
+            (kind.clone(), room)
+        });
+        let row = WorkerRow {
+            id: self.id.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kinds: kinds.collect(),
+        };
+        match self.beats.beat_worker(&row).await {
+            // A role with the rights for jobs only.
+            Err(error @ ClusterError::Refused { .. }) if !error.is_transient() => {
+                tracing::warn!(%error, "this worker is not shown by `agentry cluster status`: its role lacks rights on agentry.worker");
+                self.shows = None;
+            }
+            answer => {
+                self.heard(answer);
+            }
+        }
+    }
+
+    /// It is not shown any more.
+    async fn leave(&mut self) {
+        if self.shows.is_none() {
+            return;
+        }
+        let removed = self.beats.remove_worker(&self.id, KEEP_WORKERS);
+        if !matches!(tokio::time::timeout(FAREWELL, removed).await, Ok(Ok(()))) {
+            tracing::debug!("the row of this worker stays in the database");
+        }
     }
 
     /// Says that it still works, and learns what is to be dropped.
@@ -247,12 +310,14 @@ impl Worker {
     fn heard<T>(&mut self, answer: Result<T, ClusterError>) -> Option<T> {
         match answer {
             Ok(answer) => {
+                self.metrics.reached(true);
                 if !std::mem::replace(&mut self.is_reached, true) {
                     tracing::info!("the cluster's database answers again");
                 }
                 Some(answer)
             }
             Err(error) => {
+                self.metrics.reached(false);
                 if std::mem::replace(&mut self.is_reached, false) {
                     tracing::error!(%error, "the cluster's database does not answer: trying again");
                 }
@@ -298,6 +363,7 @@ impl Worker {
                 Run::ended(JobEnd::Returned(Err(error)))
             }
         };
+        self.metrics.took(&kind);
         self.open.insert(
             key,
             Open {
@@ -319,12 +385,14 @@ impl Worker {
             Err(Stopped::Cancelled) => Verdict::Cancelled,
             Err(Stopped::GivenBack) => Verdict::Interrupted,
             Err(Stopped::Lost) => {
+                self.metrics.ended(&open.kind, JobOutcome::Lost);
                 tracing::info!(shard.id = key.shard.0, task.id = %key.task, attempt = key.attempt, "a run was dropped: another worker runs the task, or it has ended");
                 self.open.remove(&key);
                 return;
             }
         };
         open.is_delivered = true;
+        self.metrics.ended(&open.kind, verdict.counted());
         let (database, id) = (self.results.clone(), Arc::clone(&self.id));
         self.deliveries.spawn(async move {
             deliver::deliver(&database, &id, key, verdict).await;

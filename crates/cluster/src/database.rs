@@ -70,6 +70,17 @@ impl Database {
         answer.map(|_| ())
     }
 
+    /// Connects for claims, so that the first one does not wait for that: the agents of a shard are silent
+    /// until it is done.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn prepare_to_claim(&self) -> Result<(), ClusterError> {
+        let call = Call::read("reaching the database", self.limits().call);
+        let answer = self.claims().await.query(call, ("select 1", &[])).await;
+        answer.map(|_| ())
+    }
+
     /// How the database is reached.
     pub fn settings(&self) -> &Settings {
         &self.0.settings

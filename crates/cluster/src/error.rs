@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use agentry_core::cluster::Incarnation;
 use tokio_postgres::error::{DbError, Severity};
 
 /// What a lost answer means.
@@ -93,6 +94,24 @@ pub enum ClusterError {
     /// There is no cluster in the database.
     #[error("the database holds no agentry cluster: create it with `agentry cluster init`")]
     NotInitialised,
+    /// The cluster is being filled from the store of a single machine.
+    #[error(
+        "the cluster is being filled from a single machine, and that was interrupted: run `agentry cluster import` there again"
+    )]
+    Importing,
+    /// The agents of the cluster were moved to a single machine.
+    #[error(
+        "the agents of the cluster {id} were moved to a single machine with `agentry cluster export`: run them there, without the [cluster] table. To begin a cluster again, drop the schema `agentry` of the database, then run `agentry cluster init` and `agentry cluster import`"
+    )]
+    Exported {
+        /// The cluster.
+        id: Incarnation,
+    },
+    /// A cluster cannot be filled or closed, because it is in use.
+    #[error(
+        "the cluster is in use: a host has joined it, or another command moves its agents. Stop all hosts, and try again"
+    )]
+    InUse,
     /// The cluster has another number of shards. It cannot be changed.
     #[error(
         "the cluster in the database has {found} shards, not {asked}: their number is fixed when a cluster is created, so leave it out, or use another database"
@@ -196,6 +215,9 @@ impl ClusterError {
             | Self::RootCertificate { .. }
             | Self::Encoding { .. }
             | Self::NotInitialised
+            | Self::Importing
+            | Self::Exported { .. }
+            | Self::InUse
             | Self::OtherShards { .. }
             | Self::NewerFormat { .. }
             | Self::TooLarge { .. }

@@ -1,7 +1,7 @@
 //! Beats, and what they show.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agentry_core::cluster::{Epoch, HostSeen, Incarnation, ShardId, ShardSeen, View};
 use tokio_postgres::Row;
@@ -27,8 +27,34 @@ pub struct HostRow {
     pub format: u32,
     /// Whether it leaves. Once true, it stays so until [`Database::drain`] takes it back.
     pub draining: bool,
+    /// Whether its node has not answered it for a while.
+    pub without_node: bool,
     /// The shards that it follows, and the place of the last record that it has of each.
     pub following: BTreeMap<ShardId, u64>,
+    /// The node that it posts to, without a password: the same for all hosts.
+    pub submit: String,
+}
+
+/// The state of a cluster, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Its hosts and shards.
+    pub view: View,
+    /// What else is known of each host.
+    pub hosts: BTreeMap<Incarnation, HostFacts>,
+}
+
+/// What nobody but people needs to know of a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostFacts {
+    /// For how long it has not beaten, by the database's clock.
+    pub silent: Duration,
+    /// By how many milliseconds its clock was ahead of the database's at its last beat; negative if it
+    /// was behind. What the beat took on its way makes it a little smaller. `None` for a host that does
+    /// not say what its clock shows.
+    pub clock_ahead_ms: Option<i64>,
+    /// The node that it posts to, without a password.
+    pub submit: String,
 }
 
 /// A host that beats no more and owns nothing is of no use to anybody, and after this time to no
@@ -36,17 +62,18 @@ pub struct HostRow {
 pub const KEEP_HOSTS: Duration = Duration::from_secs(24 * 60 * 60);
 
 const BEAT: &str = "insert into agentry.host as h (incarnation, name, beat, seen, address, version, \
-     config_hash, format, draining, following) \
-     values ($1, $2, 1, clock_timestamp(), $3, $4, $5, $6, $7, $8) \
+     config_hash, format, draining, without_node, following, submit, clock) \
+     values ($1, $2, 1, clock_timestamp(), $3, $4, $5, $6, $7, $8, $9, $10, $11) \
      on conflict (incarnation) do update set name = excluded.name, beat = h.beat + 1, \
      seen = excluded.seen, address = excluded.address, version = excluded.version, \
      config_hash = excluded.config_hash, format = excluded.format, \
-     draining = h.draining or excluded.draining, following = excluded.following";
+     draining = h.draining or excluded.draining, without_node = excluded.without_node, \
+     following = excluded.following, submit = excluded.submit, clock = excluded.clock";
 
 const HOSTS: &str = "select incarnation, name, beat, address, version, config_hash, format, draining, \
-     following from agentry.host order by name, incarnation";
+     without_node, following from agentry.host order by name, incarnation";
 
-const SHARDS: &str = "select id, owner, epoch, head, format from agentry.shard order by id";
+const SHARDS: &str = "select id, owner, epoch, head, format, halted from agentry.shard order by id";
 
 impl Database {
     /// Beats: writes our row, and reads all hosts and shards after that, in one round trip. When this
@@ -59,7 +86,8 @@ impl Database {
         let me = row.incarnation.to_string();
         let format: i32 = number("the format of records", row.format)?;
         let following = write_following(&row.following);
-        let beat: [&(dyn tokio_postgres::types::ToSql + Sync); 8] = [
+        let clock = now_ms();
+        let beat: [&(dyn tokio_postgres::types::ToSql + Sync); 11] = [
             &me,
             &row.name,
             &row.address,
@@ -67,7 +95,10 @@ impl Database {
             &row.config_hash,
             &format,
             &row.draining,
+            &row.without_node,
             &following,
+            &row.submit,
+            &clock,
         ];
         let call = Call::write("beating", self.limits().beat);
         let answers = {
@@ -93,27 +124,34 @@ impl Database {
         view(&answers.map_err(uninitialised)?)
     }
 
-    /// As [`view`](Self::view), and for how long each host has not beaten, by the database's clock.
+    /// As [`view`](Self::view), with what people want to know of each host.
     ///
     /// # Errors
     /// They cannot be read.
-    pub async fn look(&self) -> Result<(View, BTreeMap<Incarnation, Duration>), ClusterError> {
-        const WHAT: &str = "a host's silence";
-        const SILENT: &str = "select incarnation, \
-             greatest(0, extract(epoch from clock_timestamp() - seen))::float8 from agentry.host";
+    pub async fn look(&self) -> Result<Look, ClusterError> {
+        const WHAT: &str = "what a host says of itself";
+        const FACTS: &str = "select incarnation, \
+             greatest(0, extract(epoch from clock_timestamp() - seen))::float8, \
+             clock - (extract(epoch from seen) * 1000)::bigint, submit from agentry.host";
         let call = Call::read("reading the cluster's hosts", self.limits().call);
-        let statements = [(HOSTS, &[][..]), (SHARDS, &[]), (SILENT, &[])];
+        let statements = [(HOSTS, &[][..]), (SHARDS, &[]), (FACTS, &[])];
         let answers = self.bulk().await.pipeline(call, &statements).await;
         let answers = answers.map_err(uninitialised)?;
-        let (view_of, silent) = answers.split_at(2.min(answers.len()));
-        let silent = silent.iter().flatten().map(|row| {
+        let (view_of, facts) = answers.split_at(2.min(answers.len()));
+        let facts = facts.iter().flatten().map(|row| {
             let host = incarnation(WHAT, column(Some(row), 0, WHAT)?)?;
             let silent: f64 = column(Some(row), 1, WHAT)?;
-            let silent = Duration::try_from_secs_f64(silent).unwrap_or_default();
-            Ok((host, silent))
+            let facts = HostFacts {
+                silent: Duration::try_from_secs_f64(silent).unwrap_or_default(),
+                clock_ahead_ms: column(Some(row), 2, WHAT)?,
+                submit: column(Some(row), 3, WHAT)?,
+            };
+            Ok((host, facts))
         });
-        let silent = silent.collect::<Result<_, ClusterError>>()?;
-        Ok((view(view_of)?, silent))
+        Ok(Look {
+            hosts: facts.collect::<Result<_, ClusterError>>()?,
+            view: view(view_of)?,
+        })
     }
 
     /// Has the hosts of a name hand their shards over and take none, or take some again. Returns how
@@ -200,7 +238,8 @@ fn host(row: &Row) -> Result<HostSeen, ClusterError> {
         config_hash: column(row, 5, WHAT)?,
         format: number(WHAT, column::<i32>(row, 6, WHAT)?)?,
         draining: column(row, 7, WHAT)?,
-        following: read_following(column(row, 8, WHAT)?)
+        without_node: column(row, 8, WHAT)?,
+        following: read_following(column(row, 9, WHAT)?)
             .ok_or_else(|| ClusterError::damaged(WHAT, &"what it follows cannot be read"))?,
     })
 }
@@ -215,12 +254,21 @@ fn shard(row: &Row) -> Result<ShardSeen, ClusterError> {
         epoch: Epoch(number(WHAT, column::<i64>(row, 2, WHAT)?)?),
         head: number(WHAT, column::<i64>(row, 3, WHAT)?)?,
         format: number(WHAT, column::<i32>(row, 4, WHAT)?)?,
+        halted: column(row, 5, WHAT)?,
     })
 }
 
 fn incarnation(what: &'static str, text: &str) -> Result<Incarnation, ClusterError> {
     text.parse()
         .map_err(|error| ClusterError::damaged(what, &error))
+}
+
+/// What this machine's clock shows, in milliseconds since the epoch.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |time| {
+        i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+    })
 }
 
 /// `3:1041 7:20`: the shards with the places. It is read at each beat of each host, so it is short.

@@ -5,16 +5,16 @@
 //! | this one | what a job is |
 //! | `owner` | what the owner of a shard does: puts, cancels, looks, and deletes |
 //! | `worker` | what a worker does: takes, beats, and ends |
-//! | `hints` | who is told at once that there is something to do |
+//! | `workers` | which workers there are, and how many jobs wait, for people |
 //!
 //! A job is one attempt at one task. A worker takes it, and beats while it works; a job whose worker
 //! beats no more is interrupted, and its end is refused if the worker ends it after all. So there is
 //! at most one result for each attempt. The owner decides what follows: it makes a new attempt, under
 //! the next number, or deletes the job once its own log has the result.
 
-mod hints;
 mod owner;
 mod worker;
+mod workers;
 
 use agentry_core::TaskId;
 use agentry_core::cluster::ShardId;
@@ -23,9 +23,9 @@ use tokio_postgres::Row;
 use crate::ClusterError;
 use crate::database::{column, number};
 
-pub use hints::{Hints, Topic};
 pub use owner::{Job, NewJob, Put};
 pub use worker::{Ended, Outcome, Standing, Taken};
+pub use workers::{JobCount, KEEP_WORKERS, Room, WORKER_LOST, WorkerRow, WorkerSeen};
 
 /// The largest input or result, in bytes: what a task may result in
 /// ([`MAX_OUTPUT_BYTES`](agentry_core::task::MAX_OUTPUT_BYTES)), and as much for how it is written.

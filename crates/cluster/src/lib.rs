@@ -8,10 +8,12 @@
 //! | `schema` | the tables, and [`Database::init`] |
 //! | `hosts` | beats, and what they show |
 //! | `calls` | requests that a host passes on to the owner of a shard |
-//! | `claims` | who owns a shard |
+//! | `claims` | who owns a shard, and whether it is halted |
+//! | `hints` | who is told at once that there is something to do |
 //! | `log` | the log of a shard: [`PgLog`] |
 //! | `snapshots` | copies of a shard's tables, and the trimming of its log |
 //! | `jobs` | attempts at tasks that workers run |
+//! | `moving` | moving agents from a single machine into a cluster, and back |
 //! | `doctor` | whether the server keeps what it acknowledges |
 //! | `quiet` | parameters that no log shows |
 //! | `error` | [`ClusterError`] |
@@ -31,10 +33,12 @@ mod claims;
 mod database;
 mod doctor;
 mod error;
+mod hints;
 mod hosts;
 mod jobs;
 mod link;
 mod log;
+mod moving;
 mod quiet;
 mod schema;
 mod session;
@@ -45,14 +49,16 @@ mod tls;
 pub use calls::{MAX_CALL, TakenCall};
 pub use claims::Claim;
 pub use database::Database;
-pub use doctor::{Health, Standby};
+pub use doctor::{Health, Problem, Standby, Timeout};
 pub use error::{ClusterError, Unusable};
-pub use hosts::{HostRow, KEEP_HOSTS};
+pub use hints::{Hints, Topic};
+pub use hosts::{HostFacts, HostRow, KEEP_HOSTS, Look};
 pub use jobs::{
-    Ended, Hints, Job, JobKey, JobState, MAX_PAYLOAD, MAX_PROGRESS, NewJob, Outcome, Put, Standing,
-    Taken, Topic,
+    Ended, Job, JobCount, JobKey, JobState, KEEP_WORKERS, MAX_PAYLOAD, MAX_PROGRESS, NewJob,
+    Outcome, Put, Room, Standing, Taken, WORKER_LOST, WorkerRow, WorkerSeen,
 };
 pub use log::PgLog;
+pub use moving::{Fenced, Moving};
 pub use schema::{FORMAT, Layout, SHARDS};
 pub use settings::{Limits, Settings};
 pub use snapshots::{LogSize, PART, SnapshotInfo};

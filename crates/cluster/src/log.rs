@@ -221,9 +221,15 @@ impl Log for PgLog {
             let texts = records.read(after, bytes).await;
             self.same(&records)?;
             let (head, texts) = texts.map_err(|error| unavailable(&error))?;
-            if texts.is_empty() && head > after {
-                return Err(LogError::Trimmed { after });
+            if texts.is_empty() {
+                return match head > after {
+                    true => Err(LogError::Trimmed { after }),
+                    false => Ok(Vec::new()),
+                };
             }
+            // Their owner may still wait for the standby: a failover would lose what it shows already.
+            records.prove().await.map_err(|error| unavailable(&error))?;
+            self.same(&records)?;
             let mut expected = after;
             let mut read = Vec::with_capacity(texts.len());
             for (at, text) in texts {

@@ -8,6 +8,7 @@ use crate::ClusterError;
 use crate::database::{Database, column, number};
 use crate::hosts::uninitialised;
 use crate::link::Call;
+use crate::moving::Moving;
 
 /// The format of the tables that this version makes. A version that changes them raises it, in
 /// [`Database::init`], once all hosts run that version: an older one refuses them from then on.
@@ -26,10 +27,13 @@ pub struct Layout {
     pub format: u32,
     /// The number of its shards.
     pub shards: NonZeroU16,
+    /// Why no host runs in it, if none may.
+    pub moving: Option<Moving>,
 }
 
 impl Database {
-    /// Creates the cluster's tables, with so many shards. If they are there, nothing changes.
+    /// Creates the cluster's tables, with so many shards. What is there stays; what an earlier version
+    /// did not have is added.
     ///
     /// # Errors
     /// [`ClusterError::OtherShards`] if the cluster has another number of shards,
@@ -38,6 +42,15 @@ impl Database {
     pub async fn init(&self, shards: NonZeroU16) -> Result<Layout, ClusterError> {
         let layout = match self.layout().await {
             Err(ClusterError::NotInitialised) => {
+                self.create(shards).await?;
+                self.layout().await?
+            }
+            Ok(layout) if self.lacks_something().await? => {
+                self.create(layout.shards).await?;
+                layout
+            }
+            // A column is missing.
+            Err(error) if error.code() == Some("42703") => {
                 self.create(shards).await?;
                 self.layout().await?
             }
@@ -50,6 +63,14 @@ impl Database {
             });
         }
         Ok(layout)
+    }
+
+    /// Whether an earlier version made the tables, which had fewer of them.
+    async fn lacks_something(&self) -> Result<bool, ClusterError> {
+        let call = Call::read("looking for the cluster's tables", self.limits().call);
+        let sql = "select to_regclass('agentry.worker') is null";
+        let rows = self.bulk().await.query(call, (sql, &[])).await?;
+        column(rows.first(), 0, "the cluster's tables")
     }
 
     async fn create(&self, shards: NonZeroU16) -> Result<(), ClusterError> {
@@ -77,7 +98,7 @@ impl Database {
     /// be used.
     pub async fn layout(&self) -> Result<Layout, ClusterError> {
         let call = Call::read("reading what the cluster is", self.limits().call);
-        let sql = "select id, format, shards from agentry.cluster";
+        let sql = "select id, format, shards, moving from agentry.cluster";
         let rows = self.bulk().await.query(call, (sql, &[])).await;
         let rows = rows.map_err(uninitialised)?;
         let row = rows.first().ok_or(ClusterError::NotInitialised)?;
@@ -92,6 +113,10 @@ impl Database {
             format: number(WHAT, format)?,
             shards: number::<u16, _>(WHAT, shards)?
                 .try_into()
+                .map_err(|error| ClusterError::damaged(WHAT, &error))?,
+            moving: column::<Option<&str>>(Some(row), 3, WHAT)?
+                .map(str::parse)
+                .transpose()
                 .map_err(|error| ClusterError::damaged(WHAT, &error))?,
         };
         if layout.format > FORMAT {

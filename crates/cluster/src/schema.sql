@@ -19,6 +19,10 @@ create table if not exists agentry.cluster (
     created timestamptz not null default now()
 );
 
+-- While the agents of a single machine are moved into the cluster, and after they were moved out of it:
+-- no host claims a shard then.
+alter table agentry.cluster add column if not exists moving text;
+
 -- Who owns which shard. Each append changes the row: with room in its page, that needs no index entry
 -- and no vacuum.
 create table if not exists agentry.shard (
@@ -26,7 +30,8 @@ create table if not exists agentry.shard (
     owner text check (owner ~ '^[0-9a-f]{32}$'),
     epoch bigint not null default 0 check (epoch >= 0),
     head bigint not null default 0 check (head >= 0),
-    format integer not null default 1 check (format > 0)
+    format integer not null default 1 check (format > 0),
+    halted text
 ) with (
     fillfactor = 20,
     autovacuum_vacuum_scale_factor = 0,
@@ -58,7 +63,29 @@ create table if not exists agentry.host (
     config_hash text not null,
     format integer not null check (format > 0),
     draining boolean not null default false,
+    without_node boolean not null,
     following text not null
+) with (
+    fillfactor = 20,
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 200,
+    autovacuum_vacuum_cost_delay = 0
+);
+
+-- What a host says of itself to people: where it posts, and what its clock showed when it beat, in
+-- milliseconds since the epoch.
+alter table agentry.host add column if not exists submit text not null default '';
+alter table agentry.host add column if not exists clock bigint;
+
+-- The workers that beat: for people, who see here what runs where. Jobs do not depend on it.
+create table if not exists agentry.worker (
+    id text primary key check (length(id) between 1 and 300),
+    version text not null,
+    kinds text[] not null,
+    most integer[] not null,
+    running integer[] not null,
+    seen timestamptz not null,
+    check (cardinality(kinds) = cardinality(most) and cardinality(kinds) = cardinality(running))
 ) with (
     fillfactor = 20,
     autovacuum_vacuum_scale_factor = 0,

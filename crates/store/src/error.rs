@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use agentry_core::cluster::Incarnation;
 use agentry_core::state::Refusal;
 use rusqlite::ffi;
 
@@ -56,6 +57,22 @@ pub enum StoreError {
         found: i64,
         /// The version this binary reads.
         known: i64,
+    },
+    /// Its agents were moved into a cluster.
+    #[error("the agents of the store {} were moved into the cluster {cluster}: add the [cluster] table to agents.toml to run them there, or move them back with `agentry cluster export`", path.display())]
+    MovedAway {
+        /// The path.
+        path: PathBuf,
+        /// The cluster.
+        cluster: Incarnation,
+    },
+    /// Its agents are being moved here from a cluster.
+    #[error("the agents of the cluster {cluster} have not arrived in the store {} yet, because `agentry cluster export` was interrupted: run it again", path.display())]
+    Arriving {
+        /// The path.
+        path: PathBuf,
+        /// The cluster.
+        cluster: Incarnation,
     },
     /// The file is an SQLite database of another program.
     #[error("{} is an SQLite file of another program: give agentry a [store] path of its own", path.display())]

@@ -9,6 +9,8 @@
 //! | `reader`, `readers` | a connection that only reads; the readers' threads |
 //! | [`read`] | every query of the runtime |
 //! | [`list`] | the queues as operators see them |
+//! | `parts` | a store as the parts of a cluster's shards, and parts as one store |
+//! | `moved` | a store whose agents moved into a cluster, or come from one |
 //! | [`place`] | the location of a store: its real path, its lock, who else can access it |
 //! | [`check`] | checks a store for damage |
 //! | `wal`, `sums` | checks SQLite's write-ahead log; checksums of the pages while the store is closed |
@@ -36,7 +38,9 @@ mod health;
 pub mod list;
 mod log;
 mod meta;
+mod moved;
 mod number;
+mod parts;
 pub mod place;
 pub mod read;
 mod reader;
@@ -73,6 +77,8 @@ use self::writer::Haste;
 pub use error::StoreError;
 pub use health::Condition;
 pub use log::{Log, LogError, Mark, Position, Record, Waits};
+pub use moved::{Moved, arrived, moved};
+pub use parts::{Part, merge, rewind};
 pub use place::{is_locked, with_suffix};
 pub use reader::{Reader, Snapshot};
 pub use scratch::Scratch;
@@ -109,7 +115,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Locked`] when another runtime holds it, [`StoreError::Newer`] when a later
-    /// version of agentry wrote it, and any error of the file system or of SQLite.
+    /// version of agentry wrote it, [`StoreError::MovedAway`] and [`StoreError::Arriving`] when its
+    /// agents are not in it, and any error of the file system or of SQLite.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         Self::open_after(path, |_| Ok(())).map(|(store, ())| store)
     }
@@ -133,6 +140,7 @@ impl Store {
     ) -> Result<(Self, T), StoreError> {
         let (file, seen) = StoreFile::lock(path, look)?;
         let connection = file.connect(Synced::AtOnce)?;
+        moved::check(&connection, &file.path)?;
         if log::mark(&connection)?.is_some() {
             return Err(StoreError::Copy { path: file.path });
         }

@@ -22,6 +22,8 @@ pub(super) const IDS: &str = "ids";
 pub(super) const POSITION: &str = "position";
 /// The checksum of that record, if the log is elsewhere: then the store is a copy.
 pub(super) const SUM: &str = "sum";
+/// Where the agents of the store are, if they are not in it: see [`Moved`](crate::moved::Moved).
+pub(super) const MOVED: &str = "moved";
 /// Messages with ids below this one may have been pruned.
 pub(super) const IDS_FROM: &str = "ids_from";
 

@@ -128,17 +128,49 @@ pub fn install(copy: &Path, path: &Path) -> Result<Mark, StoreError> {
     File::open(copy)
         .and_then(|file| file.sync_all())
         .map_err(|source| io_error(copy, source))?;
-    remove(&super::sums::at(&path))?;
-    // A process that is killed in between leaves no store, or a log without its store, which is named
-    // as damage.
-    for suffix in ["", "-wal", "-shm", "-journal"] {
-        remove(&with_suffix(&path, suffix))?;
-    }
+    remove_files(&path)?;
     fs::rename(copy, &path).map_err(|source| io_error(&path, source))?;
     File::open(folder(&path))
         .and_then(|folder| folder.sync_all())
         .map_err(|source| io_error(folder(&path), source))?;
     Ok(mark)
+}
+
+/// Removes the store at `path`, if there is one: what it has can be had again from its log.
+///
+/// # Errors
+/// [`StoreError::Locked`] if a process has the store open; any error of the file system.
+pub fn discard(path: &Path) -> Result<(), StoreError> {
+    let (path, _lock) = claim(path)?;
+    remove_files(&path)
+}
+
+/// A process that is killed in between leaves no store, or a log without its store, which is named as
+/// damage.
+fn remove_files(path: &Path) -> Result<(), StoreError> {
+    remove(&super::sums::at(path))?;
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        remove(&with_suffix(path, suffix))?;
+    }
+    Ok(())
+}
+
+/// Gives a file that is complete the name of a store, which nothing may have yet. Both are in one file
+/// system. The store is there whole or not at all.
+///
+/// # Errors
+/// [`StoreError::Locked`] if a process is about to create a store there, and any error of the file
+/// system: there is a file of this name.
+pub fn publish(made: &Path, path: &Path) -> Result<(), StoreError> {
+    let (path, _lock) = claim(path)?;
+    if path.exists() {
+        return Err(io_error(&path, io::ErrorKind::AlreadyExists.into()));
+    }
+    remove(&super::sums::at(&path))?;
+    fs::rename(made, &path).map_err(|source| io_error(&path, source))?;
+    File::open(folder(&path))
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| io_error(folder(&path), source))
 }
 
 /// Removes a file, if there is one.

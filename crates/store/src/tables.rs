@@ -13,12 +13,14 @@
 //! | `columns` | a row as the values of its columns |
 //! | `row` | the rows, their columns, and how their indexes are found in SQL |
 //! | `facts` | the single values, in the table `meta` |
+//! | `once` | commits to tables that no process has open |
 //! | `role` | what this process does with the log: appends, or follows |
 //! | `usage` | how much of the shared resources the rows use |
 
 mod archive;
 mod columns;
 mod facts;
+mod once;
 mod role;
 mod row;
 pub(super) mod usage;
@@ -40,6 +42,8 @@ use super::watch::Publisher;
 use super::{StoreError, meta};
 use archive::Rows;
 pub(super) use archive::{Stored, read_row, select_where};
+pub(super) use facts::{read as read_facts, write as write_facts};
+pub(super) use once::change;
 use role::Role;
 
 /// The database, which the tables of the state share. One thread uses it.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use agentry_protocol::Timestamp;
 use agentry_store::check::{Depth, Seen, at_rest, check};
 use agentry_store::read::{self, Identity};
-use agentry_store::{StoreError, is_locked, open_for_a_look, place};
+use agentry_store::{Moved, StoreError, is_locked, moved, open_for_a_look, place};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
@@ -87,6 +87,22 @@ fn found(path: &Path, id: &str) -> Found {
         ),
         _ => usable(path, seen),
     });
+    match moved(path) {
+        Ok(Some(Moved::Away { cluster, .. })) => found.checks.push(Check::wrong(
+            NAME,
+            format!("its agents were moved into the cluster {cluster}"),
+            "add the [cluster] table, or move them back with `agentry cluster export`",
+            ExitCode::Config,
+        )),
+        Ok(Some(Moved::Arriving { cluster, .. })) => found.checks.push(Check::wrong(
+            NAME,
+            format!("the agents of the cluster {cluster} have not arrived in it yet"),
+            "run `agentry cluster export` again",
+            ExitCode::Config,
+        )),
+        // What cannot be read was named above.
+        Ok(None) | Err(_) => {}
+    }
     if let Some(reason) = &identity.halted {
         found.checks.push(Check::wrong(
             "posting",

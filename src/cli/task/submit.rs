@@ -19,6 +19,7 @@ use crate::ops::send::random_key;
 use crate::ops::tasks::job::Job;
 use crate::ops::tasks::{self, SubmitJob};
 use crate::ops::who;
+use crate::runtime::control::Client;
 
 /// How long to wait for the signature before the command ends.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -229,6 +230,10 @@ fn params(args: &SubmitArgs) -> Result<Option<Params>, Failure> {
 /// Waits for the signature, which takes a moment unless the node is down or others have priority.
 async fn signed(row: OutboxId, deadline: Instant, config: &Config) -> Result<Job, Failure> {
     let id = format!("outbox/{row}");
+    if config.cluster.is_some() {
+        // Another host may have taken the job: this machine's copy gets it a moment later.
+        Client::new(&config.store.path).refresh().await?;
+    }
     let job = tasks::until_sent(&open(config)?, &id, deadline, config).await?;
     let job = job.ok_or_else(|| Failure::internal(format!("the job {id} is not in the store")))?;
     if job.is_sent() {

@@ -1,23 +1,22 @@
 //! The life of a host of a cluster: it beats, looks, decides and acts, until it has to stop and has
 //! handed its shards over.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use agentry_cluster::{ClusterError, Database, HostRow, Layout};
-use agentry_core::cluster::{BEAT, LEASE, Member, ShardId, shard_of};
-use agentry_core::record;
+use agentry_cluster::{ClusterError, Database, HostRow, Layout, Topic};
+use agentry_core::cluster::{BEAT, LEASE, Member, View};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::connect;
+use super::node::NodeWatch;
 use super::shards::Shards;
+use super::surroundings;
 use super::timer::Timer;
 use crate::config::ClusterConfig;
-use crate::runtime::host::prepare::{self, Candidate};
 use crate::runtime::host::process::Process;
 use crate::runtime::host::run::Signals;
 use crate::runtime::host::{HostError, Started};
@@ -45,9 +44,7 @@ pub(in crate::runtime) async fn run(
     let row = connect::row(&process.config, cluster, status)
         .map_err(|error| HostError::Thread(std::io::Error::other(error)))?;
     let lease = Lease::of_a_cluster();
-    let wallets = divide(&process.candidates, &layout);
     let process = Process {
-        neighbours: Arc::new(prepare::neighbours(&process.candidates)),
         lease: lease.clone(),
         ..process
     };
@@ -56,28 +53,31 @@ pub(in crate::runtime) async fn run(
     let (events, mut arriving) = mpsc::unbounded_channel();
     let Signals {
         mut stopping,
-        reload,
+        reload: _,
         cancel: _,
     } = signals;
     let (asks, mut asked) = mpsc::unbounded_channel();
     process.join(layout.shards, asks);
-    let shards = Shards::new(
-        process,
-        database.clone(),
-        row.incarnation,
-        (layout.shards, wallets),
-        reload,
-        events,
-    );
+    let mut loads = process.loader.watch();
+    let node = NodeWatch::new(&process.nodes, &process.config, cluster.release_after);
+    let released = database.hints(Topic::Released);
+    let me = row.incarnation;
+    let workers = process.workers.clone();
+    let on_workers = process.config.tasks.on_workers.clone();
+    let shards = Shards::new(process, database.clone(), me, layout.shards, events);
+    let metrics = Arc::clone(&started.metrics);
+    let looking = workers.spawn(surroundings::watch(database.clone(), metrics, on_workers));
     let mut host = Host {
-        member: Member::new(row.incarnation, record::FORMAT),
+        member: Member::new(row.incarnation, row.format),
         database,
         row,
         lease,
         shards,
         timer: Timer::new(),
+        node,
         metrics: Arc::clone(&started.metrics),
         is_reached: None,
+        is_outdated: false,
     };
     host.beat().await;
     tracing::info!(
@@ -104,6 +104,11 @@ pub(in crate::runtime) async fn run(
         };
         tokio::select! {
             _ = beats.tick() => host.beat().await,
+            // The agents of a shard are silent until somebody claims it.
+            () = released.next() => host.beat().await,
+            Ok(()) = loads.changed() => {
+                host.row.config_hash = connect::config_hash(&loads.borrow_and_update().config);
+            }
             Some(event) = arriving.recv() => host.shards.heed(event),
             Some(_) = asked.recv() => host.shards.follow_asked(),
             () = wait_for_stop(&mut stopping), if deadline.is_none() => {
@@ -121,6 +126,7 @@ pub(in crate::runtime) async fn run(
             }
         }
     }
+    looking.abort();
     host.leave(&mut arriving).await;
     Ok(())
 }
@@ -138,6 +144,8 @@ async fn join(cluster: &ClusterConfig) -> Result<(Database, Layout), HostError> 
         let joined = async {
             let database = Database::connect(&settings).await?;
             let layout = database.layout().await?;
+            layout.check_open()?;
+            database.prepare_to_claim().await?;
             Ok::<_, ClusterError>((database, layout))
         };
         match joined.await {
@@ -153,16 +161,6 @@ async fn join(cluster: &ClusterConfig) -> Result<(Database, Layout), HostError> 
     }
 }
 
-/// The wallets of each shard.
-fn divide(candidates: &[Candidate], layout: &Layout) -> HashMap<ShardId, Vec<Candidate>> {
-    let mut shards: HashMap<_, Vec<_>> = HashMap::new();
-    for candidate in candidates {
-        let shard = shard_of(&candidate.address, layout.shards);
-        shards.entry(shard).or_default().push(candidate.clone());
-    }
-    shards
-}
-
 /// A host of a cluster.
 struct Host {
     member: Member,
@@ -171,9 +169,12 @@ struct Host {
     lease: Lease,
     shards: Shards,
     timer: Timer,
+    node: NodeWatch,
     metrics: Arc<Metrics>,
     /// Whether the database answered the last beat.
     is_reached: Option<bool>,
+    /// Whether some logs have a later format than this host reads.
+    is_outdated: bool,
 }
 
 impl Host {
@@ -182,6 +183,7 @@ impl Host {
         // While this runs, the process is not frozen. Whether it may post is another matter.
         self.timer.set(LEASE);
         self.row.following = self.shards.following();
+        self.row.without_node = self.node.is_lost();
         let duties = self.shards.duties();
         let sent = monotonic();
         let view = match self.database.beat(&self.row).await {
@@ -199,13 +201,29 @@ impl Host {
             tracing::info!("the cluster's database answers again");
         }
         self.is_reached = Some(true);
-        self.lease.renew(sent);
         self.metrics.saw_cluster(&view, self.row.incarnation);
+        self.tell_format(&view);
         self.shards.follow_asked();
         for action in self.member.saw(sent, monotonic(), &view, &duties) {
             self.shards.act(action);
         }
+        // After that: what is another host's must not post because of this beat.
+        self.lease.renew(sent);
         self.shards.relay(view.shards.iter().map(|shard| shard.id));
+    }
+
+    /// Says once that this host cannot take some shards.
+    fn tell_format(&mut self, view: &View) {
+        let formats = view.shards.iter().map(|shard| view.format(shard));
+        let later = formats.max().filter(|format| *format > self.row.format);
+        if let (false, Some(format)) = (self.is_outdated, later) {
+            tracing::warn!(
+                format,
+                reads = self.row.format,
+                "some shards have a later format of records than this host reads: it leaves them to other hosts until it is upgraded"
+            );
+        }
+        self.is_outdated = later.is_some();
     }
 
     /// Ends what still runs, releases it, and removes this host. It does not beat any more: each step

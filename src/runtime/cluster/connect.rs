@@ -9,7 +9,7 @@ use agentry_core::cluster::Incarnation;
 use agentry_core::record;
 use agentry_protocol::ContentHash;
 
-use crate::config::{ClusterConfig, Config};
+use crate::config::{ClusterConfig, Config, masked};
 
 /// The settings that hosts of one cluster may have of their own.
 const OWN: [&str; 12] = [
@@ -79,6 +79,21 @@ pub fn config_hash(config: &Config) -> String {
     hash.chars().take(16).collect()
 }
 
+/// The format of records that this host reads and writes.
+///
+/// A build with debug assertions takes a later one from `AGENTRY_RECORD_FORMAT`, so that tests see what
+/// an upgrade to a version with another format does. A release build contains none of this.
+pub(super) fn format() -> u32 {
+    #[cfg(debug_assertions)]
+    if let Some(later) = std::env::var("AGENTRY_RECORD_FORMAT")
+        .ok()
+        .and_then(|later| later.parse().ok())
+    {
+        return later;
+    }
+    record::FORMAT
+}
+
 /// What this process says of itself.
 ///
 /// # Errors
@@ -96,8 +111,10 @@ pub(super) fn row(
         address: address.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         config_hash: config_hash(config),
-        format: record::FORMAT,
+        format: format(),
         draining: false,
+        without_node: false,
         following: BTreeMap::new(),
+        submit: masked(&config.chain.submit),
     })
 }

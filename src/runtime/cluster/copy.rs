@@ -42,7 +42,7 @@ pub fn kept(config: &Config, mut shards: impl Iterator<Item = ShardId>) -> Optio
 ///
 /// # Errors
 /// The log or the tables cannot be used.
-pub(super) async fn follow(
+pub(crate) async fn follow(
     database: &Database,
     shard: ShardId,
     path: PathBuf,
@@ -146,6 +146,7 @@ pub async fn wanted(
 ) -> Result<(Vec<Config>, Copies), CopyError> {
     let database = connect::database(cluster).await?;
     let layout = database.layout().await?;
+    layout.check_open()?;
     let all = || (0..layout.shards.get()).map(ShardId);
     let shards: Vec<ShardId> = match wanted {
         Wanted::Of(address) => vec![agentry_core::cluster::shard_of(address, layout.shards)],

@@ -13,11 +13,11 @@ use tokio::sync::{mpsc, watch};
 
 use super::shards::Event;
 use super::snapshots;
-use crate::runtime::host::prepare::Candidate;
 use crate::runtime::host::process::Process;
 use crate::runtime::host::shard::{self, Prepared};
 use crate::runtime::host::{HostError, HostOptions};
 use crate::runtime::kill::{self, Point};
+use crate::runtime::lease::Lease;
 use crate::runtime::presence::Entered;
 
 /// The threads of a shard on which agents run.
@@ -41,13 +41,13 @@ pub(super) struct Claimed {
     pub(super) epoch: Epoch,
     pub(super) head: Position,
     pub(super) store: Entered,
-    pub(super) candidates: Vec<Candidate>,
     pub(super) database: Database,
 }
 
 /// A shard that runs. Dropping it lets it end, and does not wait.
 #[derive(Debug)]
 pub(super) struct Runner {
+    lease: Lease,
     ending: watch::Sender<Ending>,
     stopping: watch::Sender<bool>,
     _thread: JoinHandle<()>,
@@ -62,12 +62,16 @@ impl Runner {
     pub(super) fn start(
         process: Process,
         claimed: Claimed,
-        reload: watch::Receiver<u64>,
         events: mpsc::UnboundedSender<Event>,
     ) -> Result<Self, HostError> {
         let (ending, endings) = watch::channel(Ending::None);
         let (stopping, stopped) = watch::channel(false);
         let (shard, epoch) = (claimed.shard, claimed.epoch);
+        let lease = process.lease.of_shard();
+        let process = Process {
+            lease: lease.clone(),
+            ..process
+        };
         let span = tracing::info_span!("shard", shard.id = shard.0);
         let thread = std::thread::Builder::new()
             .name(format!("agentry-shard-{shard}"))
@@ -75,7 +79,7 @@ impl Runner {
                 let _span = span.entered();
                 let workers = process.workers.clone();
                 let system = System::new();
-                let run = run(process, claimed, (endings, stopped), reload, &events);
+                let run = run(process, claimed, (endings, stopped), &events);
                 let result = system.block_on(run);
                 {
                     // Pending requests release their connections here.
@@ -91,14 +95,19 @@ impl Runner {
             })
             .map_err(HostError::Thread)?;
         Ok(Self {
+            lease,
             ending,
             stopping,
             _thread: thread,
         })
     }
 
-    /// Has the shard end.
+    /// Has the shard end. One that is lost posts nothing any more when this returns, but for what has left
+    /// already.
     pub(super) fn end(&self, ending: Ending) {
+        if ending == Ending::Lost {
+            self.lease.revoke();
+        }
         // It may have ended already.
         let _ = self.ending.send(ending);
         let _ = self.stopping.send(true);
@@ -109,7 +118,6 @@ async fn run(
     process: Process,
     claimed: Claimed,
     (endings, stopped): (watch::Receiver<Ending>, watch::Receiver<bool>),
-    reload: watch::Receiver<u64>,
     events: &mpsc::UnboundedSender<Event>,
 ) -> Result<(), HostError> {
     let Claimed {
@@ -117,7 +125,6 @@ async fn run(
         epoch,
         head,
         store,
-        candidates,
         database,
     } = claimed;
     let process = Process {
@@ -132,7 +139,7 @@ async fn run(
         store.lead(epoch, head).await?;
         kill::pass(Point::AfterLead);
         shard::check_chain(&process.config, &store).await?;
-        Prepared::new(process.clone(), store.clone(), candidates, stopped.clone()).await
+        Prepared::new(process.clone(), store.clone(), stopped.clone()).await
     };
     let mut ended = stopped.clone();
     let prepared = tokio::select! {
@@ -145,7 +152,7 @@ async fn run(
     let every = every.map_or(u64::MAX, |cluster| cluster.snapshot_every);
     let snapshots = snapshots::keep(database, shard, epoch, store.clone(), every);
     let snapshots = process.workers.spawn(snapshots);
-    let result = running.run(reload).await;
+    let result = running.run().await;
     let ending = *endings.borrow();
     if let Ending::Finish(limit) = ending {
         kill::pass(Point::WhileHandingOver);

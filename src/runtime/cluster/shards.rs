@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use agentry_cluster::{Claim, ClusterError, Database};
 use agentry_core::cluster::{Action, Duty, Epoch, Incarnation, ShardId};
-use agentry_core::record;
-use agentry_store::{LogError, Position, Store, StoreError};
-use tokio::sync::{mpsc, watch};
+use agentry_store::{LogError, Position, Store, StoreError, place};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::connect;
 use super::copy;
 use super::relay::{self, Relays};
 use super::runner::{Claimed, Ending, Runner};
 use crate::runtime::host::HostError;
-use crate::runtime::host::prepare::{Candidate, Part};
+use crate::runtime::host::prepare::Part;
 use crate::runtime::host::process::Process;
 use crate::runtime::jobs::queue::Queue;
 use crate::runtime::kill::{self, Point};
@@ -54,6 +54,16 @@ pub(super) enum Event {
         epoch: Epoch,
         result: Result<bool, ClusterError>,
     },
+    /// A shard's row says that it is halted, or is not known to say so.
+    Marked {
+        shard: ShardId,
+        result: Result<(), ClusterError>,
+    },
+    /// The tables of a shard were removed, or could not be.
+    Discarded {
+        shard: ShardId,
+        result: Result<(), StoreError>,
+    },
 }
 
 /// What this host does with one shard.
@@ -75,8 +85,10 @@ enum Slot {
     Ending { epoch: Epoch, runner: Runner },
     /// It does not run any more, and is being released.
     Releasing { epoch: Epoch },
-    /// An operator has to decide.
-    Halted,
+    /// An operator has to decide, for this reason.
+    Halted { reason: String, is_marked: bool },
+    /// The operator has decided; the tables are being removed.
+    Discarding,
 }
 
 /// The shards of this host.
@@ -84,27 +96,26 @@ pub(super) struct Shards {
     process: Process,
     database: Database,
     me: Incarnation,
+    /// This host's name.
+    name: String,
     /// The number of shards of the cluster.
     count: NonZeroU16,
-    wallets: HashMap<ShardId, Vec<Candidate>>,
     slots: BTreeMap<ShardId, Slot>,
     /// The shards that could not be run, and until when they rest.
     resting: HashMap<ShardId, Instant>,
     relays: Relays,
     /// Where tasks are put that workers run.
     jobs: Queue,
-    reload: watch::Receiver<u64>,
     events: mpsc::UnboundedSender<Event>,
 }
 
 impl Shards {
-    /// No shards yet, of a cluster with these wallets. What is begun for one ends as an [`Event`].
+    /// No shards yet, of a cluster with so many. What is begun for one ends as an [`Event`].
     pub(super) fn new(
         process: Process,
         database: Database,
         me: Incarnation,
-        (count, wallets): (NonZeroU16, HashMap<ShardId, Vec<Candidate>>),
-        reload: watch::Receiver<u64>,
+        count: NonZeroU16,
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
         let relays = Relays::new(database.clone(), process.api.presence().clone());
@@ -114,17 +125,18 @@ impl Shards {
             .workers
             .spawn(relay::take(database.clone(), me, path_of));
         let on_workers = &process.config.tasks.on_workers;
+        let name = process.config.cluster.as_ref();
+        let name = name.map(connect::name).unwrap_or_default();
         Self {
             jobs: Queue::new(&database, on_workers, &process.workers),
             process,
+            name,
             database,
             me,
             count,
-            wallets,
             slots: BTreeMap::new(),
             resting: HashMap::new(),
             relays,
-            reload,
             events,
         }
     }
@@ -136,7 +148,10 @@ impl Shards {
                 Slot::Opening | Slot::Follows(_) | Slot::Claiming(_) => Duty::Follows,
                 Slot::Leads { epoch, .. } => Duty::Leads(*epoch),
                 Slot::Ending { epoch, .. } | Slot::Releasing { epoch } => Duty::HandsOver(*epoch),
-                Slot::Halted => Duty::Halted,
+                Slot::Halted { is_marked, .. } => Duty::Halted {
+                    is_marked: *is_marked,
+                },
+                Slot::Discarding => Duty::Halted { is_marked: true },
             };
             (*shard, duty)
         });
@@ -146,7 +161,10 @@ impl Shards {
     /// The shards that are followed, and how far.
     pub(super) fn following(&self) -> BTreeMap<ShardId, u64> {
         let followed = self.slots.iter().filter_map(|(shard, slot)| match slot {
-            Slot::Follows(store) => Some((*shard, store.position().borrow().0)),
+            // One that is being claimed counts: otherwise another host would take its turn.
+            Slot::Follows(store) | Slot::Claiming(store) => {
+                Some((*shard, store.position().borrow().0))
+            }
             _ => None,
         });
         followed.collect()
@@ -193,6 +211,9 @@ impl Shards {
             Action::HandOver { shard, epoch } => self.hand_over(shard, epoch),
             Action::Claim { shard, seen } => self.claim(shard, seen),
             Action::Follow(shard) => self.follow(shard),
+            Action::Mark(shard) => self.mark(shard),
+            Action::Halt(shard) => self.halted_elsewhere(shard),
+            Action::Discard(shard) => self.discard(shard),
             Action::Unfollow(shard) => {
                 let is_followed = matches!(self.slots.get(&shard), Some(Slot::Follows(_)));
                 if is_followed
@@ -215,7 +236,8 @@ impl Shards {
                     self.slots.insert(shard, Slot::Ending { epoch, runner });
                 }
                 Slot::Follows(store) | Slot::Claiming(store) => self.close(store),
-                Slot::Opening | Slot::Releasing { .. } | Slot::Halted => {}
+                Slot::Opening | Slot::Releasing { .. } | Slot::Halted { .. } | Slot::Discarding => {
+                }
             }
         }
     }
@@ -269,6 +291,23 @@ impl Shards {
                 if matches!(self.slots.get(&shard), Some(Slot::Releasing { epoch: of }) if *of == epoch)
                 {
                     self.slots.remove(&shard);
+                }
+            }
+            Event::Marked { shard, result } => match (self.slots.get_mut(&shard), result) {
+                (Some(Slot::Halted { is_marked, .. }), Ok(())) => *is_marked = true,
+                (_, Ok(())) => {}
+                // The next beat decides again.
+                (_, Err(error)) => {
+                    tracing::warn!(shard.id = shard.0, %error, "other hosts do not know yet that a shard is halted");
+                }
+            },
+            Event::Discarded { shard, result } => {
+                if matches!(self.slots.get(&shard), Some(Slot::Discarding)) {
+                    self.slots.remove(&shard);
+                }
+                if let Err(error) = result {
+                    tracing::error!(shard.id = shard.0, %error, "what this host had of a halted shard cannot be removed");
+                    self.rest(shard);
                 }
             }
         }
@@ -328,7 +367,65 @@ impl Shards {
 
     fn halt(&mut self, shard: ShardId, error: &StoreError) {
         tracing::error!(shard.id = shard.0, %error, "a shard is halted until an operator decides: see docs/cluster.md");
-        self.slots.insert(shard, Slot::Halted);
+        let halted = Slot::Halted {
+            reason: error.to_string(),
+            is_marked: false,
+        };
+        self.slots.insert(shard, halted);
+        self.mark(shard);
+    }
+
+    /// Has other hosts leave a halted shard alone.
+    fn mark(&self, shard: ShardId) {
+        let Some(Slot::Halted { reason, .. }) = self.slots.get(&shard) else {
+            return;
+        };
+        let reason = format!("{}: {reason}", self.name);
+        let (database, events) = (self.database.clone(), self.events.clone());
+        self.process.workers.spawn(async move {
+            let result = database.halt_shard(shard, &reason).await;
+            let _ = events.send(Event::Marked { shard, result });
+        });
+    }
+
+    /// Another host has found that a shard is halted.
+    fn halted_elsewhere(&mut self, shard: ShardId) {
+        match self.slots.remove(&shard) {
+            None => {}
+            Some(slot @ Slot::Follows(_)) => self.close(slot),
+            // The next beat decides again.
+            Some(slot) => {
+                self.slots.insert(shard, slot);
+                return;
+            }
+        }
+        tracing::error!(
+            shard.id = shard.0,
+            "a shard is halted until an operator decides: `agentry cluster status` says why"
+        );
+        let halted = Slot::Halted {
+            reason: String::new(),
+            is_marked: true,
+        };
+        self.slots.insert(shard, halted);
+    }
+
+    /// The operator goes on with the log as it is: these tables are not of it.
+    fn discard(&mut self, shard: ShardId) {
+        if !matches!(self.slots.get(&shard), Some(Slot::Halted { .. })) {
+            return;
+        }
+        tracing::warn!(
+            shard.id = shard.0,
+            "an operator has resumed a halted shard: what this host had of it is removed"
+        );
+        self.slots.insert(shard, Slot::Discarding);
+        let path = copy::path(&self.process.config.store.path, shard);
+        let events = self.events.clone();
+        self.process.workers.spawn_blocking(move || {
+            let result = place::discard(&path);
+            let _ = events.send(Event::Discarded { shard, result });
+        });
     }
 
     fn claim(&mut self, shard: ShardId, seen: Epoch) {
@@ -340,7 +437,7 @@ impl Shards {
                 self.slots.insert(shard, Slot::Claiming(store));
                 let (database, me, events) = (self.database.clone(), self.me, self.events.clone());
                 self.process.workers.spawn(async move {
-                    let result = database.claim(shard, seen, me, record::FORMAT).await;
+                    let result = database.claim(shard, seen, me, connect::format()).await;
                     let _ = events.send(Event::Claimed { shard, result });
                 });
             }
@@ -384,7 +481,6 @@ impl Shards {
             head: Position(claim.head),
             store,
             database: self.database.clone(),
-            candidates: self.wallets.get(&shard).cloned().unwrap_or_default(),
         };
         let of = self.count;
         // The shard serves its own.
@@ -394,7 +490,7 @@ impl Shards {
             jobs: Some(self.jobs.of(shard, claim.epoch)),
             ..self.process.clone()
         };
-        let runner = Runner::start(process, claimed, self.reload.clone(), self.events.clone());
+        let runner = Runner::start(process, claimed, self.events.clone());
         match runner {
             Ok(runner) => {
                 let epoch = claim.epoch;
@@ -414,14 +510,25 @@ impl Shards {
     }
 
     fn stop(&mut self, shard: ShardId) {
-        if let Some(Slot::Leads { epoch, runner, .. }) = self.slots.remove(&shard) {
-            tracing::warn!(
-                shard.id = shard.0,
-                epoch = epoch.0,
-                "another host has taken a shard over"
-            );
-            runner.end(Ending::Lost);
-            self.slots.insert(shard, Slot::Ending { epoch, runner });
+        match self.slots.remove(&shard) {
+            Some(Slot::Leads { epoch, runner, .. }) => {
+                tracing::warn!(
+                    shard.id = shard.0,
+                    epoch = epoch.0,
+                    "another host has taken a shard over"
+                );
+                runner.end(Ending::Lost);
+                self.slots.insert(shard, Slot::Ending { epoch, runner });
+            }
+            // It was being handed over.
+            Some(Slot::Ending { epoch, runner }) => {
+                runner.end(Ending::Lost);
+                self.slots.insert(shard, Slot::Ending { epoch, runner });
+            }
+            Some(slot) => {
+                self.slots.insert(shard, slot);
+            }
+            None => {}
         }
     }
 

@@ -1,10 +1,12 @@
 //! The chain at startup: the source, its identity, and the position to begin at.
 
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agentry_chain::{
     ChainDb, ChainDbOptions, ChainSource, Cursor, MempoolDb, NodeClient, NodeOptions, RpcOptions,
-    RpcSource, SourceError, Start,
+    RpcSource, SharedDb, SharedHead, SourceError, Start,
 };
 use agentry_protocol::{
     BlockHash, BlockHeight, ChainId, StoredTransaction, Timestamp, genesis_hash,
@@ -40,6 +42,15 @@ pub(crate) struct Nodes {
     pub(crate) read: NodeClient,
     /// The name of the source in log messages and errors.
     pub(crate) name: String,
+    shared: Shared,
+}
+
+/// What the shards of a process share to read the chain.
+#[derive(Clone, Debug, Default)]
+struct Shared {
+    head: SharedHead,
+    /// The database, once it was opened.
+    db: Arc<Mutex<Option<SharedDb>>>,
 }
 
 /// The clients of a configured chain.
@@ -74,6 +85,7 @@ fn nodes_with(chain: &ChainConfig, options: &NodeOptions) -> Result<Nodes, HostE
         submit,
         read,
         name: name(chain, || masked(&chain.rpc)),
+        shared: Shared::default(),
     })
 }
 
@@ -84,6 +96,7 @@ impl Nodes {
             name: name(chain, || node.url().to_owned()),
             submit: node.clone(),
             read: node,
+            shared: Shared::default(),
         }
     }
 }
@@ -94,30 +107,61 @@ fn name(chain: &ChainConfig, node: impl FnOnce() -> String) -> String {
     path.unwrap_or_else(node)
 }
 
-/// The source of the configured chain.
+/// A source of the configured chain, with a connection of its own.
 pub(crate) fn source(
     chain: &ChainConfig,
     nodes: &Nodes,
 ) -> Result<Box<dyn ChainSource>, HostError> {
     match &chain.db {
-        Some(path) => ChainDb::open(path, chain.id.clone(), ChainDbOptions::default())
-            .map(|source| Box::new(source) as Box<dyn ChainSource>)
-            .map_err(|error| HostError::Node {
-                node: path.display().to_string(),
-                reason: error.to_string(),
-            }),
-        None => {
-            let mut options = RpcOptions::default();
-            if is_local(&chain.rpc) {
-                options.poll = LOCAL_POLL;
-            }
-            let mut source = RpcSource::new(nodes.read.clone(), chain.id.clone(), options);
-            if chain.submit != chain.rpc {
-                // A follower may lack transactions that the posting node has.
-                source = source.completed_from(nodes.submit.clone());
-            }
-            Ok(Box::new(source))
+        Some(path) => {
+            let opened = ChainDb::open(path, chain.id.clone(), ChainDbOptions::default());
+            Ok(Box::new(opened.map_err(|error| unreadable(path, &error))?))
         }
+        None => Ok(Box::new(rpc(chain, nodes))),
+    }
+}
+
+fn unreadable(path: &Path, error: &SourceError) -> HostError {
+    HostError::Node {
+        node: path.display().to_string(),
+        reason: error.to_string(),
+    }
+}
+
+/// A source for one of the shards of a process, which share what reading costs: the connection to the
+/// database and the looks at it, or the requests for the node's head.
+pub(super) fn shared_source(
+    chain: &ChainConfig,
+    nodes: &Nodes,
+) -> Result<Box<dyn ChainSource>, HostError> {
+    let Some(path) = &chain.db else {
+        return Ok(Box::new(rpc(chain, nodes).sharing(&nodes.shared.head)));
+    };
+    let mut db = nodes
+        .shared
+        .db
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let db = match &mut *db {
+        Some(db) => db,
+        db => {
+            let opened = SharedDb::open(path, chain.id.clone(), ChainDbOptions::default());
+            db.insert(opened.map_err(|error| unreadable(path, &error))?)
+        }
+    };
+    Ok(Box::new(db.source()))
+}
+
+fn rpc(chain: &ChainConfig, nodes: &Nodes) -> RpcSource {
+    let mut options = RpcOptions::default();
+    if is_local(&chain.rpc) {
+        options.poll = LOCAL_POLL;
+    }
+    let source = RpcSource::new(nodes.read.clone(), chain.id.clone(), options);
+    match chain.submit == chain.rpc {
+        true => source,
+        // A follower may lack transactions that the posting node has.
+        false => source.completed_from(nodes.submit.clone()),
     }
 }
 

@@ -11,7 +11,6 @@ use agentry_protocol::{Address, Password, PublicKey, Seed};
 
 use super::HostError;
 use crate::config::{AgentConfig, Config, HostError as AgentsError, HostedAgent};
-use crate::runtime::registry::Neighbours;
 use crate::runtime::signer::{LockedWallet, SignError, Slot};
 use crate::wallet::{OpenVault, PasswordError, PasswordSource, WalletName, ensure_password_file};
 
@@ -49,14 +48,6 @@ impl Part {
     pub fn has(&self, address: &Address) -> bool {
         shard_of(address, self.of) == self.shard
     }
-}
-
-/// All wallets of a cluster, as each shard knows those of the others.
-pub(in crate::runtime) fn neighbours(candidates: &[Candidate]) -> Neighbours {
-    Neighbours::new(candidates.iter().map(|candidate| {
-        let name = candidate.config.name.clone();
-        (name, candidate.address.clone(), candidate.public_key)
-    }))
 }
 
 /// The wallets of this start.

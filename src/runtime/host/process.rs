@@ -9,10 +9,10 @@ use std::sync::Arc;
 use agentry_core::cluster::ShardId;
 use agentry_devnet::{Devnet, DevnetConfig, Faults};
 use agentry_protocol::{Address, ChainId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::chain::{self, Nodes};
-use super::prepare::{self, Candidate, ENDOWMENT, Part, Passwords, Wallets};
+use super::prepare::{self, ENDOWMENT, Part, Passwords, Wallets};
 use super::{HostError, HostOptions, Started};
 use crate::config::{Config, DevnetTable, NodeUrl};
 use crate::doors::api::{Api, OfCluster};
@@ -22,7 +22,7 @@ use crate::runtime::http::StatusServer;
 use crate::runtime::jobs::Jobs;
 use crate::runtime::lease::Lease;
 use crate::runtime::metrics::Metrics;
-use crate::runtime::registry::Neighbours;
+use crate::runtime::reload::{Loaded, Loader};
 use crate::runtime::traces::Traces;
 use crate::runtime::webhooks::{self, Webhook};
 
@@ -31,19 +31,14 @@ use crate::runtime::webhooks::{self, Webhook};
 pub(in crate::runtime) struct Process {
     /// The configuration, with the URL at which the embedded node is served.
     pub(in crate::runtime) config: Config,
-    /// The configuration as it was loaded.
-    pub(in crate::runtime) loaded: Config,
     pub(in crate::runtime) options: HostOptions,
     /// The tokio runtime on which behaviours and blocking work run.
     pub(in crate::runtime) workers: tokio::runtime::Handle,
     pub(in crate::runtime) metrics: Arc<Metrics>,
     pub(in crate::runtime) api: Api,
     pub(in crate::runtime) webhooks: Vec<Webhook>,
-    /// All configured wallets.
-    pub(in crate::runtime) candidates: Vec<Candidate>,
-    /// The wallets of other shards, as each shard knows them.
-    pub(in crate::runtime) neighbours: Arc<Neighbours>,
-    pub(in crate::runtime) passwords: Passwords,
+    /// The configuration and the wallets, as they were read last.
+    pub(in crate::runtime) loader: Loader,
     /// The embedded node, if there is one.
     pub(in crate::runtime) devnet: Option<Arc<Devnet>>,
     pub(in crate::runtime) nodes: Nodes,
@@ -127,17 +122,21 @@ impl Process {
             None => chain::nodes(&config.chain)?,
         };
         let traces = Traces::start(&config.traces, &workers, &metrics)?;
+        let loader = Loader::new(
+            options.reread.clone(),
+            workers.clone(),
+            devnet.as_ref(),
+            passwords,
+            Loaded::new(loaded, candidates),
+        );
         let process = Self {
             config,
-            loaded,
             options,
             workers,
             metrics,
             api,
             webhooks,
-            candidates,
-            neighbours: Arc::default(),
-            passwords,
+            loader,
             devnet,
             nodes,
             traces,
@@ -146,6 +145,11 @@ impl Process {
             part: None,
         };
         Ok((process, status))
+    }
+
+    /// Reads the configuration again whenever that is asked for.
+    pub(super) fn heed(&self, reload: watch::Receiver<u64>) {
+        self.workers.spawn(self.loader.clone().heed(reload));
     }
 
     /// Lets the API work, now that the process is a host of a cluster with so many shards. `asks` learns
@@ -157,14 +161,9 @@ impl Process {
     ) {
         let presence = self.api.presence();
         presence.join(shards, asks);
-        let wallets = self.candidates.iter().map(|candidate| {
-            let (address, slot) = (&candidate.address, &candidate.slot);
-            (address.clone(), Arc::clone(slot))
-        });
         self.api.join(OfCluster {
-            config: Arc::new(self.loaded.clone()),
+            loader: self.loader.clone(),
             shards: Shards::on_host(presence.clone(), Arc::clone(&self.metrics)),
-            wallets: wallets.collect(),
         });
     }
 
@@ -172,7 +171,7 @@ impl Process {
     pub(in crate::runtime) fn started(&self, status: SocketAddr) -> Started {
         Started {
             status,
-            agents: self.candidates.len(),
+            agents: self.loader.now().agents(),
             node: self.nodes.name.clone(),
             devnet: self.devnet.as_ref().map(|devnet| devnet.dir().to_owned()),
             metrics: Arc::clone(&self.metrics),

@@ -91,6 +91,7 @@ async fn host(
 ) -> Result<(), HostError> {
     if let Some(cluster) = config.cluster.clone() {
         let (process, status) = Process::prepare(config, options, workers).await?;
+        process.heed(signals.reload.clone());
         let traces = process.traces.clone();
         let ended = cluster::run(process, &cluster, status.address(), signals, ready).await;
         status.stop().await;
@@ -106,8 +107,8 @@ async fn host(
     // The lock comes first: two runtimes on one store must not get as far as the node.
     let store = shard::open_store(&config, &workers).await?;
     let (process, status) = Process::prepare(config, options, workers).await?;
-    let candidates = process.candidates.clone();
-    let prepared = Prepared::new(process.clone(), store, candidates, stopping).await?;
+    process.heed(reload);
+    let prepared = Prepared::new(process.clone(), store, stopping).await?;
     // The rest is quick, and starts threads that only a stop ends.
     beyond_recall.set(true);
     let shard = prepared.start(cores().min(MAX_ARBITERS)).await?;
@@ -120,7 +121,7 @@ async fn host(
         "hosting"
     );
     let ended = match ready.send(started) {
-        Ok(()) => shard.run(reload).await,
+        Ok(()) => shard.run().await,
         // Nobody waits for it any more.
         Err(_) => Ok(()),
     };

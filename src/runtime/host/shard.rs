@@ -34,7 +34,7 @@ use crate::runtime::plans::{self, Occasion};
 use crate::runtime::presence::{Entered, Running, Runs};
 use crate::runtime::rates::Rates;
 use crate::runtime::registry::{AgentRegistry, Hosted};
-use crate::runtime::reload::{ReloadLinks, Reloader};
+use crate::runtime::reload::{Loaded, ReloadLinks, Reloader};
 use crate::runtime::router::{ChainRules, InboxRouter};
 use crate::runtime::signer::{Keyring, Signer, Slot};
 use crate::runtime::submitter::{Drain, Outbox, Submitter, SubmitterSettings};
@@ -93,6 +93,7 @@ pub(in crate::runtime) async fn check_chain(
 /// A shard that knows its wallets, its chain and what is open, and does not act yet.
 pub(in crate::runtime) struct Prepared {
     process: Process,
+    loaded: Arc<Loaded>,
     shared: Shared,
     registry: AgentRegistry,
     keyring: Arc<Keyring>,
@@ -106,13 +107,13 @@ pub(in crate::runtime) struct Prepared {
 pub(in crate::runtime) struct Shard {
     shared: Shared,
     submitter: Addr<Submitter>,
-    reloader: Reloader,
     arbiters: Vec<Arbiter>,
     serving: Serving,
 }
 
 /// What serves others until it is dropped, in this order.
 struct Serving {
+    _reloading: Aborting,
     _pruning: Aborting,
     _catching_up: Aborting,
     _webhooks: webhooks::Serving,
@@ -135,14 +136,14 @@ impl Drop for Aborting {
 }
 
 impl Prepared {
-    /// Prepares a shard of these wallets, whose state is in this store. Waits for the node.
+    /// Prepares the shard that the process is about to run, whose state is in this store. Waits for the
+    /// node.
     ///
     /// # Errors
     /// The store, the node or a wallet cannot be used.
     pub(in crate::runtime) async fn new(
         process: Process,
         store: Store,
-        candidates: Vec<Candidate>,
         stopping: watch::Receiver<bool>,
     ) -> Result<Self, HostError> {
         let Process {
@@ -152,8 +153,13 @@ impl Prepared {
             nodes,
             ..
         } = &process;
+        let loaded = process.loader.now();
+        let candidates = loaded.wallets_of(process.part);
         let identity = store.read(read::identity).await?;
-        let mut source = chain::source(&config.chain, nodes)?;
+        let mut source = match process.part {
+            Some(_) => chain::shared_source(&config.chain, nodes)?,
+            None => chain::source(&config.chain, nodes)?,
+        };
         let known: HashSet<Address> = store
             .read(read::agents)
             .await?
@@ -177,7 +183,7 @@ impl Prepared {
             keyring.put(hosted.id, slot);
             hosted
         });
-        let registry = AgentRegistry::new(enrolled, Arc::clone(&process.neighbours));
+        let registry = AgentRegistry::new(enrolled, Arc::clone(&loaded.neighbours));
 
         // First the pending transactions and then the head: a transaction that is no longer pending is
         // in a block up to that head.
@@ -262,6 +268,7 @@ impl Prepared {
             source,
             cursor: beginning.cursor,
             process,
+            loaded,
         })
     }
 
@@ -273,6 +280,7 @@ impl Prepared {
     pub(in crate::runtime) async fn start(self, arbiters: usize) -> Result<Shard, HostError> {
         let Self {
             process,
+            loaded,
             shared,
             registry,
             keyring,
@@ -315,13 +323,12 @@ impl Prepared {
             router.clone().recipient(),
             &config.tasks,
         );
-        let current = watch::Sender::new(Arc::new(process.loaded.clone()));
+        let current = watch::Sender::new(Arc::clone(&loaded.config));
         let loading = current.subscribe();
         let pushing = current.subscribe();
         let reloader = Reloader::new(
-            process.options.reread.clone(),
-            (process.loaded.clone(), current),
-            process.passwords.clone(),
+            process.loader.clone(),
+            (loaded, current),
             ReloadLinks {
                 shared: shared.clone(),
                 registry: registry.clone(),
@@ -330,7 +337,6 @@ impl Prepared {
                 look: submitter.clone().recipient(),
                 chain: config.chain.clone(),
                 nodes: nodes.clone(),
-                devnet: process.devnet.as_ref().map(Arc::downgrade),
                 part: process.part,
             },
         );
@@ -394,6 +400,7 @@ impl Prepared {
         )
         .start();
         let serving = Serving {
+            _reloading: Aborting(actix_rt::spawn(reloader.follow())),
             _webhooks: webhooks::serve(process.webhooks.clone(), &shared).await?,
             _pushes: deliver::serve(
                 store.clone(),
@@ -415,7 +422,6 @@ impl Prepared {
         Ok(Shard {
             shared,
             submitter,
-            reloader,
             arbiters,
             serving,
         })
@@ -440,14 +446,11 @@ fn settings(
 }
 
 impl Shard {
-    /// Waits until the shard has to stop, and reloads the configuration when that is asked for.
+    /// Waits until the shard has to stop.
     ///
     /// # Errors
     /// The store became unusable.
-    pub(in crate::runtime) async fn run(
-        &self,
-        mut reload: watch::Receiver<u64>,
-    ) -> Result<(), HostError> {
+    pub(in crate::runtime) async fn run(&self) -> Result<(), HostError> {
         let store = &self.shared.store;
         let mut stopping = self.shared.stopping.clone();
         let mut condition = store.condition();
@@ -473,11 +476,6 @@ impl Shard {
                 },
                 // It must not end before the store.
                 _ = condition.changed() => {}
-                Ok(()) = reload.changed() => {
-                    let reloader = self.reloader.clone();
-                    // The result is in the log.
-                    actix_rt::spawn(async move { drop(reloader.reload(Vec::new()).await) });
-                }
             }
         }
         Ok(())

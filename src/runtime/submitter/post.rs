@@ -60,7 +60,9 @@ impl Work {
             return self.may_post.notify_one();
         }
         let started = Instant::now();
-        let answer = timeout(limit, self.settings.node.submit(&job.body)).await;
+        let permit = self.shared.lease.permit(limit);
+        let posting = self.settings.node.submit_while(&job.body, permit);
+        let answer = timeout(limit, posting).await;
         kill::pass(Point::AfterPost);
         let answer = answer.unwrap_or_else(|_| Err(no_answer(limit)));
         self.shared

@@ -3,6 +3,7 @@
 use agentry_cluster::{Database, Ended, JobKey, Outcome};
 use agentry_sdk::{TaskError, Tokens};
 
+use super::metrics::JobOutcome;
 use crate::runtime::jobs::BEAT;
 use crate::runtime::jobs::wire::JobEnd;
 
@@ -27,6 +28,16 @@ impl Verdict {
             JobEnd::Returned(Err(_)) | JobEnd::Panicked(_) | JobEnd::TimedOut => {
                 Self::Failed(end.write(tokens))
             }
+        }
+    }
+
+    /// As what it is counted.
+    pub(super) const fn counted(&self) -> JobOutcome {
+        match self {
+            Self::Done(_) => JobOutcome::Done,
+            Self::Failed(_) => JobOutcome::Failed,
+            Self::Cancelled => JobOutcome::Cancelled,
+            Self::Interrupted => JobOutcome::Interrupted,
         }
     }
 

@@ -12,6 +12,7 @@ use agentry_sdk::{
     Behaviour, BehaviourError, ConfigureError, Context, Desk, Effects, Message, Registry, Setup,
     Task, TaskOutput, Tokens,
 };
+use agentry_testbed::postgres::Server;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -21,11 +22,6 @@ use crate::config::{Config, Overlay, Source};
 use crate::runtime::jobs::Jobs;
 use crate::runtime::jobs::board::JobOutcome;
 use crate::runtime::jobs::queue::Queue;
-
-#[path = "../../../crates/cluster/tests/support/mod.rs"]
-mod postgres;
-
-use postgres::Server;
 
 /// How long a test waits for anything: far more than it takes, since machines are shared.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -36,6 +36,9 @@ const READ: &str = "select s.head, l.seq, l.body from agentry.shard s left join 
          where before < $3) l on true \
      where s.id = $1 order by l.seq";
 
+/// Writes, and changes nothing: see [`Records::prove`].
+const PROOF: &str = "select pg_logical_emit_message(true, 'agentry', '')";
+
 const MARK: &str = "select s.head, left(l.body, 100) from agentry.shard s \
      left join agentry.log l on l.shard = s.id and l.seq = $2 where s.id = $1";
 
@@ -171,6 +174,16 @@ impl Records {
             }
         }
         Ok((head, texts))
+    }
+
+    /// Proves that everything that was read over this connection is durable, by a write that has to reach
+    /// the standby after it.
+    ///
+    /// # Errors
+    /// It is not known whether it is durable.
+    pub(super) async fn prove(&mut self) -> Result<(), ClusterError> {
+        let call = Call::write("finding out whether the log is on the standby", self.limit);
+        self.link.query(call, (PROOF, &[])).await.map(|_| ())
     }
 
     /// The place of the last record, and the mark of the one at a place.

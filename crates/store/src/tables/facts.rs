@@ -11,7 +11,7 @@ use crate::column::natural;
 use crate::{StoreError, meta};
 
 /// Reads the single values.
-pub(super) fn read(db: &Connection) -> Result<Facts, StoreError> {
+pub(crate) fn read(db: &Connection) -> Result<Facts, StoreError> {
     let chain_id = meta::read(db, meta::CHAIN_ID, str::parse)?;
     let genesis = meta::read(db, meta::GENESIS, str::parse)?;
     let json = |text: &str| serde_json::from_str::<Value>(text);
@@ -33,7 +33,7 @@ pub(super) fn read(db: &Connection) -> Result<Facts, StoreError> {
 }
 
 /// Writes the values that differ from those that are stored.
-pub(super) fn write(db: &Connection, stored: &Facts, facts: &Facts) -> Result<(), StoreError> {
+pub(crate) fn write(db: &Connection, stored: &Facts, facts: &Facts) -> Result<(), StoreError> {
     let height = |height: Option<BlockHeight>| height.map(|height| height.to_string());
     let json = |json: &Option<Arc<Value>>| json.as_ref().map(ToString::to_string);
     if stored.chain != facts.chain {

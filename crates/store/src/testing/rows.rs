@@ -26,6 +26,17 @@ pub(crate) fn sorted(mut rows: Vec<Value>) -> Vec<String> {
     rows
 }
 
+/// The value of a column.
+pub(crate) fn value(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(value) => value.into(),
+        ValueRef::Real(value) => value.into(),
+        ValueRef::Text(text) => String::from_utf8_lossy(text).into(),
+        ValueRef::Blob(bytes) => digits(bytes).into(),
+    }
+}
+
 /// The rows of the tables.
 pub(crate) fn of_tables(db: &Connection) -> Rows {
     let table = |table: &'static str| {
@@ -34,14 +45,7 @@ pub(crate) fn of_tables(db: &Connection) -> Rows {
         let rows = statement.query_map([], |row| {
             let mut object = Map::new();
             for (index, name) in names.iter().enumerate() {
-                let value = match row.get_ref(index)? {
-                    ValueRef::Null => Value::Null,
-                    ValueRef::Integer(value) => value.into(),
-                    ValueRef::Real(value) => value.into(),
-                    ValueRef::Text(text) => String::from_utf8_lossy(text).into(),
-                    ValueRef::Blob(bytes) => digits(bytes).into(),
-                };
-                object.insert(name.clone(), value);
+                object.insert(name.clone(), value(row.get_ref(index)?));
             }
             Ok(Value::Object(object))
         });

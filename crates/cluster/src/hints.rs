@@ -19,6 +19,8 @@ pub enum Topic {
     Put,
     /// A job has ended: for owners.
     End,
+    /// A shard was released: for hosts.
+    Released,
 }
 
 /// Hints that it may be worth to look, from a connection of its own. A hint may be lost, and may come
@@ -57,6 +59,7 @@ async fn listen(mut link: Link, topic: Topic, limit: Duration, notified: Arc<Not
     let listen = match topic {
         Topic::Put => "listen agentry_job",
         Topic::End => "listen agentry_end",
+        Topic::Released => "listen agentry_released",
     };
     let mut connection = 0;
     loop {
