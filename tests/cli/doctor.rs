@@ -33,13 +33,13 @@ fn look(world: &World) -> Report {
 
 /// The report, and the exit code.
 #[derive(Debug)]
-struct Report {
+pub(crate) struct Report {
     code: i32,
     whole: Value,
 }
 
 impl Report {
-    fn of(run: &Run) -> Self {
+    pub(crate) fn of(run: &Run) -> Self {
         assert!(run.err.is_empty(), "{run:#?}");
         assert_eq!(run.out.lines().count(), 1, "{run:#?}");
         Self {
@@ -53,7 +53,7 @@ impl Report {
     }
 
     /// One check in this state contains this result and this suggested fix.
-    fn says(&self, check: &str, state: &str, found: &str, fix: &str) -> &Self {
+    pub(crate) fn says(&self, check: &str, state: &str, found: &str, fix: &str) -> &Self {
         let is = |one: &Value, key: &str, part: &str| one[key].as_str().unwrap().contains(part);
         let one = self
             .checks()
@@ -76,7 +76,7 @@ impl Report {
         self.ends(0)
     }
 
-    fn ends(&self, code: i32) -> &Self {
+    pub(crate) fn ends(&self, code: i32) -> &Self {
         assert_eq!(self.code, code, "{self:#?}");
         assert_eq!(self.whole["ok"], code == 0);
         self

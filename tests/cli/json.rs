@@ -86,11 +86,13 @@ fn every_command_prints_the_documented_form() {
         "agentry demo",
         "agentry devnet",
         "agentry bench",
-        // With a database: tests/e2e/cluster, tests/cluster.
+        // With a database: `cluster` and `moving`.
         "agentry cluster init",
         "agentry cluster status",
         "agentry cluster drain",
         "agentry cluster resume",
+        "agentry cluster import",
+        "agentry cluster export",
         "agentry worker",
     ]
     .into();

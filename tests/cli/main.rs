@@ -5,6 +5,7 @@
 mod a2a;
 mod bench;
 mod chain;
+mod cluster;
 mod config;
 mod directory;
 mod doctor;
@@ -19,6 +20,7 @@ mod interrupt;
 mod json;
 mod limits;
 mod mcp;
+mod moving;
 mod paths;
 mod private;
 mod queue;

@@ -5,7 +5,6 @@
 //! | [`workers`] | tasks that workers run: killed, paused, cut off, stopped; and the hosts around them |
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stderr, reason = "a failure prints the logs")]
 
-#[path = "../../crates/cluster/tests/support/mod.rs"]
-mod postgres;
 mod workers;

@@ -5,18 +5,19 @@ mod stage;
 
 use std::time::Duration;
 
+use agentry_testbed::process::Process;
+use agentry_testbed::proxy::{Proxy, Way};
+use agentry_testbed::until;
 use rustix::process::Signal;
-use stage::{Process, Stage, until};
-
-use crate::postgres::proxy::{Proxy, Way};
+use stage::{Stage, is_at_work};
 
 /// Which of two workers runs the job, and which does not.
 fn at_work(stage: &Stage, (one, other): (Process, Process)) -> (Process, Process) {
     until("a worker runs the job", || {
-        one.is_at_work() || other.is_at_work()
+        is_at_work(&one) || is_at_work(&other)
     });
     until("its program has begun", || stage.runs().len() == 1);
-    if one.is_at_work() {
+    if is_at_work(&one) {
         (one, other)
     } else {
         (other, one)
@@ -42,7 +43,7 @@ fn a_worker_runs_a_job_and_hosts_do_not() {
     stage.open_the_gate();
     stage.completes_once();
     runs(&stage, 1);
-    assert!(worker.is_at_work());
+    assert!(is_at_work(&worker));
 }
 
 #[test]
@@ -54,7 +55,7 @@ fn the_job_of_a_worker_that_is_killed_is_done_by_another_one() {
     let (first, second) = at_work(&stage, workers);
     first.kill();
     until("the other one runs it", || stage.runs().len() == 2);
-    assert!(second.is_at_work());
+    assert!(is_at_work(&second));
     stage.open_the_gate();
     stage.completes_once();
     runs(&stage, 2);
@@ -69,7 +70,7 @@ fn the_result_of_a_worker_that_was_paused_is_refused() {
     let (first, second) = at_work(&stage, workers);
     first.signal(Signal::STOP);
     until("the other one runs it", || stage.runs().len() == 2);
-    assert!(second.is_at_work());
+    assert!(is_at_work(&second));
     // What the first one has started is not paused: both have a result.
     stage.open_the_gate();
     stage.completes_once();
@@ -96,7 +97,7 @@ async fn a_worker_that_is_cut_off_loses_its_job_and_takes_others_later() {
             ["2|waiting|", "1|interrupted|gpu1\n2|waiting|"].contains(&stage.rows().as_str())
         });
         let second = stage.worker("gpu2");
-        until("another one runs it", || second.is_at_work());
+        until("another one runs it", || is_at_work(&second));
         proxy.set(Way::Open);
         until("the first one drops it", || {
             first.log().contains("a run was dropped")
@@ -118,9 +119,9 @@ fn a_worker_that_is_stopped_gives_back_what_it_cannot_finish() {
     stage.submit();
     until("it runs the job", || stage.runs().len() == 1);
     first.signal(Signal::TERM);
-    assert_eq!(first.wait().code(), Some(0));
+    assert_eq!(first.wait("it stops").code(), Some(0));
     let second = stage.worker("gpu2");
-    until("another one runs it", || second.is_at_work());
+    until("another one runs it", || is_at_work(&second));
     stage.open_the_gate();
     stage.completes_once();
     runs(&stage, 2);
@@ -142,7 +143,7 @@ fn a_worker_that_is_stopped_finishes_what_it_can() {
     stage.submit();
     until("another job waits", || stage.rows().contains("waiting"));
     stage.open_the_gate();
-    assert_eq!(worker.wait().code(), Some(0));
+    assert_eq!(worker.wait("it stops").code(), Some(0));
     until("the job is completed", || !stage.ends().is_empty());
     assert!(stage.rows().contains("waiting"), "it takes nothing more");
     runs(&stage, 1);
@@ -191,7 +192,7 @@ fn a_host_that_is_stopped_leaves_the_job_to_the_next_one() {
     until("it runs the job", || stage.runs().len() == 1);
     let _next = stage.host("two");
     host.signal(Signal::TERM);
-    assert_eq!(host.wait().code(), Some(0));
+    assert_eq!(host.wait("it stops").code(), Some(0));
     assert_eq!(stage.rows(), "1|taken|gpu");
     stage.open_the_gate();
     stage.completes_once();

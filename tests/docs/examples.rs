@@ -1,5 +1,7 @@
 //! The program accepts every command and configuration in the documentation.
 
+use std::collections::BTreeSet;
+
 use agentry::cli::Cli;
 use agentry::config::{Config, Overlay, Source};
 use agentry_sdk::{Behaviour, BehaviourError, ConfigureError, Context, Effects, Message, Setup};
@@ -172,8 +174,8 @@ fn every_named_command_exists() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-#[test]
-fn every_named_metric_exists() {
+/// The names of all metrics, without the suffixes of samples.
+fn metrics() -> BTreeSet<String> {
     // A host of a cluster shows all that one alone shows, and more.
     let metrics = agentry::runtime::metrics::Metrics::of_a_cluster();
     let text = metrics.encode().unwrap();
@@ -189,13 +191,40 @@ fn every_named_metric_exists() {
         "agentry_shard_records",
         "agentry_shard_followers",
         "agentry_shard_lag_records",
+        "agentry_cluster_workers",
+        "agentry_cluster_jobs_waiting",
+        // A worker shows these.
+        "agentry_worker_jobs_running",
+        "agentry_worker_jobs_most",
+        "agentry_worker_jobs_taken",
+        "agentry_worker_jobs_ended",
     ];
-    let known: Vec<&str> = text
-        .lines()
+    text.lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))
         .filter_map(|line| line.split(' ').next())
         .chain(later)
-        .collect();
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_metric_of_an_alert_exists() {
+    let known = metrics();
+    let rules = std::fs::read_to_string(top().join("docs/alerts.yml")).unwrap();
+    let mut seen = BTreeSet::new();
+    for line in rules.lines().filter(|line| line.contains("expr:")) {
+        let words = line.split(|letter: char| !letter.is_ascii_lowercase() && letter != '_');
+        for name in words.filter(|word| word.starts_with("agentry_")) {
+            assert!(known.contains(name), "{name}: {line}");
+            seen.insert(name);
+        }
+    }
+    assert!(seen.len() > 8, "{seen:?}");
+}
+
+#[test]
+fn every_named_metric_exists() {
+    let known = metrics();
     let mut seen = 0;
     let mut wrong = Vec::new();
     for page in pages() {
@@ -209,7 +238,7 @@ fn every_named_metric_exists() {
                 }
                 seen += 1;
                 // A counter's samples have a suffix that its name does not have.
-                if !known.contains(&name.trim_end_matches("_total")) {
+                if !known.contains(name.trim_end_matches("_total")) {
                     wrong.push(format!("{}:{number}: {name}", page.path.display()));
                 }
             }

@@ -28,7 +28,15 @@ pub(crate) fn top() -> &'static Path {
 /// Every page, by path.
 pub(crate) fn pages() -> Vec<Page> {
     let mut paths = Vec::new();
-    for folder in ["", "docs", "fuzz", "tests", "crates", "behaviours"] {
+    for folder in [
+        "",
+        "docs",
+        "fuzz",
+        "tests",
+        "crates",
+        "behaviours",
+        "examples/cluster",
+    ] {
         let Ok(entries) = fs::read_dir(top().join(folder)) else {
             continue;
         };

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::support::process::{Process, ask, configure, devnet};
-use crate::support::until;
+use crate::support::runtime::{ask, configure, devnet, start};
+use agentry_testbed::until;
 
 /// An agent that asks how much water a plant needs, and works for ever if it is to be slow.
 struct Gardener {
@@ -156,7 +156,7 @@ fn an_agent_asks_over_the_chain_and_is_answered_after_a_kill() {
         gardener.url
     );
     configure(dir, &devnet.url(), &[1, 2], &tables);
-    let runtime = Process::start(dir, &[]);
+    let runtime = start(dir, &[]);
     let submit = |prompt: &str| {
         let job = [
             "task", "submit", "--wallet", "boss", "--to", "worker", "--type", "garden",
@@ -172,7 +172,7 @@ fn an_agent_asks_over_the_chain_and_is_answered_after_a_kill() {
     });
     assert_eq!(show(&id)["input"]["question"], "how much?");
     runtime.kill();
-    let runtime = Process::start(dir, &[]);
+    let runtime = start(dir, &[]);
     ask(dir, &["task", "answer", &id, "two litres"]);
     until("the job is completed", || show(&id)["state"] == "completed");
     assert_eq!(show(&id)["result"]["text"], "watered with two litres");
@@ -192,7 +192,7 @@ fn an_agent_asks_over_the_chain_and_is_answered_after_a_kill() {
     until("it is asked how far it is", || gardener.has("GetTask"));
     runtime.kill();
     gardener.called.lock().unwrap().clear();
-    let runtime = Process::start(dir, &[]);
+    let runtime = start(dir, &[]);
     until("it is asked again", || gardener.has("GetTask"));
     assert!(!gardener.has("SendMessage"), "the job is not given twice");
     ask(dir, &["task", "cancel", &id]);

@@ -2,7 +2,7 @@
 //!
 //! Each test ends with the same audit: every ping is answered once on the chain, no mined transaction
 //! was posted again, no older epoch has appended after a claim, and the log of each shard equals the
-//! tables of every host that has some.
+//! tables of every host that has some. The hosts, and the audit, are in `agentry_testbed::fleet`.
 //!
 //! | module | what it tests |
 //! |---|---|
@@ -12,16 +12,10 @@
 //! | [`engine`] | the servers of PostgreSQL: killed, stopped, a wait that is cancelled |
 //! | [`hosts`] | clocks an hour apart; a network of its own; every host replaced in turn |
 //! | [`rounds`] | all of it in random order |
-//! | [`fleet`] | the hosts, and where each shard is |
-//! | [`audit`] | the audit |
 
-mod audit;
 mod engine;
-mod fleet;
 mod frozen;
 mod hosts;
 mod links;
 mod points;
-#[path = "../../crates/cluster/tests/support/mod.rs"]
-mod postgres;
 mod rounds;

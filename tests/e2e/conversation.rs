@@ -1,248 +1,31 @@
 //! The guarantee of every behaviour under kills and faults: each message is acted on once, each
 //! answer is mined once. Includes acknowledgments, status, tasks run by real programs, and resends.
 
-use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use agentry::runtime::kill::Point;
 use agentry_devnet::NoncePolicy;
-use agentry_protocol::command::{ExecuteAiJob, Prompt, StatusReport};
+use agentry_protocol::command::ExecuteAiJob;
 use agentry_protocol::timestamp::DAY_MS;
 use agentry_protocol::{
-    AckRequest, Address, Command, Envelope, Header, Json, KnownCommand, Limits, MessageId, Number,
-    Payload, Timestamp, Transaction, compose,
+    AckRequest, Address, Command, Header, Json, KnownCommand, Limits, MessageId, Number, Payload,
+    Timestamp, Transaction, compose,
 };
 
-use crate::support::chain;
-use crate::support::dice::Dice;
-use crate::support::world::{Setup, Source, Wallet, World};
-use crate::support::{PATIENCE, until, within};
-
-/// The behaviours of every agent in these tests. The program takes a moment, so that kills
-/// interrupt it.
-pub(crate) const BEHAVIOURS: &str = r#"{ kind = "ack" }, { kind = "pong" }, { kind = "status" },
-    { kind = "tasks", allow = ["*"], types = { shout = { executor = "command", program = "sh",
-      args = ["-c", "sleep 0.05; tr a-z A-Z"], attempts = 100, concurrency = 4 } } }"#;
-
-/// The kinds of messages to the agents.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Question {
-    Ping,
-    Status,
-    Job,
-}
-
-/// A sent message, in one or more transactions.
-#[derive(Clone, Debug)]
-struct Asked {
-    question: Question,
-    /// The hashes of its transactions, and their bodies.
-    copies: Vec<(String, String)>,
-    agent: String,
-}
-
-/// A conversation with the agents of a world.
-pub(crate) struct Conversation<'a> {
-    world: &'a World,
-    asked: Mutex<Vec<Asked>>,
-}
+use agentry_testbed::chain;
+use agentry_testbed::conversation::{BEHAVIOURS, Conversation, Question};
+use agentry_testbed::dice::Dice;
+use agentry_testbed::wallet::Wallet;
+use agentry_testbed::world::{Setup, Source, World};
+use agentry_testbed::{PATIENCE, until, within};
 
 fn now() -> Timestamp {
     SystemTime::now().into()
 }
 
-impl<'a> Conversation<'a> {
-    pub(crate) fn with(world: &'a World) -> Self {
-        Self {
-            world,
-            asked: Mutex::default(),
-        }
-    }
-
-    /// Sends an agent a random kind of message, sometimes in two transactions.
-    fn ask(&self, dice: &mut Dice) {
-        let question = dice.pick(&[Question::Ping, Question::Status, Question::Job]);
-        self.ask_for(question, dice);
-    }
-
-    /// As [`Self::ask`], but of this kind.
-    pub(crate) fn ask_for(&self, question: Question, dice: &mut Dice) {
-        let agent = &self.world.agents[dice.below(self.world.agents.len())];
-        let wallet = self.world.fresh();
-        let payload = match question {
-            Question::Ping => Payload::Text("ping".to_owned()),
-            Question::Status => KnownCommand::StatusReport(StatusReport::default()).to_payload(),
-            Question::Job => KnownCommand::ExecuteAiJob(ExecuteAiJob {
-                kind: "shout".parse().unwrap(),
-                prompt: Some("hello".parse::<Prompt>().unwrap()),
-                model: None,
-                params: None,
-                deadline: None,
-            })
-            .to_payload(),
-        };
-        let header = Header {
-            id: Some(MessageId::generate(now()).unwrap()),
-            ack: Some(AckRequest::Done),
-            key: Some(wallet.public_key),
-            ..Header::default()
-        };
-        let payload = compose(&payload, Some(&header)).unwrap();
-        let copies = (0..1 + u64::from(dice.below(3) == 0))
-            .map(|nonce| {
-                let signed = Transaction {
-                    from: wallet.address.clone(),
-                    to: agent.address.clone(),
-                    amount: Number::from(0_u64),
-                    fee: Number::from(10_u64),
-                    nonce: Number::from(nonce),
-                    payload: payload.clone(),
-                    chain_id: "ait-devnet".parse().unwrap(),
-                }
-                .sign(&wallet.key);
-                self.world.post(&signed.body());
-                (signed.hash().to_string(), signed.body())
-            })
-            .collect();
-        self.lock().push(Asked {
-            question,
-            copies,
-            agent: agent.address.to_string(),
-        });
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Asked>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Posts again the transactions that are neither pending nor mined.
-    fn repost(&self) {
-        let bodies: BTreeMap<String, String> = self
-            .lock()
-            .iter()
-            .flat_map(|asked| asked.copies.clone())
-            .collect();
-        for hash in self.world.chain.absent(bodies.keys().cloned()) {
-            self.world.post(&bodies[&hash]);
-        }
-    }
-
-    /// The answers on the chain to each message, with how often each occurs.
-    fn answers(&self) -> Vec<(Asked, BTreeMap<String, usize>)> {
-        let asked = self.lock().clone();
-        let chain = self.world.chain.transactions();
-        let mut said: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-        for one in &chain {
-            // Only the agents' transactions are read.
-            let ours = |agent: &Wallet| agent.address.as_str() == one.sender;
-            let Some(stored) = one
-                .stored
-                .as_ref()
-                .filter(|_| self.world.agents.iter().any(ours))
-            else {
-                continue;
-            };
-            let envelope = Envelope::read(&stored.payload);
-            let Some(re) = envelope.header().and_then(|header| header.re) else {
-                continue;
-            };
-            let word = match &envelope.payload {
-                Payload::Text(text) => text.clone(),
-                Payload::Command(command) => match KnownCommand::read(command).unwrap() {
-                    Some(KnownCommand::Ack(ack)) => format!("ACK {}", ack.status),
-                    Some(KnownCommand::JobComplete(done)) => {
-                        format!("JOB_COMPLETE {}", done.result.text().contains("HELLO"))
-                    }
-                    Some(other) => other.name().to_owned(),
-                    None => command.cmd.clone(),
-                },
-                Payload::Opaque(json) => json.to_compact(),
-            };
-            said.entry((one.sender.clone(), re.to_string()))
-                .or_default()
-                .push(word);
-        }
-        asked
-            .into_iter()
-            .map(|asked| {
-                let mut counts = BTreeMap::new();
-                for (hash, _) in &asked.copies {
-                    for word in said
-                        .get(&(asked.agent.clone(), hash.clone()))
-                        .into_iter()
-                        .flatten()
-                    {
-                        *counts.entry(word.clone()).or_default() += 1;
-                    }
-                }
-                (asked, counts)
-            })
-            .collect()
-    }
-
-    /// The messages without all their answers; panics on a duplicate or unexpected answer.
-    fn open(&self) -> Vec<String> {
-        let mut open = Vec::new();
-        for (asked, counts) in self.answers() {
-            let answer = match asked.question {
-                Question::Ping => "pong",
-                Question::Status => "STATUS",
-                Question::Job => "JOB_COMPLETE true",
-            };
-            let wanted = ["ACK RECEIVED", answer, "ACK DONE"];
-            for (word, count) in &counts {
-                assert!(
-                    *count == 1 && wanted.contains(&word.as_str()),
-                    "{word} is {count} times on the chain for {asked:?}: {counts:?}"
-                );
-            }
-            if counts.len() < wanted.len() {
-                open.push(format!("{:?}: {counts:?}", asked.copies));
-            }
-        }
-        open
-    }
-
-    /// Waits until all messages have each answer once.
-    pub(crate) fn settle(&self) {
-        let mut looked = Instant::now();
-        let settled = within(PATIENCE, || {
-            if looked.elapsed() > self.world.chain.block_time() * 2 {
-                self.repost();
-                looked = Instant::now();
-            }
-            self.open().is_empty().then_some(())
-        });
-        assert!(
-            settled.is_some(),
-            "not answered in time: {:#?}",
-            self.open()
-        );
-    }
-
-    /// Settles, and checks that no further answer follows.
-    fn finish(&self, runtime: crate::support::runtime::Runtime) {
-        self.settle();
-        self.world.chain.await_blocks(self.world.chain.head(), 3);
-        runtime.stop();
-        self.world.chain.await_blocks(self.world.chain.head(), 3);
-        assert!(self.open().is_empty());
-        let asked = self.lock().clone();
-        let copies = asked.iter().flat_map(|asked| &asked.copies);
-        let copies = copies.map(|(hash, _)| hash.clone()).collect();
-        self.world.assert_careful(&copies);
-        let asked = asked.len();
-        assert!(
-            asked > 0,
-            "no message was sent, so the test checked nothing"
-        );
-        println!("{asked} messages, each answered once");
-    }
-}
-
-fn world(test: &str, dice: &mut Dice, source: Source, nonces: NoncePolicy) -> World {
+fn world(test: &str, dice: &mut Dice, source: Source, nonces: NoncePolicy) -> Arc<World> {
     let setup = Setup {
         agents: 4,
         source,
@@ -250,7 +33,7 @@ fn world(test: &str, dice: &mut Dice, source: Source, nonces: NoncePolicy) -> Wo
         behaviours: BEHAVIOURS,
         ..Setup::default()
     };
-    World::new(test, dice, setup)
+    Arc::new(World::new(test, dice, setup))
 }
 
 /// Kills at random moments while messages arrive.
@@ -465,7 +248,7 @@ fn a_job_that_has_ended_is_not_run_again_from_a_restored_store() {
         behaviours: Box::leak(behaviours.into_boxed_str()),
         ..Setup::default()
     };
-    let world = World::new(test, &mut dice, setup);
+    let world = Arc::new(World::new(test, &mut dice, setup));
     let conversation = Conversation::with(&world);
     let done = || {
         let text = std::fs::read_to_string(&runs).unwrap_or_default();

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use agentry_protocol::{Json, Limits};
 
-use crate::support::dice::Dice;
-use crate::support::until;
-use crate::support::world::{Setup, Source, World};
+use agentry_testbed::dice::Dice;
+use agentry_testbed::until;
+use agentry_testbed::world::{Setup, Source, World};
 
 /// The longest pause between pings.
 const PACE: Duration = Duration::from_millis(40);

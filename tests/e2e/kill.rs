@@ -8,10 +8,10 @@ use std::time::Duration;
 use agentry::runtime::kill::Point;
 use agentry_devnet::NoncePolicy;
 
-use crate::support::PATIENCE;
-use crate::support::dice::Dice;
-use crate::support::within;
-use crate::support::world::{Setup, Source, World};
+use agentry_testbed::PATIENCE;
+use agentry_testbed::dice::Dice;
+use agentry_testbed::within;
+use agentry_testbed::world::{Setup, Source, World};
 
 /// The longest time that a runtime lives before it is killed at random.
 const LIFE: Duration = Duration::from_millis(400);

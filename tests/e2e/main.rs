@@ -14,7 +14,7 @@
 //! | [`store`] | a store that cannot be written, or that is damaged while a runtime uses it |
 //! | [`ticks`] | `kill -9` at named points: every tick of a schedule runs once |
 //! | [`traces`] | one trace through two processes, and a collector that does not answer |
-//! | [`support`] | a chain with wallets, the binary, the pings, and the checks |
+//! | [`support`] | what only these tests use; the rest is in `agentry_testbed` |
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -25,11 +25,7 @@
 //! `cargo test --test e2e -- --nocapture` prints how long each recovery took.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "seeds and timings are printed"
-)]
+#![expect(clippy::print_stdout, reason = "timings are printed")]
 
 mod a2a;
 mod cluster;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use crate::support::dice::Dice;
-use crate::support::until;
-use crate::support::world::{Setup, Source, World};
+use agentry_testbed::dice::Dice;
+use agentry_testbed::until;
+use agentry_testbed::world::{Setup, Source, World};
 
 /// The longest pause between pings.
 const PACE: Duration = Duration::from_millis(60);
@@ -127,7 +127,7 @@ fn a_follower_without_transactions_read_over_rpc() {
 /// Gives a follower the rows that it lost, as a resync does: late, at old heights.
 fn resync(follower: &std::path::Path, leader: &std::path::Path) {
     let db = Connection::open(follower).unwrap();
-    db.busy_timeout(crate::support::PATIENCE).unwrap();
+    db.busy_timeout(agentry_testbed::PATIENCE).unwrap();
     db.execute("ATTACH ?1 AS leader", [leader.to_str().unwrap()])
         .unwrap();
     let columns = "chain_id, tx_hash, block_height, sender, recipient, payload, created_at, nonce,

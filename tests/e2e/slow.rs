@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::nodes::own_port;
-use crate::support::dice::Dice;
 use crate::support::proxy::SlowNode;
-use crate::support::runtime::Runtime;
-use crate::support::world::{Setup, Source, World};
-use crate::support::{until, within};
+use agentry_testbed::dice::Dice;
+use agentry_testbed::process::Process;
+use agentry_testbed::world::{Setup, Source, World};
+use agentry_testbed::{until, within};
 
 /// As on the real chain.
 const BLOCK_TIME: Duration = Duration::from_secs(2);
@@ -20,7 +20,7 @@ const BLOCKS: u64 = 60;
 const LONG: Duration = Duration::from_secs(120);
 
 /// A runtime that reads a node over RPC and posts to it; the node needs `takes` for each block.
-fn begin(test: &str, takes: Duration) -> (Arc<World>, SlowNode, Runtime) {
+fn begin(test: &str, takes: Duration) -> (Arc<World>, SlowNode, Process) {
     let mut dice = Dice::new(test);
     let port = own_port(&mut dice);
     let slow = SlowNode::start(port, takes);

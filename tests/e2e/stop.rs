@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use agentry::cli::ExitCode;
 
-use crate::support::dice::Dice;
-use crate::support::world::{Setup, World};
-use crate::support::{http, until};
+use agentry_testbed::dice::Dice;
+use agentry_testbed::world::{Setup, World};
+use agentry_testbed::{http, until};
 
 /// Stops and starts during a steady flow of pings: each stop succeeds, and nothing is lost.
 #[test]

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, prlimit};
 
-use crate::support::dice::Dice;
-use crate::support::runtime::Runtime;
-use crate::support::until;
-use crate::support::world::{Setup, World};
+use agentry_testbed::dice::Dice;
+use agentry_testbed::process::Process;
+use agentry_testbed::until;
+use agentry_testbed::world::{Setup, World};
 
 /// Starts a runtime that logs only warnings, with a flow of pings.
-fn begin(test: &str) -> (Arc<World>, Runtime, crate::support::flow::Flow) {
+fn begin(test: &str) -> (Arc<World>, Process, agentry_testbed::flow::Flow) {
     let mut dice = Dice::new(test);
     let world = Arc::new(World::new(test, &mut dice, Setup::default()));
     let mut runtime = world.spawn(&[], &[("AGENTRY_LOG", "agentry=warn")]);
@@ -24,7 +24,7 @@ fn begin(test: &str) -> (Arc<World>, Runtime, crate::support::flow::Flow) {
 }
 
 /// The runtime is not ready and reports why, in its answer, its metrics, and once in its log.
-fn refuses(runtime: &Runtime, why: &str) {
+fn refuses(runtime: &Process, why: &str) {
     until("the runtime is not ready", || {
         let (status, says) = runtime.get("/ready");
         status == 503 && says.contains("\"store_up\":false") && says.contains(why)
@@ -56,7 +56,7 @@ fn doctor_sees(world: &World, why: &str) {
     );
 }
 
-fn limit_files(runtime: &Runtime, bytes: Option<u64>) {
+fn limit_files(runtime: &Process, bytes: Option<u64>) {
     let limit = Rlimit {
         current: bytes,
         maximum: None,
@@ -217,8 +217,11 @@ fn no_file_can_be_watched() {
     let world = Arc::new(World::new("unwatched", &mut dice, Setup::default()));
     let run = world.command(&["run"]);
     let mut command = limited(run.get_program());
-    command.args(run.get_args()).current_dir(world.path());
-    let mut runtime = world.spawn_as(command, &[], &[("AGENTRY_LOG", "warn")]);
+    command
+        .args(run.get_args())
+        .current_dir(world.path())
+        .env("AGENTRY_LOG", "warn");
+    let mut runtime = world.spawn_as(command);
     assert!(runtime.ready(), "{}", runtime.log());
     let flow = world.flow(dice.fork(), Duration::from_millis(20));
     until("pings are answered", || world.audit().answered > 5);

@@ -8,9 +8,9 @@ use std::os::unix::process::ExitStatusExt;
 use agentry::runtime::kill::Point;
 use agentry_protocol::{Address, Envelope, Seed};
 
-use crate::support::dice::Dice;
-use crate::support::world::{Setup, World};
-use crate::support::{PATIENCE, until, within};
+use agentry_testbed::dice::Dice;
+use agentry_testbed::world::{Setup, World};
+use agentry_testbed::{PATIENCE, until, within};
 
 /// Sends each tick's time to the address in its settings.
 const PROGRAM: &str = r#"#!/usr/bin/env python3

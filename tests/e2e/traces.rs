@@ -12,8 +12,9 @@ use agentry_protocol::{
 };
 
 use crate::support::collector::{Collector, Span};
-use crate::support::process::{Process, address, ask, configure, devnet, key};
-use crate::support::{http, until};
+use crate::support::runtime::{ask, configure, devnet, start};
+use agentry_testbed::wallet::{address, key};
+use agentry_testbed::{http, until};
 
 /// The trace of the message with which all begins.
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -120,7 +121,7 @@ fn one_trace_leads_through_two_processes_and_a_model() {
         collector.url
     );
     configure(dirs[0].path(), &devnet.url(), &[1], &tables);
-    let clerk = Process::start(dirs[0].path(), &[]);
+    let clerk = start(dirs[0].path(), &[]);
     std::fs::write(dirs[1].path().join("key"), KEY).unwrap();
     let tables = format!(
         "[[agent]]\nname = \"worker\"\nwallet = \"w2\"\n[[agent.behaviours]]\n\
@@ -134,7 +135,7 @@ fn one_trace_leads_through_two_processes_and_a_model() {
         ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=us"),
         ("OTEL_SERVICE_NAME", "workshop"),
     ];
-    let worker = Process::start(dirs[1].path(), &variables);
+    let worker = start(dirs[1].path(), &variables);
     say(&devnet, PROMPT, Some(&format!("00-{TRACE}-{PARENT}-01")), 1);
 
     // The last thing that happens is that the clerk's answer is in a block.
@@ -241,7 +242,7 @@ fn what_an_operator_sends_begins_a_trace() {
         collector.url
     );
     configure(dir.path(), &devnet.url(), &[1, 2], &tables);
-    let runtime = Process::start(dir.path(), &[]);
+    let runtime = start(dir.path(), &[]);
     let message = [
         "agent", "message", "--wallet", "pinger", "--to", "ponger", "ping",
     ];
@@ -284,7 +285,7 @@ fn a_collector_that_does_not_answer_delays_nothing() {
         silent.local_addr().unwrap()
     );
     configure(dir.path(), &devnet.url(), &[1], &tables);
-    let runtime = Process::start(dir.path(), &[]);
+    let runtime = start(dir.path(), &[]);
     for nonce in 1..=30 {
         say(&devnet, "ping", None, nonce);
     }

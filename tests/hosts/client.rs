@@ -6,7 +6,8 @@ use std::process::{Child, ChildStdin, ChildStdout};
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, LONG};
+use crate::cluster::Cluster;
+use agentry_testbed::PATIENCE;
 
 /// A client of one host, with a token.
 #[derive(Clone, Debug)]
@@ -39,7 +40,7 @@ impl Client {
     /// Sends a request; what comes back is read from the stream.
     fn open(&self, method: &str, path: &str, headers: &[String], body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut all = vec![
             format!("{method} {path} HTTP/1.0"),
             format!("Host: {}", self.address),

@@ -1,24 +1,21 @@
 //! The hosts of a cluster, as processes.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::fs;
 use std::num::NonZeroU16;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use agentry::wallet::WalletStore;
 use agentry_core::cluster::{ShardId, ranks, shard_of};
 use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{Address, Password, Seed};
+use agentry_testbed::postgres::Pair;
+use agentry_testbed::process::Process;
+use agentry_testbed::{PATIENCE, binary, until, within};
 use serde_json::Value;
 use tempfile::TempDir;
-
-use crate::postgres::pair::Pair;
-
-/// How long a test waits for an expected event.
-pub(crate) const LONG: Duration = Duration::from_secs(180);
 
 /// How many shards there are.
 const SHARDS: NonZeroU16 = NonZeroU16::new(4).unwrap();
@@ -44,22 +41,8 @@ pub(crate) struct Cluster {
     _pair: Pair,
     /// Owned by the host of the same place.
     pub(crate) agents: [Agent; 2],
-    hosts: Vec<Option<Host>>,
+    hosts: Vec<Option<Process>>,
     pub(crate) names: Vec<String>,
-}
-
-struct Host {
-    child: Child,
-    _stdout: BufReader<ChildStdout>,
-    status: String,
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        // It may have ended already.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
 }
 
 impl Cluster {
@@ -116,39 +99,17 @@ impl Cluster {
 
     /// Starts a host.
     fn run(&mut self, host: usize) {
-        let mut command = self.prepare(host, &["run", "--json"]);
+        let command = self.prepare(host, &["run", "--json"]);
         let log = self.dir.path().join(format!("{}.log", self.names[host]));
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(File::create(log).unwrap())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let told: Value = serde_json::from_str(&line).expect("the host reports its start");
-        let status = told["status"].as_str().unwrap().to_owned();
-        self.hosts[host] = Some(Host {
-            child,
-            _stdout: stdout,
-            status,
-        });
+        self.hosts[host] = Some(Process::run(command, &log));
     }
 
     /// A command on the machine of a host.
     pub(crate) fn prepare(&self, host: usize, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_agentry"));
-        command
-            .args(arguments)
-            .current_dir(self.dir.path())
-            .stdin(Stdio::null());
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("AGENTRY") {
-                command.env_remove(name);
-            }
-        }
+        let mut command = binary::command(self.dir.path());
         let store = self.dir.path().join(format!("{}.db", self.names[host]));
         command
+            .args(arguments)
             .env("AGENTRY__CLUSTER__HOST", &self.names[host])
             .env("AGENTRY__STORE__PATH", store)
             .env("AGENTRY_KERNEL_TIMER", "off");
@@ -159,14 +120,19 @@ impl Cluster {
     pub(crate) fn command(&self, host: usize, arguments: &[&str]) -> Value {
         let mut all = arguments.to_vec();
         all.push("--json");
-        let output = self.prepare(host, &all).output().unwrap();
+        // A shard that was claimed a moment ago may not answer yet.
+        let output = within(PATIENCE, || {
+            let output = self.prepare(host, &all).output().unwrap();
+            (output.status.code() != Some(TRY_AGAIN)).then_some(output)
+        });
+        let output = output.expect("the shard did not answer in time");
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 
     /// The URL of a host.
-    pub(crate) fn url(&self, host: usize) -> &str {
-        &self.hosts[host].as_ref().unwrap().status
+    pub(crate) fn url(&self, host: usize) -> String {
+        self.hosts[host].as_ref().unwrap().url()
     }
 
     /// `kill -9`.
@@ -176,7 +142,7 @@ impl Cluster {
 
     /// Waits until each of the first two hosts owns the shard of its agent, and the other follows it.
     pub(crate) fn await_places(&self) {
-        eventually("the shards have their owners and followers", || {
+        until("the shards have their owners and followers", || {
             let status = self.command(0, &["cluster", "status"]);
             self.agents.iter().zip(&self.names).all(|(agent, name)| {
                 let shards = status["shards"].as_array().unwrap();
@@ -202,6 +168,9 @@ impl Cluster {
         self.dir.path().join(name).exists()
     }
 }
+
+/// The exit code of a command that can succeed if it is repeated.
+const TRY_AGAIN: i32 = 75;
 
 /// The password of the wallets.
 const PASSWORD: &str = "correct horse battery staple";
@@ -259,13 +228,4 @@ fn names(agents: &[Agent; 2], count: usize) -> Vec<String> {
         })
         .find(is_so)
         .unwrap()
-}
-
-/// Waits until the condition holds.
-pub(crate) fn eventually(what: &str, mut is: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !is() {
-        assert!(Instant::now() < deadline, "waited too long for {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::client::{Client, Response, Stdio};
-use crate::cluster::{Cluster, eventually};
+use crate::cluster::Cluster;
+use agentry_testbed::until;
 
 /// What both agents do.
 const BEHAVIOURS: &str = "{ kind = \"pong\", trigger = \"ping\", reply = \"pong\" }, \
@@ -242,7 +243,7 @@ fn every_host_answers_for_every_agent_and_goes_on_for_one_that_died() {
     cluster.kill(1);
     let ping = json!({ "from": "worker", "to": "asker", "text": "ping" });
     let mut sent: Option<Response> = None;
-    eventually("the other host sends", || {
+    until("the other host sends", || {
         let tried = survivor.post("/messages", &ping);
         assert!([202, 503, 504].contains(&tried.status), "{tried:?}");
         sent.insert(tried).status == 202
@@ -283,8 +284,8 @@ fn a_host_without_a_copy_gets_one_when_it_is_asked() {
 
     // Its token ends on every host.
     cluster.command(1, &["token", "revoke", "all"]);
-    eventually("the token has ended", || {
+    until("the token has ended", || {
         client.get("/status").status == 401
     });
-    eventually("the token has ended", || owner.get("/status").status == 401);
+    until("the token has ended", || owner.get("/status").status == 401);
 }

@@ -12,5 +12,3 @@
 mod client;
 mod cluster;
 mod doors;
-#[path = "../../crates/cluster/tests/support/mod.rs"]
-mod postgres;

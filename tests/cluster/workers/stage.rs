@@ -3,26 +3,23 @@
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use agentry::wallet::{WalletStore, ensure_password_file, password};
 use agentry_chain::{NodeClient, NodeOptions};
 use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::command::ExecuteAiJob;
 use agentry_protocol::{
-    Address, Header, KnownCommand, MessageId, Number, Payload, Seed, SigningKey, Transaction,
-    TransactionHash, compose,
+    Header, KnownCommand, MessageId, Number, Payload, Seed, Transaction, TransactionHash, compose,
 };
-use rusqlite::{Connection, OpenFlags};
-use rustix::process::{Pid, Signal, kill_process};
-
-use crate::postgres::Server;
-use crate::postgres::server::USER;
-
-/// How long a test waits for anything: far more than it takes, since machines are shared.
-const PATIENCE: Duration = Duration::from_secs(120);
+use agentry_testbed::chain::open;
+use agentry_testbed::postgres::{Server, USER};
+use agentry_testbed::process::Process;
+use agentry_testbed::wallet::{address, key};
+use agentry_testbed::{binary, until};
 
 /// Writes down that it begins, waits at the gate, and answers.
 const SCRIPT: &str = "echo \"$AGENTRY_IDEMPOTENCY_KEY $$\" >> $DIR/runs; echo progress 0.5 waiting >&2; \
@@ -35,14 +32,8 @@ pub(crate) struct Stage {
     devnet: Devnet,
     node: NodeClient,
     dir: tempfile::TempDir,
-}
-
-fn key(byte: u8) -> SigningKey {
-    SigningKey::from_seed(&Seed::from_bytes([byte; 32]))
-}
-
-fn address(byte: u8) -> Address {
-    Address::from_public_key(&key(byte).public_key())
+    /// Those of its processes, in the order of their starts.
+    logs: Mutex<Vec<PathBuf>>,
 }
 
 impl Stage {
@@ -66,6 +57,7 @@ impl Stage {
             node: NodeClient::new(&devnet.url(), NodeOptions::default()).unwrap(),
             devnet,
             dir,
+            logs: Mutex::default(),
         };
         let dir = stage.configure("init", USER, stage.server.port());
         let init = command(&dir, &["cluster", "init", "--shards", "2"])
@@ -114,11 +106,25 @@ impl Stage {
                 .add(&"w1".parse().unwrap(), &seed, &address(1), &secret)
                 .unwrap();
         }
-        let host = Process::spawn(name, &dir, &["run", "--stop-limit", "5s"]);
+        let host = self.spawn(name, &dir, &["run", "--stop-limit", "5s"]);
         until("the host has joined", || {
             host.log().contains("joined the cluster")
         });
         host
+    }
+
+    /// Starts a process with the configuration in a folder.
+    fn spawn(&self, name: &str, dir: &Path, arguments: &[&str]) -> Process {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = command(dir, arguments);
+        command
+            .env("AGENTRY_LOG", "agentry=debug")
+            // A machine that is busy for longer than a lease is no failure here.
+            .env("AGENTRY_KERNEL_TIMER", "off");
+        let mut logs = self.logs.lock().unwrap();
+        let log = dir.join(format!("{name}-{}.log", logs.len()));
+        logs.push(log.clone());
+        Process::spawn(command, &log)
     }
 
     /// Starts a worker that reaches the database directly.
@@ -143,7 +149,7 @@ impl Stage {
     fn worker_as(&self, name: &str, (user, port): (&str, u16), arguments: &[&str]) -> Process {
         let dir = self.configure(name, user, port);
         let arguments = [&["worker", "--kinds", "chat", "--name", name], arguments].concat();
-        let worker = Process::spawn(name, &dir, &arguments);
+        let worker = self.spawn(name, &dir, &arguments);
         until("the worker takes tasks", || {
             worker.log().contains("taking tasks")
         });
@@ -218,10 +224,7 @@ impl Stage {
 
     /// The ends of jobs that the agent has told on the chain: `JOB_COMPLETE` or `JOB_FAILED`.
     pub(crate) fn ends(&self) -> Vec<String> {
-        let path = self.devnet.chain_db();
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(path, flags).unwrap();
-        db.busy_timeout(PATIENCE).unwrap();
+        let db = open(&self.devnet.chain_db());
         let sql = "SELECT payload FROM \"transaction\" WHERE sender = ?1 ORDER BY block_height, id";
         let mut statement = db.prepare(sql).unwrap();
         let payloads = statement
@@ -244,7 +247,7 @@ impl Stage {
         until("its rows are deleted", || self.rows().is_empty());
         let sql = "SELECT max(height) FROM block";
         let head = || -> i64 {
-            let db = Connection::open(self.devnet.chain_db()).unwrap();
+            let db = open(&self.devnet.chain_db());
             db.query_row(sql, [], |row| row.get(0)).unwrap()
         };
         let then = head();
@@ -260,100 +263,31 @@ impl Stage {
     }
 }
 
-/// A process of the real binary; killed when it is dropped.
-pub(crate) struct Process {
-    name: String,
-    child: Child,
-    log: PathBuf,
+/// Whether a worker runs a task.
+pub(crate) fn is_at_work(worker: &Process) -> bool {
+    worker.log().contains("running a task")
 }
 
-/// The binary with the configuration in a folder, without the variables of this process's environment
-/// that it reads.
+/// The binary with the configuration in a folder.
 fn command(dir: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_agentry"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("AGENTRY") {
-            command.env_remove(name);
-        }
-    }
+    let mut command = binary::command(dir);
     command
         .args(arguments)
-        .args(["--config", "agents.toml", "--json"])
-        .current_dir(dir)
-        .stdin(Stdio::null());
+        .args(["--config", "agents.toml", "--json"]);
     command
 }
 
-impl Process {
-    fn spawn(name: &str, dir: &Path, arguments: &[&str]) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let log = dir.join(format!("log-{number}"));
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
-        let child = command(dir, arguments)
-            .env("AGENTRY_LOG", "agentry=debug")
-            // A machine that is busy for longer than a lease is no failure here.
-            .env("AGENTRY_KERNEL_TIMER", "off")
-            .stdout(Stdio::null())
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let name = name.to_owned();
-        Self { name, child, log }
-    }
-
-    /// Its log so far.
-    pub(crate) fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap()
-    }
-
-    /// Whether it runs a task.
-    pub(crate) fn is_at_work(&self) -> bool {
-        self.log().contains("running a task")
-    }
-
-    pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
-    }
-
-    /// `kill -9`.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Waits until it exits by itself.
-    pub(crate) fn wait(&mut self) -> ExitStatus {
-        until("it exits", || self.child.try_wait().unwrap().is_some());
-        self.child.wait().unwrap()
-    }
-}
-
-impl Drop for Process {
+impl Drop for Stage {
+    /// A failure prints the end of each log.
     fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            let log = self.log();
-            let lines: Vec<_> = log.lines().collect();
-            let last = &lines[lines.len().saturating_sub(40)..];
-            let name = &self.name;
-            // Only a failure prints it.
-            drop(std::io::Write::write_all(
-                &mut std::io::stderr(),
-                format!("the end of the log of {name}:\n  {}\n", last.join("\n  ")).as_bytes(),
-            ));
+        if !std::thread::panicking() {
+            return;
         }
-    }
-}
-
-/// Waits until a condition holds.
-pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "timed out waiting for: {what}");
-        std::thread::sleep(Duration::from_millis(20));
+        for path in self.logs.lock().unwrap().iter() {
+            let log = fs::read_to_string(path).unwrap_or_default();
+            let lines: Vec<_> = log.lines().collect();
+            let last = lines[lines.len().saturating_sub(40)..].join("\n  ");
+            eprintln!("the end of {}:\n  {last}", path.display());
+        }
     }
 }

@@ -1,40 +1,11 @@
 //! The servers of PostgreSQL fail.
 
-use std::time::Instant;
-
-use super::fleet::{Engine, Fleet, PACE, setup};
-use super::postgres::pair::Pair;
-use super::postgres::proxy::{Proxy, Way};
-use crate::support::dice::Dice;
-use crate::support::until;
-
-impl Fleet {
-    /// Kills the primary, and promotes its standby, which takes writes when this returns.
-    pub(super) fn fail_over(&mut self) {
-        let Engine::Own(pair) = &mut self.engine else {
-            panic!("these servers are those of other tests, too");
-        };
-        pair.primary.crash();
-        pair.standby.promote();
-        let Pair { primary, standby } = &mut **pair;
-        std::mem::swap(primary, standby);
-        for host in &mut self.hosts {
-            host.servers.reverse();
-        }
-    }
-
-    /// Gives the primary a new standby in place of the dead one.
-    pub(super) fn restore_standby(&mut self) {
-        let Engine::Own(pair) = &mut self.engine else {
-            panic!("these servers are those of other tests, too");
-        };
-        pair.standby = pair.primary.standby("standby", pair.primary.port());
-        pair.replicate();
-        for host in &self.hosts {
-            host.servers[1].aim(pair.standby.port());
-        }
-    }
-}
+use agentry_core::cluster::ShardId;
+use agentry_testbed::dice::Dice;
+use agentry_testbed::fleet::{Engine, Fleet, PACE, SHARDS, setup};
+use agentry_testbed::postgres::Pair;
+use agentry_testbed::proxy::{Proxy, Way};
+use agentry_testbed::until;
 
 /// The primary is killed under load, and its standby promoted; twice, so that the hosts go there and
 /// back.
@@ -46,10 +17,7 @@ fn a_primary_that_is_killed() {
     let flow = fleet.world.flow(dice.fork(), PACE);
     for _ in 0..2 {
         fleet.await_answer(&fleet.everybody(), fleet.world.chain.head());
-        fleet.fail_over();
-        let (head, since) = (fleet.world.chain.head(), Instant::now());
-        fleet.await_answer(&fleet.everybody(), head);
-        let ms = since.elapsed().as_millis();
+        let ms = fleet.fail_over_and_await_answer().as_millis();
         println!("{test}: a new ping was answered {ms} ms after the standby was promoted");
         fleet.restore_standby();
     }
@@ -137,17 +105,64 @@ fn a_wait_that_is_cancelled() {
     let [visible, kept] = [&fleet.engine.primary, &fleet.engine.standby]
         .map(|server| server.psql(&fleet.database, heads).parse::<u64>().unwrap());
     assert!(kept < visible, "nothing is to be lost");
-    fleet.fail_over();
-    let (head, since) = (fleet.world.chain.head(), Instant::now());
-    fleet.await_answer(&fleet.everybody(), head);
-    println!(
-        "{test}: a new ping was answered {} ms after the standby was promoted",
-        since.elapsed().as_millis()
-    );
+    let ms = fleet.fail_over_and_await_answer().as_millis();
+    println!("{test}: a new ping was answered {ms} ms after the standby was promoted");
     fleet.restore_standby();
     flow.stop();
     fleet.world.settle();
     fleet.await_places();
     fleet.finish();
     drop(links);
+}
+
+/// The database loses what it has acknowledged, as a restored backup does. The shard halts, for all
+/// hosts, until an operator goes on with what there is.
+#[test]
+fn a_log_that_lost_records() {
+    let test = "a_log_that_lost_records";
+    let mut dice = Dice::new(test);
+    let mut fleet = Fleet::of(test, &mut dice, setup(), Engine::shared(), 3);
+    let flow = fleet.world.flow(dice.fork(), PACE);
+    let shard = (0..SHARDS)
+        .find(|shard| !fleet.agents_in(ShardId(*shard)).is_empty())
+        .unwrap();
+    let agents = fleet.agents_in(ShardId(shard));
+    fleet.await_answer(&fleet.everybody(), fleet.world.chain.head());
+    fleet.sql(&format!(
+        "with s as (update agentry.shard set head = head - 3 where id = {shard} returning head) \
+         delete from agentry.log using s where shard = {shard} and seq > s.head"
+    ));
+    let why = |fleet: &Fleet| {
+        let halted = format!("select coalesce(halted, '') from agentry.shard where id = {shard}");
+        fleet.sql(&halted)
+    };
+    until("the shard is halted", || !why(&fleet).is_empty());
+    println!("{test}: {}", why(&fleet));
+    // Nor does any other host run it when this one ends.
+    let owner = fleet.places()[usize::from(shard)].owner.clone();
+    if fleet.running().contains(&owner) {
+        fleet.kill(&owner);
+    }
+    let epoch = fleet.places()[usize::from(shard)].epoch;
+    // Longer than a lease, and the turns of two hosts.
+    fleet.world.chain.await_blocks(fleet.world.chain.head(), 80);
+    assert_eq!(fleet.places()[usize::from(shard)].epoch, epoch);
+    if fleet.running().len() < fleet.hosts.len() {
+        fleet.start(&owner, &[]);
+    }
+
+    // A host that was away has its copy yet, and halts the shard once more.
+    until("the shard runs again", || {
+        if !why(&fleet).is_empty() {
+            let shard = shard.to_string();
+            let mut command = fleet.command(&owner, &["cluster", "resume", "--shard", &shard]);
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        }
+        fleet.places()[usize::from(shard)].epoch > epoch
+    });
+    fleet.await_places();
+    fleet.await_answer(&agents, fleet.world.chain.head());
+    flow.stop();
+    fleet.finish();
 }

@@ -2,12 +2,15 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
-use super::fleet::{Engine, Fleet, PACE, setup};
-use super::postgres::proxy::Proxy;
-use crate::support::dice::Dice;
-use crate::support::until;
+use agentry_core::cluster::ShardId;
+use agentry_testbed::dice::Dice;
+use agentry_testbed::fleet::logs::silences;
+use agentry_testbed::fleet::{Engine, Fleet, PACE, SHARDS, setup};
+use agentry_testbed::proxy::Proxy;
+use agentry_testbed::until;
+use agentry_testbed::world::Setup;
+use rustix::process::Signal;
 
 /// The hosts' clocks are an hour apart, in both directions.
 #[test]
@@ -35,9 +38,61 @@ fn clocks_an_hour_apart() {
     fleet.finish();
 }
 
-/// Every host is replaced in turn, as for an upgrade: its shards are handed over and come back.
+/// A shard that moves after a reload has the configuration that was reloaded.
+#[test]
+fn a_reload_before_a_move() {
+    let test = "a_reload_before_a_move";
+    let mut dice = Dice::new(test);
+    let silent = Setup {
+        behaviours: "",
+        ..setup()
+    };
+    let mut fleet = Fleet::of(test, &mut dice, silent, Engine::shared(), 2);
+    let places = fleet.places();
+    for (shard, place) in places.iter().enumerate() {
+        let acts = format!("act on this host shard.id={shard} epoch={}", place.epoch);
+        until("a shard runs", || {
+            let log = fleet.host(&place.owner).runtime().log();
+            log.contains(&acts)
+        });
+    }
+    let config = fleet.world.config();
+    let text = std::fs::read_to_string(&config).unwrap();
+    let pong = text.replace("behaviours = []", "behaviours = [{ kind = \"pong\" }]");
+    assert_ne!(pong, text);
+    std::fs::write(&config, pong).unwrap();
+    for host in &mut fleet.hosts {
+        host.runtime().signal(Signal::HUP);
+    }
+    let names = fleet.running();
+    for name in &names {
+        let shards = (0..SHARDS).zip(&places);
+        let shards = shards.filter(|(shard, place)| {
+            place.owner == *name && !fleet.agents_in(ShardId(*shard)).is_empty()
+        });
+        let shards = shards.count();
+        until("its shards have reloaded", || {
+            let log = fleet.host(name).runtime().log();
+            log.matches("the configuration was reloaded: changed")
+                .count()
+                == shards
+        });
+    }
+    let flow = fleet.world.flow(dice.fork(), PACE);
+    let agents = fleet.agents_of(&names[0]);
+    fleet.await_answer(&agents, fleet.world.chain.head());
+    fleet.kill(&names[0]);
+    fleet.await_answer(&agents, fleet.world.chain.head());
+    fleet.start(&names[0], &[]);
+    flow.stop();
+    fleet.finish();
+}
+
+/// Every host is replaced in turn by one with a later format of records: its shards are handed over and
+/// come back. Then one of them is replaced by the former version, which takes nothing back.
 #[test]
 fn a_rolling_upgrade() {
+    const LATER: (&str, &str) = ("AGENTRY_RECORD_FORMAT", "2");
     let test = "a_rolling_upgrade";
     let mut dice = Dice::new(test);
     let mut fleet = Fleet::of(test, &mut dice, setup(), Engine::shared(), 3);
@@ -45,26 +100,28 @@ fn a_rolling_upgrade() {
     let mut logs = String::new();
     for name in fleet.running() {
         fleet.await_answer(&fleet.everybody(), fleet.world.chain.head());
-        let mut old = fleet.host(&name).runtime.take().unwrap();
-        old.terminate();
-        let status = old.wait("a host hands its shards over and stops");
-        assert_eq!(status.code(), Some(0), "{status}: {}", old.log());
-        logs.push_str(&old.log());
-        until("the others have its shards", || {
-            let places = fleet.places();
-            places
-                .iter()
-                .all(|place| !place.owner.is_empty() && place.owner != name)
-        });
-        fleet.start(&name, &[]);
+        logs.push_str(&leave(&mut fleet, &name));
+        fleet.start(&name, &[LATER]);
         fleet.await_places();
     }
+    let name = fleet.running().remove(0);
+    logs.push_str(&leave(&mut fleet, &name));
+    fleet.start(&name, &[]);
+    until("it finds the others' format", || {
+        let log = fleet.host(&name).runtime().log();
+        log.contains("some shards have a later format of records than this host reads")
+    });
+    let followed = fleet.world.chain.head();
+    fleet.await_answer(&fleet.everybody(), followed);
+    assert!(fleet.places().iter().all(|place| place.owner != name));
+    logs.push_str(&leave(&mut fleet, &name));
+    fleet.start(&name, &[LATER]);
+    fleet.await_places();
     flow.stop();
     for host in &fleet.hosts {
         logs.push_str(&host.runtime.as_ref().unwrap().log());
     }
-    let mut silences = silences(&logs);
-    silences.sort();
+    let silences = silences(&logs);
     let worst = silences.last();
     println!(
         "{test}: {} shards were handed over, and were silent for {:?} in the median, for {worst:?} at most",
@@ -74,31 +131,18 @@ fn a_rolling_upgrade() {
     fleet.finish();
 }
 
-/// From the begin of each handing over to the moment when the agents act on the next host, from all
-/// hosts' logs.
-fn silences(logs: &str) -> Vec<Duration> {
-    let mut moments = Vec::new();
-    for line in logs.lines() {
-        let is_begin = line.contains("handing a shard over to another host");
-        if !is_begin && !line.contains("the agents of a shard act on this host") {
-            continue;
-        }
-        let word = |at| line.split_whitespace().nth(at);
-        let time = word(0).and_then(|time| time.parse::<jiff::Timestamp>().ok());
-        let shard = line
-            .split("shard.id=")
-            .nth(1)
-            .and_then(|rest| rest.split(' ').next());
-        if let (Some(time), Some(shard)) = (time, shard) {
-            moments.push((shard, time, is_begin));
-        }
-    }
-    moments.sort();
-    let pairs = moments.windows(2);
-    let pairs = pairs.filter(|two| two[0].0 == two[1].0 && two[0].2 && !two[1].2);
-    pairs
-        .map(|two| two[1].1.duration_since(two[0].1).unsigned_abs())
-        .collect()
+/// Has a host hand its shards over and end. Returns its log.
+fn leave(fleet: &mut Fleet, name: &str) -> String {
+    let mut host = fleet.host(name).runtime.take().unwrap();
+    host.terminate();
+    let status = host.wait("a host hands its shards over and stops");
+    assert_eq!(status.code(), Some(0), "{status}: {}", host.log());
+    until("the others have its shards", || {
+        let places = fleet.places();
+        let mut owners = places.iter().map(|place| &place.owner);
+        owners.all(|owner| !owner.is_empty() && owner != name)
+    });
+    host.log()
 }
 
 /// A network namespace with a link to this one. What is in it is removed with it.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::fleet::{Engine, Fleet, PACE, setup};
-use super::postgres::pair::Pair;
-use super::postgres::proxy::{Proxy, Way};
-use crate::support::dice::Dice;
-use crate::support::until;
-use crate::support::world::{Setup, Source};
+use agentry_testbed::dice::Dice;
+use agentry_testbed::fleet::{Engine, Fleet, PACE, setup};
+use agentry_testbed::postgres::Pair;
+use agentry_testbed::proxy::{Proxy, Way};
+use agentry_testbed::until;
+use agentry_testbed::world::{Setup, Source};
 
 /// How links fail: those of two hosts at the same time.
 const WAYS: [[Way; 2]; 2] = [[Way::Cut, Way::HeldThere], [Way::Held, Way::HeldBack]];
@@ -67,6 +67,39 @@ fn between_a_host_and_the_node() {
             host.node.set(Way::Open);
         }
         fleet.await_answer_each(&fleet.hosts);
+    }
+    flow.stop();
+    fleet.finish();
+}
+
+/// A host whose node does not answer for a while leaves its agents to those whose nodes do.
+#[test]
+fn a_host_that_loses_its_node() {
+    let test = "a_host_that_loses_its_node";
+    let mut dice = Dice::new(test);
+    let setup = Setup {
+        source: Source::Rpc,
+        ..setup()
+    };
+    let mut fleet = Fleet::new(test, &mut dice, setup, Engine::shared());
+    for name in Fleet::names(3) {
+        fleet.start(&name, &[("AGENTRY__CLUSTER__RELEASE_AFTER", "1s")]);
+    }
+    fleet.await_places();
+    let flow = fleet.world.flow(dice.fork(), PACE);
+    let lonely = &fleet.hosts[0];
+    for way in [Way::Cut, Way::Held] {
+        fleet.await_answer_each(&fleet.hosts);
+        let agents = fleet.agents_of(&lonely.name);
+        lonely.node.set(way);
+        until("its shards are handed over", || {
+            let places = fleet.places();
+            let mut owners = places.iter().map(|place| &place.owner);
+            owners.all(|owner| !owner.is_empty() && *owner != lonely.name)
+        });
+        fleet.await_answer(&agents, fleet.world.chain.head());
+        lonely.node.set(Way::Open);
+        fleet.await_places();
     }
     flow.stop();
     fleet.finish();

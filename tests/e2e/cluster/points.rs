@@ -5,54 +5,58 @@ use std::time::Duration;
 
 use agentry::runtime::kill::Point;
 
-use super::fleet::{Engine, Fleet, setup};
-use crate::conversation::{BEHAVIOURS, Conversation, Question};
-use crate::support::PATIENCE;
-use crate::support::dice::Dice;
-use crate::support::within;
-use crate::support::world::Setup;
+use agentry_testbed::PATIENCE;
+use agentry_testbed::conversation::{BEHAVIOURS, Conversation, Question};
+use agentry_testbed::dice::Dice;
+use agentry_testbed::fleet::{Engine, Fleet, setup};
+use agentry_testbed::until;
+use agentry_testbed::within;
+use agentry_testbed::world::Setup;
 
 /// Where each of the hosts is killed that are killed at the same time, and at which pass.
 type Deaths<'a> = &'a [(Point, usize)];
 
-impl Fleet {
-    /// Starts a host for each of the deaths, and calls `work` again and again until all of them are
-    /// dead.
-    fn die(&mut self, names: &[String], deaths: Deaths<'_>, mut work: impl FnMut(&Self)) {
-        for (name, (point, pass)) in names.iter().zip(deaths) {
-            let wish = format!("{}:{pass}", point.as_str());
-            self.spawn(name, &[("AGENTRY_KILL_AT", &wish)]);
-        }
-        self.await_deaths(names, deaths, |fleet| work(fleet));
+/// Starts a host for each of the deaths, and calls `work` again and again until all of them are
+/// dead.
+fn die(fleet: &mut Fleet, names: &[String], deaths: Deaths<'_>, mut work: impl FnMut(&Fleet)) {
+    for (name, (point, pass)) in names.iter().zip(deaths) {
+        let wish = format!("{}:{pass}", point.as_str());
+        fleet.spawn(name, &[("AGENTRY_KILL_AT", &wish)]);
     }
+    await_deaths(fleet, names, deaths, |fleet| work(fleet));
+}
 
-    fn await_deaths(&mut self, names: &[String], deaths: Deaths<'_>, mut work: impl FnMut(&Self)) {
-        let dead = within(PATIENCE, || {
-            work(self);
-            let mut all = true;
-            for (name, (point, pass)) in names.iter().zip(deaths) {
-                let host = self.host(name);
-                let Some(runtime) = &mut host.runtime else {
-                    continue;
-                };
-                match runtime.ended() {
-                    Some(status) => {
-                        let log = runtime.log();
-                        assert_eq!(
-                            status.signal(),
-                            Some(9),
-                            "{point:?}:{pass}: {status}: {log}"
-                        );
-                        host.runtime = None;
-                    }
-                    None => all = false,
+fn await_deaths(
+    fleet: &mut Fleet,
+    names: &[String],
+    deaths: Deaths<'_>,
+    mut work: impl FnMut(&Fleet),
+) {
+    let dead = within(PATIENCE, || {
+        work(fleet);
+        let mut all = true;
+        for (name, (point, pass)) in names.iter().zip(deaths) {
+            let host = fleet.host(name);
+            let Some(runtime) = &mut host.runtime else {
+                continue;
+            };
+            match runtime.ended() {
+                Some(status) => {
+                    let log = runtime.log();
+                    assert_eq!(
+                        status.signal(),
+                        Some(9),
+                        "{point:?}:{pass}: {status}: {log}"
+                    );
+                    host.runtime = None;
                 }
+                None => all = false,
             }
-            all.then_some(())
-        });
-        let left = self.running();
-        assert!(dead.is_some(), "{deaths:?}: these still run: {left:?}");
-    }
+        }
+        all.then_some(())
+    });
+    let left = fleet.running();
+    assert!(dead.is_some(), "{deaths:?}: these still run: {left:?}");
 }
 
 /// Three hosts are killed at the same time, each at a point of its own. The fourth answers everything.
@@ -69,7 +73,7 @@ fn at_every_point_of_a_message() {
         let deaths = points.map(|point| (point, 1 + dice.below(6)));
         let everybody = fleet.everybody();
         let mut pause = fleet.world.chain.block_time();
-        fleet.die(dying, &deaths, |fleet| {
+        die(&mut fleet, dying, &deaths, |fleet| {
             fleet.world.ping(dice.pick(&everybody));
             std::thread::sleep(dice.up_to(pause));
             // On a busy machine a start takes long: the pings come ever less often.
@@ -101,7 +105,7 @@ fn at_every_point_of_a_shard() {
         (Point::AfterLead, 1),
         (Point::AfterAppend, 1),
     ];
-    fleet.die(dying, &deaths, &mut ping);
+    die(&mut fleet, dying, &deaths, &mut ping);
     fleet.world.settle();
     let deaths = [
         Point::WhileHandingOver,
@@ -112,11 +116,21 @@ fn at_every_point_of_a_shard() {
     for (name, (point, _)) in dying.iter().zip(&deaths) {
         fleet.start(name, &[("AGENTRY_KILL_AT", point.as_str())]);
     }
-    fleet.await_places();
+    // One that has had another's shard until that was level has died already.
+    until("each has a shard", || {
+        let places = fleet.places();
+        dying.iter().all(|name| {
+            let has_one = places.iter().any(|place| place.owner == *name);
+            has_one || fleet.host(name).runtime().ended().is_some()
+        })
+    });
     for name in dying {
-        fleet.host(name).runtime().terminate();
+        let runtime = fleet.host(name).runtime();
+        if runtime.ended().is_none() {
+            runtime.terminate();
+        }
     }
-    fleet.await_deaths(dying, &deaths, &mut ping);
+    await_deaths(&mut fleet, dying, &deaths, &mut ping);
     let answered = fleet.finish();
     println!("{test}: {answered} pings, 6 kills");
 }
@@ -138,7 +152,7 @@ fn at_every_point_of_a_task() {
     let world = std::sync::Arc::clone(&fleet.world);
     let conversation = Conversation::with(&world);
     let deaths = Point::TASKS.map(|point| (point, 1 + dice.below(2)));
-    fleet.die(dying, &deaths, |fleet| {
+    die(&mut fleet, dying, &deaths, |fleet| {
         conversation.ask_for(Question::Job, &mut dice);
         std::thread::sleep(fleet.world.chain.block_time() * 2);
     });

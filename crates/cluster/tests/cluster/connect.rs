@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use agentry_cluster::{ClusterError, Database, Limits, Settings};
+use agentry_cluster::{ClusterError, Database, Health, Limits, Settings};
 
-use crate::support::Server;
 use crate::{cluster, server, shards};
+use agentry_testbed::postgres::Server;
 
 const SECRET: &str = "correct horse@battery/staple?";
 const WRITTEN: &str = "correct%20horse%40battery%2Fstaple%3F";
@@ -138,7 +138,12 @@ async fn a_role_whose_commits_do_not_wait_and_limits_of_the_server_are_overruled
     );
     let weak = Settings::new(&[url], None, None).unwrap();
     let database = Database::connect(&weak).await.unwrap();
-    assert_eq!(database.check(None).await.unwrap().synchronous_commit, "on");
+    let health = database.check(None).await.unwrap();
+    assert_eq!(health.synchronous_commit, "on");
+    let limit = (health.timeouts[0].name.as_str(), health.timeouts[0].ms);
+    assert_eq!(limit, ("statement_timeout", 50));
+    let all = problems(&health);
+    assert!(all.contains("statement_timeout = 50 ms"), "{all}");
     let url = format!(
         "{}&options=-c%20synchronous_commit%3Dremote_apply",
         server().url(settings.database())
@@ -153,7 +158,7 @@ async fn a_role_whose_commits_do_not_wait_and_limits_of_the_server_are_overruled
 
 fn tls(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/support/tls")
+        .join("tests/cluster/tls")
         .join(name)
 }
 
@@ -232,16 +237,22 @@ async fn tls_is_used_if_there_is_any_and_always_verified() {
     );
 }
 
+/// What is wrong with a server, one problem in each line.
+fn problems(health: &Health) -> String {
+    let all: Vec<_> = health.problems.iter().map(ToString::to_string).collect();
+    all.join("\n")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_server_lacks_is_named() {
     let (settings, database) = cluster().await;
     let health = database.check(None).await.unwrap();
     assert_eq!(health.layout.unwrap().shards, shards(4));
-    let all = health.problems.join("\n");
+    let all = problems(&health);
     assert!(all.contains("synchronous_standby_names is empty"), "{all}");
     assert!(all.contains("fsync"), "{all}");
     let many = std::num::NonZeroU16::new(40);
-    let all = database.check(many).await.unwrap().problems.join("\n");
+    let all = problems(&database.check(many).await.unwrap());
     assert!(all.contains("max_connections"), "{all}");
 
     let sql = "create role guest login; grant usage on schema agentry to guest; grant select on all tables in schema agentry to guest";
@@ -253,7 +264,7 @@ async fn what_a_server_lacks_is_named() {
         .unwrap()
         .with_limits(Limits::default());
     let guest = Database::connect(&guest).await.unwrap();
-    let all = guest.check(None).await.unwrap().problems.join("\n");
+    let all = problems(&guest.check(None).await.unwrap());
     assert!(
         all.contains("guest lacks rights") && all.contains("log: INSERT"),
         "{all}"

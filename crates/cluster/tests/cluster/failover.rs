@@ -8,10 +8,10 @@ use agentry_cluster::{Database, Limits, Settings};
 use agentry_core::cluster::ShardId;
 use agentry_store::LogError;
 
-use crate::support::pair::Pair;
-use crate::support::proxy::{Proxy, Way};
-use crate::support::server::wait_until;
 use crate::{Appending, block, claim, halt, lead, open, reasons, shards};
+use agentry_testbed::postgres::Pair;
+use agentry_testbed::proxy::{Proxy, Way};
+use agentry_testbed::until;
 
 const SHARD: ShardId = ShardId(0);
 
@@ -100,7 +100,7 @@ fn claims_and_beats_whose_wait_for_the_standby_is_cancelled_are_unknown() {
         1
     );
     replication.set(Way::Open);
-    wait_until("the standby is back", || block(claim_again(&database)));
+    until("the standby is back", || block(claim_again(&database)));
 }
 
 async fn claim_once(
@@ -144,7 +144,7 @@ fn while_the_standby_is_away_one_statement_of_a_log_waits_at_the_server() {
     let appending = Appending::start(log, "one");
     pair.wait_for_waiting("insert into agentry.log");
     let before = logged(&pair);
-    wait_until("it has tried several times", || logged(&pair) > before + 5);
+    until("it has tried several times", || logged(&pair) > before + 5);
     assert_eq!(connections(), 1);
     assert!(appending.is_under_way());
     replication.set(Way::Open);
@@ -181,12 +181,12 @@ fn a_primary_that_is_killed_under_appends_loses_nothing_that_was_acknowledged() 
     let writers: Vec<_> = (0..4)
         .map(|shard| (ShardId(shard), write(ShardId(shard))))
         .collect();
-    wait_until("there are some", || done.load(Ordering::Relaxed) > 100);
+    until("there are some", || done.load(Ordering::Relaxed) > 100);
     pair.primary.crash();
     replication.set(Way::Cut);
     pair.standby.promote();
     for (shard, writer) in writers {
-        wait_until("a writer ends", || writer.is_finished());
+        until("a writer ends", || writer.is_finished());
         assert_eq!(reasons(&*open(&settings, shard)), writer.join().unwrap());
     }
 }

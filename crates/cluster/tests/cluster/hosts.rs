@@ -17,7 +17,9 @@ fn host(number: u8) -> HostRow {
         config_hash: "abc".to_owned(),
         format: 1,
         draining: false,
+        without_node: false,
         following: BTreeMap::from([(ShardId(1), 7), (ShardId(3), u64::MAX >> 1)]),
+        submit: "http://127.0.0.1:2".to_owned(),
     }
 }
 
@@ -100,6 +102,37 @@ async fn a_database_without_a_cluster_and_one_of_a_later_version_are_named() {
         ),
         "{error}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_see_more_of_a_host() {
+    let (_, database) = cluster().await;
+    let one = host(1);
+    database.beat(&one).await.unwrap();
+    let look = database.look().await.unwrap();
+    assert_eq!(look.view.hosts.len(), 1);
+    let facts = &look.hosts[&one.incarnation];
+    assert_eq!(facts.submit, one.submit);
+    // Both are on this machine.
+    let ahead = facts.clock_ahead_ms.unwrap();
+    assert!((-10_000..=0).contains(&ahead), "{ahead}");
+    let health = database.check(None).await.unwrap();
+    assert_eq!(health.clock_ahead_ms, 0);
+    assert!(health.timeouts.is_empty(), "{:?}", health.timeouts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_of_an_earlier_version_gets_what_it_lacks() {
+    let (settings, database) = cluster().await;
+    let layout = database.layout().await.unwrap();
+    let drop = "drop table agentry.worker; alter table agentry.host drop column submit, \
+                drop column clock";
+    crate::server().psql(settings.database(), drop);
+    let database = Database::connect(&settings).await.unwrap();
+    assert!(database.beat(&host(1)).await.is_err());
+    assert_eq!(database.init(shards(4)).await.unwrap(), layout);
+    database.beat(&host(1)).await.unwrap();
+    assert!(database.workers().await.unwrap().0.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use agentry_cluster::{
-    Claim, ClusterError, Database, Ended, Hints, JobKey, JobState, MAX_PAYLOAD, NewJob, Outcome,
-    Put, Settings, Standing, Topic,
+    Claim, ClusterError, Database, Ended, Hints, JobCount, JobKey, JobState, MAX_PAYLOAD, NewJob,
+    Outcome, Put, Room, Settings, Standing, Topic, WorkerRow,
 };
 use agentry_core::TaskId;
 use agentry_core::cluster::{Epoch, ShardId};
@@ -50,6 +50,62 @@ fn age(settings: &Settings) {
         settings.database(),
         "update agentry.job set beat = beat - interval '1 hour'",
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_are_seen_until_they_end_or_are_long_lost() {
+    let (settings, database, claim) = owned().await;
+    let (workers, jobs) = database.workers().await.unwrap();
+    assert!(workers.is_empty() && jobs.is_empty());
+    let row = |id: &str, running| WorkerRow {
+        id: id.to_owned(),
+        version: "0.1.0".to_owned(),
+        kinds: [
+            ("chat".to_owned(), Room { most: 2, running }),
+            (
+                "a, {b}".to_owned(),
+                Room {
+                    most: 1,
+                    running: 0,
+                },
+            ),
+        ]
+        .into(),
+    };
+    database.beat_worker(&row("b", 0)).await.unwrap();
+    database.beat_worker(&row("a", 0)).await.unwrap();
+    database.beat_worker(&row("b", 2)).await.unwrap();
+    for task in 1..=3 {
+        put(&database, claim.epoch, key(task, 1), "chat").await;
+    }
+    database.take_job("b", &["chat"]).await.unwrap().unwrap();
+    let (workers, jobs) = database.workers().await.unwrap();
+    let seen: Vec<_> = workers.into_iter().map(|one| one.row).collect();
+    assert_eq!(seen, [row("a", 0), row("b", 2)]);
+    let count = JobCount {
+        waiting: 2,
+        taken: 1,
+    };
+    assert_eq!(jobs, [("chat".to_owned(), count)].into());
+    // One that ends removes those that are long lost.
+    let old = "update agentry.worker set seen = seen - interval '1 hour' where id = 'a'";
+    server().psql(settings.database(), old);
+    database.beat_worker(&row("c", 0)).await.unwrap();
+    database
+        .remove_worker("b", Duration::from_secs(7200))
+        .await
+        .unwrap();
+    let ids = async || {
+        let (workers, _) = database.workers().await.unwrap();
+        let ids = workers.into_iter().map(|one| one.row.id);
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(ids().await, ["a", "c"]);
+    database
+        .remove_worker("none", Duration::from_secs(60))
+        .await
+        .unwrap();
+    assert_eq!(ids().await, ["c"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,9 +11,9 @@ use agentry_core::cluster::{Epoch, ShardId};
 use agentry_store::testing::{Fault, TestLog, log_laws, store_laws};
 use agentry_store::{Log, LogError, Mark, Position, Record, Waits};
 
-use crate::support::proxy::{Proxy, Way};
-use crate::support::server::wait_until;
 use crate::{block, claim, server, shards};
+use agentry_testbed::proxy::{Proxy, Way};
+use agentry_testbed::until;
 
 /// Short, so that the laws about logs that wait are.
 const LIMITS: Limits = Limits {
@@ -166,12 +166,12 @@ impl Opened {
             self.link.set(Way::HeldBack);
         } else {
             self.link.set(Way::Cut);
-            wait_until("the link is cut", || self.link.connected() == 0);
+            until("the link is cut", || self.link.connected() == 0);
         }
         std::thread::scope(|scope| {
             let appended = scope.spawn(|| self.log.lock().unwrap().append(group));
             if fault.arrives {
-                wait_until("the append arrives", || self.head() > head);
+                until("the append arrives", || self.head() > head);
             }
             if fault.is_claimed {
                 block(claim(&self.database, self.shard, 2));
@@ -199,7 +199,7 @@ impl Log for Opened {
     fn read(&self, after: Position, bytes: usize) -> Result<Vec<Record>, LogError> {
         // A fault breaks the link of all hosts. Stores look again then, and the laws do not.
         let mut read = None;
-        wait_until("the log can be read", || {
+        until("the log can be read", || {
             let tried = self.with(|log| log.read(after, bytes));
             !matches!(read.insert(tried), Err(LogError::Unavailable(_)))
         });

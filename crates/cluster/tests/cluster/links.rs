@@ -6,9 +6,9 @@ use agentry_cluster::{Database, Limits, Settings};
 use agentry_core::cluster::ShardId;
 use agentry_store::LogError;
 
-use crate::support::proxy::{Proxy, Way};
-use crate::support::server::wait_until;
 use crate::{Appending, block, claim, cluster, halt, lead, open, reasons, server};
+use agentry_testbed::proxy::{Proxy, Way};
+use agentry_testbed::until;
 
 const SHARD: ShardId = ShardId(0);
 
@@ -38,7 +38,7 @@ fn an_append_over_a_link_that_fails_is_done_once_when_it_returns() {
         proxy.set(way);
         let tries = proxy.accepted();
         let appending = Appending::start(log, "meanwhile");
-        wait_until("it connects again", || proxy.accepted() > tries + 1);
+        until("it connects again", || proxy.accepted() > tries + 1);
         assert!(appending.is_under_way(), "{way:?}");
         let arrived = server().psql(settings.database(), "select count(*) from agentry.log");
         assert_eq!(arrived == "2", way == Way::HeldBack, "{way:?}: {arrived}");
@@ -63,7 +63,7 @@ fn an_append_whose_answer_was_lost_is_fenced_if_another_host_claims() {
         proxy.set(way);
         let tries = proxy.accepted();
         let appending = Appending::start(log, "meanwhile");
-        wait_until("it connects again", || proxy.accepted() > tries);
+        until("it connects again", || proxy.accepted() > tries);
         let claimed = block(claim(&database, SHARD, 2));
         proxy.set(Way::Open);
         let error = appending.end().1.unwrap_err();
@@ -98,7 +98,7 @@ fn an_append_that_arrives_after_it_was_tried_again_is_refused() {
     let (log, appended) = Appending::start(log, "meanwhile").end();
     assert_eq!(appended.unwrap().at.0, 2);
     proxy.set(Way::Open);
-    wait_until("the first try has ended at the server", || {
+    until("the first try has ended at the server", || {
         let sql = "select count(*) from pg_stat_activity where datname = current_database() \
                    and application_name like 'agentry log%'";
         server().psql(settings.database(), sql) == "1"
@@ -117,7 +117,7 @@ fn a_reader_is_told_once_that_its_connection_was_lost() {
     assert!(read().unwrap().is_empty());
     for is_compared in [false, true] {
         proxy.set(Way::Cut);
-        wait_until("it is noticed", || match read() {
+        until("it is noticed", || match read() {
             Ok(_) => false,
             Err(LogError::Unavailable(_)) => true,
             Err(error) => panic!("{error}"),

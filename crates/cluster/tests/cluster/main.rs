@@ -10,6 +10,7 @@
 //! | [`failover`] | a primary that is killed or left behind, and waits that are cancelled |
 //! | [`snapshots`] | snapshots, and what is trimmed |
 //! | [`jobs`] | the queue of jobs |
+//! | [`moving`] | filling a cluster, and closing it |
 //!
 //! The tests of a module that kill no server share one, each with a database of its own.
 
@@ -22,9 +23,8 @@ mod jobs;
 mod laws;
 mod links;
 mod log;
+mod moving;
 mod snapshots;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::num::NonZeroU16;
 use std::sync::OnceLock;
@@ -34,8 +34,8 @@ use agentry_cluster::{Claim, Database, PgLog, Settings};
 use agentry_core::Commit;
 use agentry_core::cluster::{Epoch, Incarnation, ShardId};
 use agentry_store::{Log, LogError, Mark, Position, Waits};
-use support::Server;
-use support::server::wait_until;
+use agentry_testbed::postgres::Server;
+use agentry_testbed::until;
 use tokio::runtime::Runtime;
 
 /// A server that all tests use which leave it running.
@@ -105,7 +105,7 @@ impl Appending {
 
     /// Waits for its end.
     fn end(self) -> (Box<dyn Log>, Result<Mark, LogError>) {
-        wait_until("the append ends", || !self.is_under_way());
+        until("the append ends", || !self.is_under_way());
         self.0.join().unwrap()
     }
 }

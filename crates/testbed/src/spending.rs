@@ -23,13 +23,13 @@ const UNPAID: &str = "
     WHERE (budget_day IS NOT NULL) <> (state IN ('prepared', 'accepted', 'mined', 'final'))";
 
 /// Checks a store from which nothing was deleted yet.
-pub(crate) fn check(store: &Path) {
+pub fn check(store: &Path) {
     if !store.exists() {
         return;
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(store, flags).unwrap();
-    db.busy_timeout(super::PATIENCE).unwrap();
+    db.busy_timeout(crate::PATIENCE).unwrap();
     let mut statement = db.prepare(DIFFERENCES).unwrap();
     let wrong: Vec<(String, i64, i64, String, String, i64)> = statement
         .query_map([], |row| {

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags};
 
 /// A chain and the node that makes it.
 #[derive(Debug)]
-pub(crate) struct Chain {
+pub struct Chain {
     shared: Arc<Shared>,
     miner: Option<JoinHandle<()>>,
 }
@@ -34,13 +34,17 @@ struct Shared {
 
 /// A transaction on the chain.
 #[derive(Clone, Debug)]
-pub(crate) struct Mined {
-    pub(crate) hash: String,
-    pub(crate) height: u64,
-    pub(crate) sender: String,
-    pub(crate) recipient: String,
+pub struct Mined {
+    /// Its hash.
+    pub hash: String,
+    /// The height of its block.
+    pub height: u64,
+    /// Its sender.
+    pub sender: String,
+    /// Its recipient.
+    pub recipient: String,
     /// The signed transaction; none if it cannot be parsed.
-    pub(crate) stored: Option<StoredTransaction>,
+    pub stored: Option<StoredTransaction>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -49,7 +53,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Chain {
     /// A new chain. Its node keeps its port when it is stopped and started.
-    pub(crate) fn start(config: DevnetConfig) -> Self {
+    pub fn start(config: DevnetConfig) -> Self {
         let config = DevnetConfig {
             automatic: false,
             ..config
@@ -78,24 +82,28 @@ impl Chain {
         }
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// The port of the node, which it keeps.
+    pub fn port(&self) -> u16 {
         self.shared.config.port
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// The URL of the node.
+    pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port())
     }
 
-    pub(crate) fn block_time(&self) -> Duration {
+    /// How often a block is made.
+    pub fn block_time(&self) -> Duration {
         self.shared.config.block_time
     }
 
-    pub(crate) fn db(&self) -> PathBuf {
+    /// The path of chain.db.
+    pub fn db(&self) -> PathBuf {
         self.shared.config.dir.join("chain.db")
     }
 
     /// Runs `work` on the node while no block is made.
-    pub(crate) fn with<T>(&self, work: impl FnOnce(&Devnet) -> T) -> T {
+    pub fn with<T>(&self, work: impl FnOnce(&Devnet) -> T) -> T {
         let _beat = lock(&self.shared.beat);
         let node = self
             .shared
@@ -106,7 +114,7 @@ impl Chain {
     }
 
     /// Sets faults, written as for `--fault`.
-    pub(crate) fn set(&self, faults: &[&str]) {
+    pub fn set(&self, faults: &[&str]) {
         self.with(|node| {
             for fault in faults {
                 node.faults().set(fault.parse::<Fault>().unwrap());
@@ -115,7 +123,7 @@ impl Chain {
     }
 
     /// Clears faults by their names.
-    pub(crate) fn clear(&self, faults: &[&str]) {
+    pub fn clear(&self, faults: &[&str]) {
         self.with(|node| {
             for fault in faults {
                 node.faults().clear(fault);
@@ -124,17 +132,18 @@ impl Chain {
     }
 
     /// Pauses block production until [`Self::resume`].
-    pub(crate) fn pause(&self) {
+    pub fn pause(&self) {
         self.shared.paused.store(true, Ordering::SeqCst);
         drop(lock(&self.shared.beat));
     }
 
-    pub(crate) fn resume(&self) {
+    /// Makes blocks again.
+    pub fn resume(&self) {
         self.shared.paused.store(false, Ordering::SeqCst);
     }
 
     /// Stops the node: connections are cut, its port is free.
-    pub(crate) fn stop_node(&self) {
+    pub fn stop_node(&self) {
         let _beat = lock(&self.shared.beat);
         let node = self
             .shared
@@ -146,10 +155,10 @@ impl Chain {
     }
 
     /// Starts the node again on the same port.
-    pub(crate) fn start_node(&self) {
+    pub fn start_node(&self) {
         let _beat = lock(&self.shared.beat);
         // Allocations are credited once, when a chain is created.
-        let started = super::within(super::PATIENCE, || {
+        let started = crate::within(crate::PATIENCE, || {
             match Devnet::start(self.shared.config.clone()) {
                 Ok(node) => Some(node),
                 Err(DevnetError::PortInUse { .. }) => None,
@@ -165,17 +174,17 @@ impl Chain {
     }
 
     /// The transactions that destroyed a block.
-    pub(crate) fn destroyed(&self) -> Vec<String> {
+    pub fn destroyed(&self) -> Vec<String> {
         lock(&self.shared.destroyed).clone()
     }
 
     /// Errors while making blocks.
-    pub(crate) fn errors(&self) -> Vec<String> {
+    pub fn errors(&self) -> Vec<String> {
         lock(&self.shared.errors).clone()
     }
 
     /// The height of the head.
-    pub(crate) fn head(&self) -> u64 {
+    pub fn head(&self) -> u64 {
         open(&self.db())
             .query_row("SELECT max(height) FROM block", [], |row| {
                 row.get::<_, i64>(0)
@@ -185,18 +194,23 @@ impl Chain {
     }
 
     /// Every transaction on the chain, in its order.
-    pub(crate) fn transactions(&self) -> Vec<Mined> {
+    pub fn transactions(&self) -> Vec<Mined> {
         transactions(&open(&self.db()))
     }
 
     /// Every transaction above a height, in the chain's order.
-    pub(crate) fn above(&self, height: u64) -> Vec<Mined> {
+    pub fn above(&self, height: u64) -> Vec<Mined> {
         transactions_above(&open(&self.db()), Some(height))
+    }
+
+    /// The path of the mempool's database.
+    pub fn mempool(&self) -> PathBuf {
+        self.shared.config.dir.join("mempool.db")
     }
 
     /// The hashes of all pending transactions.
     fn pending(&self) -> HashSet<String> {
-        let db = open(&self.shared.config.dir.join("mempool.db"));
+        let db = open(&self.mempool());
         let mut statement = db.prepare("SELECT tx_hash FROM mempool").unwrap();
         statement
             .query_map([], |row| row.get(0))
@@ -207,7 +221,7 @@ impl Chain {
 
     /// Which of these are certainly neither pending nor mined. While the rows of a block are still
     /// to be written, nothing is certain.
-    pub(crate) fn absent(&self, hashes: impl IntoIterator<Item = String>) -> HashSet<String> {
+    pub fn absent(&self, hashes: impl IntoIterator<Item = String>) -> HashSet<String> {
         let _beat = lock(&self.shared.beat);
         let db = open(&self.db());
         let incomplete: i64 = db
@@ -232,8 +246,8 @@ impl Chain {
     }
 
     /// Waits until the head is `blocks` above `height`.
-    pub(crate) fn await_blocks(&self, height: u64, blocks: u64) {
-        super::until("blocks are made", || self.head() >= height + blocks);
+    pub fn await_blocks(&self, height: u64, blocks: u64) {
+        crate::until("blocks are made", || self.head() >= height + blocks);
     }
 }
 
@@ -277,10 +291,10 @@ impl Shared {
 }
 
 /// Opens a database for a single query.
-pub(crate) fn open(path: &std::path::Path) -> Connection {
+pub fn open(path: &std::path::Path) -> Connection {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).unwrap();
-    db.busy_timeout(super::PATIENCE).unwrap();
+    db.busy_timeout(crate::PATIENCE).unwrap();
     db
 }
 

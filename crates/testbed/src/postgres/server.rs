@@ -1,18 +1,18 @@
 //! One server of PostgreSQL.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How long anything may take here. A server starts within a second, on a busy machine within a few.
-pub const LIMIT: Duration = Duration::from_secs(60);
+use super::install::{as_owner, binary, own, program, run};
+use crate::{until, usage};
 
 /// The superuser of the servers. Nobody needs a password on loopback, except the role `secretive`.
 pub const USER: &str = "postgres";
@@ -116,7 +116,7 @@ impl Server {
     pub fn resume(&self) {
         let mut keeper = as_owner("sh", &self.folder)
             .args(["-c", KEEPER, "keeper"])
-            .arg(binaries().join("postgres"))
+            .arg(binary("postgres"))
             .arg(&self.folder)
             .arg(self.port.to_string())
             .stdin(Stdio::piped())
@@ -129,7 +129,7 @@ impl Server {
         let input = keeper.stdin.take().unwrap();
         *self.running.lock().unwrap() = Some(Running { keeper, input });
         let port = self.port.to_string();
-        wait_until("the server takes connections", || {
+        until("the server takes connections", || {
             let mut ready = program("pg_isready");
             ready.args(["-q", "-h", "127.0.0.1", "-p", &port]);
             let is_ready = ready.status().unwrap().success();
@@ -173,25 +173,25 @@ impl Server {
     /// Sends a signal to all processes of the server. The main one is first: it would start others in
     /// place of those that end.
     fn signal(&self, signal: &str) {
-        let main = fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
-        let main = main.lines().next().unwrap().to_owned();
-        let children = fs::read_dir("/proc")
-            .unwrap()
-            .flatten()
-            .filter_map(|entry| {
-                let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-                // After the name, which is in brackets: state and parent.
-                let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
-                (parent == main)
-                    .then(|| entry.file_name().into_string().ok())
-                    .flatten()
-            });
-        let all: Vec<_> = [main.clone()].into_iter().chain(children).collect();
+        let main = self.main();
+        let all = [main].into_iter().chain(usage::children(main));
+        let all: Vec<_> = all.map(|pid| pid.to_string()).collect();
         // One that has ended meanwhile is no error.
         let script = r#"signal=$1; shift; kill -s "$signal" "$@" 2>/dev/null; true"#;
         run(Command::new("sh")
             .args(["-c", script, "sh", signal])
             .args(all));
+    }
+
+    /// The process id of its main process.
+    fn main(&self) -> u32 {
+        let text = fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
+        text.lines().next().unwrap().parse().unwrap()
+    }
+
+    /// The processor time that its processes have used, with those that have ended.
+    pub fn processor_time(&self) -> Duration {
+        usage::of_family(self.main())
     }
 
     /// Has a standby take writes.
@@ -280,72 +280,6 @@ impl Drop for Server {
     }
 }
 
-/// Waits until something holds. Panics if it does not.
-pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + LIMIT;
-    while !holds() {
-        assert!(Instant::now() < until, "not within {LIMIT:?}: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// The folder with PostgreSQL's programs: the newest.
-fn binaries() -> &'static Path {
-    static BINARIES: OnceLock<PathBuf> = OnceLock::new();
-    BINARIES.get_or_init(|| {
-        let packages = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-        let mut found: Vec<_> = packages.map(|entry| entry.path().join("bin")).collect();
-        found.sort_by_key(|path| {
-            let version = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-            version.and_then(|version| version.parse::<u32>().ok())
-        });
-        let paths = std::env::var_os("PATH").unwrap_or_default();
-        found.reverse();
-        found.extend(std::env::split_paths(&paths));
-        found.into_iter().find(|path| path.join("postgres").exists() && path.join("initdb").exists())
-            .expect("these tests start PostgreSQL 15 or later: install it (Debian: `apt-get install postgresql`), or put its `postgres` and `initdb` on the PATH")
-    })
-}
-
-fn program(name: &str) -> Command {
-    let mut program = as_owner(binaries().join(name), Path::new("/"));
-    program
-        .env("PGCONNECT_TIMEOUT", "10")
-        .env_remove("PGPASSWORD");
-    program
-}
-
-/// A program that runs as the user that may run a server: root may not.
-fn as_owner(program: impl AsRef<std::ffi::OsStr>, folder: &Path) -> Command {
-    let mut command = Command::new(program);
-    if let Some((user, group)) = owner() {
-        command.uid(user).gid(group);
-    }
-    command.current_dir(folder).env("LC_ALL", "C.UTF-8");
-    command
-}
-
-/// The user `postgres` if this is root.
-fn owner() -> Option<(u32, u32)> {
-    static OWNER: OnceLock<Option<(u32, u32)>> = OnceLock::new();
-    *OWNER.get_or_init(|| {
-        if fs::metadata("/proc/self").unwrap().uid() != 0 {
-            return None;
-        }
-        let users = fs::read_to_string("/etc/passwd").unwrap();
-        let line = users.lines().find(|line| line.starts_with("postgres:"));
-        let line = line.expect("PostgreSQL does not run as root, and there is no user `postgres`: install the package postgresql, which makes it");
-        let mut fields = line.split(':').skip(2).map(|field| field.parse().unwrap());
-        Some((fields.next().unwrap(), fields.next().unwrap()))
-    })
-}
-
-fn own(path: &Path) {
-    if let Some((user, group)) = owner() {
-        chown(path, Some(user), Some(group)).unwrap();
-    }
-}
-
 /// The data of a server that has never run: to copy it is faster than to make it.
 fn template() -> &'static Path {
     static TEMPLATE: OnceLock<(PathBuf, Child)> = OnceLock::new();
@@ -401,32 +335,6 @@ wal_retrieve_retry_interval = 100ms
 
 fn copy(from: &Path, to: &Path) {
     run(as_owner("cp", Path::new("/")).arg("-a").arg(from).arg(to));
-}
-
-/// Runs a program to its end and returns what it has printed.
-fn run(command: &mut Command) -> String {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let (mut out, mut err) = (String::new(), String::new());
-    child
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut out)
-        .unwrap();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut err)
-        .unwrap();
-    let status = child.wait().unwrap();
-    assert!(status.success(), "{command:?}: {err}");
-    out.trim_end().to_owned()
 }
 
 /// A port on which nobody listens.

@@ -5,19 +5,21 @@ use std::fs;
 use std::num::NonZeroU16;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use agentry_core::cluster::shard_of;
 use agentry_devnet::{Devnet, DevnetConfig, NoncePolicy};
-use agentry_protocol::{
-    Address, Json, Number, Password, PublicKey, Seed, SigningKey, Transaction, Vault,
-};
+use agentry_protocol::{Address, Json, Number, Password, Seed, Transaction, Vault};
 use tempfile::TempDir;
 
-use super::chain::Chain;
-use super::dice::Dice;
+use crate::binary;
+use crate::chain::Chain;
+use crate::dice::Dice;
+use crate::process::Process;
+use crate::wallet::Wallet;
 
 /// The initial balance of every wallet, in AIT.
 const ENDOWMENT: u64 = 1_000_000;
@@ -30,38 +32,52 @@ const TAIL: usize = 60;
 
 /// Where a runtime reads the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
+pub enum Source {
+    /// Over the node's RPC.
     Rpc,
+    /// From the node's chain.db.
     Db,
 }
 
 /// How a world is set up.
 #[derive(Clone, Debug)]
-pub(crate) struct Setup {
+pub struct Setup {
     /// How many wallets are hosted.
-    pub(crate) agents: usize,
+    pub agents: usize,
     /// How many of them, the last ones, start without an account.
-    pub(crate) poor: usize,
+    pub poor: usize,
     /// Among how many shards of a cluster the hosted wallets are divided: each has some.
-    pub(crate) shards: NonZeroU16,
+    pub shards: NonZeroU16,
     /// How many plain wallets there are: each sends one transaction.
-    pub(crate) senders: usize,
-    pub(crate) block_time: Duration,
-    pub(crate) source: Source,
-    pub(crate) nonces: NoncePolicy,
-    pub(crate) final_depth: u64,
+    pub senders: usize,
+    /// How often a block is made.
+    pub block_time: Duration,
+    /// Where the runtime reads the chain.
+    pub source: Source,
+    /// Which nonces the node takes, and so what the runtime counts.
+    pub nonces: NoncePolicy,
+    /// After how many blocks a transaction is final.
+    pub final_depth: u64,
     /// Whether the runtime reads from a follower; it posts to the node that makes the blocks.
-    pub(crate) follower: bool,
+    pub follower: bool,
     /// The fixed port of the node; 0 for any.
-    pub(crate) port: u16,
+    pub port: u16,
     /// The initial faults of the node.
-    pub(crate) faults: &'static [&'static str],
+    pub faults: &'static [&'static str],
     /// The port of a proxy in front of the node, for all requests of the runtime.
-    pub(crate) front: Option<u16>,
+    pub front: Option<u16>,
     /// The port that the runtime posts to instead of the node's.
-    pub(crate) submit: Option<u16>,
+    pub submit: Option<u16>,
     /// The behaviours of every hosted wallet.
-    pub(crate) behaviours: &'static str,
+    pub behaviours: &'static str,
+    /// More tables of agents.toml.
+    pub tables: &'static str,
+    /// What the runtimes log (`AGENTRY_LOG`); none for what the program logs by itself.
+    pub log: Option<&'static str>,
+    /// The folder in which the folder of the world is made; none for the system's for temporary files.
+    pub dir: Option<PathBuf>,
+    /// Whether the files stay when the world is dropped.
+    pub keep: bool,
 }
 
 impl Default for Setup {
@@ -82,48 +98,40 @@ impl Default for Setup {
             front: None,
             submit: None,
             behaviours: "{ kind = \"pong\" }",
-        }
-    }
-}
-
-/// A wallet.
-#[derive(Debug)]
-pub(crate) struct Wallet {
-    pub(crate) key: SigningKey,
-    pub(crate) public_key: PublicKey,
-    pub(crate) address: Address,
-}
-
-impl Wallet {
-    fn new(seed: &Seed) -> Self {
-        let key = SigningKey::from_seed(seed);
-        let public_key = key.public_key();
-        Self {
-            key,
-            public_key,
-            address: Address::from_public_key(&public_key),
+            tables: "",
+            log: Some("agentry=debug"),
+            dir: None,
+            keep: false,
         }
     }
 }
 
 /// A transaction that a plain wallet sent.
 #[derive(Clone, Debug)]
-pub(crate) struct Posting {
-    pub(crate) hash: String,
-    pub(crate) from: Address,
-    pub(crate) to: Address,
-    pub(crate) body: String,
+pub struct Posting {
+    /// Its hash.
+    pub hash: String,
+    /// Its sender.
+    pub from: Address,
+    /// Its recipient.
+    pub to: Address,
+    /// What is posted.
+    pub body: String,
     /// Whether it is a ping to an agent, which must be answered.
-    pub(crate) is_ping: bool,
+    pub is_ping: bool,
 }
 
 /// The environment of a test.
 #[derive(Debug)]
-pub(crate) struct World {
-    pub(crate) chain: Chain,
-    pub(crate) follower: Option<Devnet>,
-    pub(crate) agents: Vec<Wallet>,
-    pub(crate) setup: Setup,
+pub struct World {
+    /// The node, and its chain.
+    pub chain: Chain,
+    /// The node that the runtime reads, if it is another one.
+    pub follower: Option<Devnet>,
+    /// The hosted wallets.
+    pub agents: Vec<Wallet>,
+    /// How it is set up.
+    pub setup: Setup,
     name: String,
     seed: u64,
     senders: Vec<Wallet>,
@@ -135,11 +143,14 @@ pub(crate) struct World {
 
 impl World {
     /// A new world.
-    pub(crate) fn new(name: &str, dice: &mut Dice, setup: Setup) -> Self {
-        let dir = tempfile::Builder::new()
-            .prefix("agentry-e2e-")
-            .tempdir()
-            .unwrap();
+    pub fn new(name: &str, dice: &mut Dice, setup: Setup) -> Self {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("agentry-testbed-");
+        let dir = match &setup.dir {
+            Some(dir) => builder.tempdir_in(dir),
+            None => builder.tempdir(),
+        };
+        let dir = dir.unwrap();
         let (seeds, agents) = loop {
             let seeds: Vec<Seed> = (0..setup.agents)
                 .map(|_| Seed::from_bytes(dice.bytes()))
@@ -234,24 +245,67 @@ impl World {
              [http]\nlisten = \"127.0.0.1:0\"\n\
              [defaults]\nper_sender_rate = \"unlimited\"\ndaily_budget = 1_000_000_000\n\
              [[fleet]]\nname = \"fleet\"\nvault = \"fleet.vault\"\npassword_file = \"password\"\n\
-             behaviours = [{}]\n",
-            self.setup.final_depth, self.setup.behaviours
+             behaviours = [{}]\n{}",
+            self.setup.final_depth, self.setup.behaviours, self.setup.tables
         )
     }
 
     /// The folder of the world.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.dir.as_ref().unwrap().path()
     }
 
     /// agents.toml.
-    pub(crate) fn config(&self) -> PathBuf {
+    pub fn config(&self) -> PathBuf {
         self.path().join("agents.toml")
     }
 
     /// A file for the log of the next run.
-    pub(crate) fn next_log(&self) -> PathBuf {
+    pub fn next_log(&self) -> PathBuf {
         self.log(self.runs.fetch_add(1, Ordering::SeqCst))
+    }
+
+    /// Starts a runtime and waits until it hosts its agents.
+    pub fn run(&self) -> Process {
+        Process::run(self.logging(self.command(&["run"])), &self.next_log())
+    }
+
+    /// Starts a runtime with additional arguments and variables; it may not be ready yet.
+    pub fn spawn(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
+        let mut command = self.command(&["run"]);
+        command.args(arguments).envs(variables.iter().copied());
+        self.spawn_as(command)
+    }
+
+    /// The same with another command.
+    pub fn spawn_as(&self, command: Command) -> Process {
+        Process::spawn(self.logging(command), &self.next_log())
+    }
+
+    /// The command with the world's level of logs, unless it has one of its own.
+    fn logging(&self, mut command: Command) -> Command {
+        const LEVEL: &str = "AGENTRY_LOG";
+        let mut set = command.get_envs().filter(|(_, value)| value.is_some());
+        if !set.any(|(name, _)| name == LEVEL) {
+            command.envs(self.setup.log.map(|log| (LEVEL, log)));
+        }
+        command
+    }
+
+    /// The binary with this world's configuration.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = binary::command(self.path());
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(self.config())
+            .arg("--json");
+        command
+    }
+
+    /// The output of a command, which must succeed.
+    pub fn ask(&self, arguments: &[&str]) -> serde_json::Value {
+        binary::ask(&mut self.command(arguments))
     }
 
     fn log(&self, run: usize) -> PathBuf {
@@ -259,14 +313,14 @@ impl World {
     }
 
     /// How many wallets have sent nothing yet.
-    pub(crate) fn left(&self) -> usize {
+    pub fn left(&self) -> usize {
         self.senders
             .len()
             .saturating_sub(self.sent.load(Ordering::SeqCst))
     }
 
     /// A wallet that has sent nothing yet.
-    pub(crate) fn fresh(&self) -> &Wallet {
+    pub fn fresh(&self) -> &Wallet {
         let index = self.sent.fetch_add(1, Ordering::SeqCst);
         self.senders
             .get(index)
@@ -274,7 +328,7 @@ impl World {
     }
 
     /// Creates a transaction of a fresh wallet, without posting it.
-    pub(crate) fn write(&self, to: &Address, payload: &str, is_ping: bool) -> Posting {
+    pub fn write(&self, to: &Address, payload: &str, is_ping: bool) -> Posting {
         let wallet = self.fresh();
         let signed = Transaction {
             from: wallet.address.clone(),
@@ -301,7 +355,7 @@ impl World {
     }
 
     /// All transactions that plain wallets sent.
-    pub(crate) fn postings(&self) -> Vec<Posting> {
+    pub fn postings(&self) -> Vec<Posting> {
         self.postings
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -312,11 +366,15 @@ impl World {
 impl Drop for World {
     /// A failure prints how to repeat it and the end of the last runs' logs; its files are kept.
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        let failed = std::thread::panicking() && !crate::is_interrupted();
+        if !failed && !self.setup.keep {
             return;
         }
         let Some(dir) = self.dir.take() else { return };
         let dir = dir.keep();
+        if !failed {
+            return;
+        }
         eprintln!(
             "{} failed with seed {}; its files are in {}",
             self.name,

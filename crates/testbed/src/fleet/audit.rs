@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use agentry::runtime::cluster::copy;
 use agentry_cluster::{PgLog, Settings};
 use agentry_core::cluster::ShardId;
 use agentry_store::Store;
 
-use super::fleet::{Fleet, SHARDS};
-use crate::support::chain::open;
-use crate::support::{PATIENCE, spending};
+use super::{Fleet, SHARDS};
+use crate::chain::open;
+use crate::{PATIENCE, spending};
 
 /// After everything is answered, the number of blocks in which nothing may happen.
 const QUIET: u64 = 3;
@@ -31,8 +31,11 @@ const HOLES: &str = "select s.id, s.head, count(l.seq), max(l.seq) from agentry.
 
 impl Fleet {
     /// Settles, stops the hosts, and checks everything. Returns how many pings were answered.
-    pub(super) fn finish(mut self) -> usize {
-        let world = std::sync::Arc::clone(&self.world);
+    ///
+    /// # Panics
+    /// Something is wrong.
+    pub fn finish(mut self) -> usize {
+        let world = Arc::clone(&self.world);
         world.settle();
         world.chain.await_blocks(world.chain.head(), QUIET);
         world.settle();
@@ -51,7 +54,10 @@ impl Fleet {
     }
 
     /// Stops the hosts as an operator does who stops them all.
-    pub(super) fn stop(&mut self) {
+    ///
+    /// # Panics
+    /// One has exited by itself, or does not stop with exit code 0.
+    pub fn stop(&mut self) {
         let mut running: Vec<_> = self
             .hosts
             .iter_mut()
@@ -72,12 +78,17 @@ impl Fleet {
         }
     }
 
+    /// The records of an older epoch that follow a claim: shard, number, epoch, an epoch before it.
+    pub fn outdated(&self) -> String {
+        self.sql(OUTDATED)
+    }
+
     /// Checks the logs and the tables of a cluster whose hosts are stopped.
-    pub(super) fn check(&self) {
+    pub fn check(&self) {
         let errors = self.world.chain.errors();
         assert!(errors.is_empty(), "{errors:?}");
         assert_eq!(
-            self.sql(OUTDATED),
+            self.outdated(),
             "",
             "(shard, seq, epoch, an epoch before it)"
         );
@@ -94,7 +105,7 @@ impl Fleet {
         let new = self.new_tables(shard);
         let mut files: Vec<PathBuf> = vec![new.clone()];
         let hosts = self.hosts.iter();
-        let hosts = hosts.map(|host| copy::path(&self.store(&host.name), shard));
+        let hosts = hosts.map(|host| self.copy(&host.name, shard));
         files.extend(hosts.filter(|path| path.exists()));
         let states = files.iter().map(|path| self.state(shard, head, path));
         let states: Vec<_> = states.collect();
@@ -115,17 +126,11 @@ impl Fleet {
 
     /// The tables of a machine that has had none, as a command makes them.
     fn new_tables(&self, shard: ShardId) -> PathBuf {
-        let store = self.store("audit");
-        let shard_number = shard.to_string();
-        let command = ["queue", "stats", "--shard", &shard_number];
-        let mut command = self.world.command(&command);
-        let url = self.engine.primary.url(&self.database);
-        command
-            .env("AGENTRY__CLUSTER__DATABASE", url)
-            .env("AGENTRY__STORE__PATH", &store);
-        let output = command.output().unwrap();
+        let number = shard.to_string();
+        let command = ["queue", "stats", "--shard", &number];
+        let output = self.command("audit", &command).output().unwrap();
         assert!(output.status.success(), "{output:?}");
-        copy::path(&store, shard)
+        self.copy("audit", shard)
     }
 
     /// The rows of each table of a file, once it has followed the log to its head.

@@ -3,38 +3,41 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use super::chain::Mined;
-use super::runtime::Runtime;
-use super::world::{Posting, World};
-use super::{PATIENCE, spending, within};
+use crate::chain::Mined;
+use crate::process::Process;
+use crate::world::{Posting, World};
+use crate::{PATIENCE, spending, within};
 
 /// After everything is answered, the number of blocks in which nothing may happen.
 const QUIET: u64 = 3;
 
 /// The chain compared with what was sent.
 #[derive(Debug, Default)]
-pub(crate) struct Audit {
+pub struct Audit {
     /// Transactions of plain wallets that are not mined.
-    pub(crate) unmined: Vec<Posting>,
+    pub unmined: Vec<Posting>,
     /// Pings that are mined and not answered.
-    pub(crate) unanswered: Vec<Posting>,
+    pub unanswered: Vec<Posting>,
     /// How many pings are answered.
-    pub(crate) answered: usize,
+    pub answered: usize,
     /// Violations of the guarantees.
-    pub(crate) wrong: Vec<String>,
+    pub wrong: Vec<String>,
 }
 
 /// How long it took until everything that was sent before was answered.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Recovery {
-    pub(crate) pings: usize,
-    pub(crate) blocks: u64,
-    pub(crate) time: Duration,
+pub struct Recovery {
+    /// How many pings were open.
+    pub pings: usize,
+    /// How many blocks it took.
+    pub blocks: u64,
+    /// How long it took.
+    pub time: Duration,
 }
 
 impl World {
     /// Reads the chain.
-    pub(crate) fn audit(&self) -> Audit {
+    pub fn audit(&self) -> Audit {
         // The postings are read first: the chain, read later, may have more of them, never fewer.
         let postings = self.postings();
         let chain = self.chain.transactions();
@@ -104,7 +107,7 @@ impl World {
     }
 
     /// Waits until everything that was sent is mined and every ping is answered once.
-    pub(crate) fn settle(&self) {
+    pub fn settle(&self) {
         let mut looked = Instant::now();
         let settled = within(PATIENCE, || {
             if looked.elapsed() > self.chain.block_time() * 2 {
@@ -131,7 +134,7 @@ impl World {
     /// Checks that the runtime has destroyed no block by posting a mined transaction again. `others` are
     /// the transactions that the test posts: a busy node may take one only after the test has posted it
     /// again.
-    pub(crate) fn assert_careful(&self, others: &HashSet<String>) {
+    pub fn assert_careful(&self, others: &HashSet<String>) {
         let mut careless = self.chain.destroyed();
         careless.retain(|hash| !others.contains(hash));
         assert!(
@@ -142,7 +145,7 @@ impl World {
 
     /// Settles, waits for more blocks, stops the runtime, waits for more blocks again, and checks
     /// that nothing was answered twice and that only `culprits` destroyed blocks.
-    pub(crate) fn finish(&self, runtime: Runtime, culprits: &HashSet<String>) -> usize {
+    pub fn finish(&self, runtime: Process, culprits: &HashSet<String>) -> usize {
         self.settle();
         self.chain.await_blocks(self.chain.head(), QUIET);
         self.settle();
@@ -163,7 +166,7 @@ impl World {
     }
 
     /// Measures how long it takes until every ping that a node has now is answered.
-    pub(crate) fn recovery(&self) -> Recovery {
+    pub fn recovery(&self) -> Recovery {
         let (began, head) = (Instant::now(), self.chain.head());
         let sent = self.postings();
         let absent = self

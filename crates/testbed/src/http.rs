@@ -8,7 +8,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Posts JSON to a path of a node on this machine. Returns the status and the rest of the answer.
-pub(crate) fn post(port: u16, path: &str, body: &str) -> io::Result<(u16, String)> {
+pub fn post(port: u16, path: &str, body: &str) -> io::Result<(u16, String)> {
     let request = format!(
         "POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n",
@@ -18,7 +18,7 @@ pub(crate) fn post(port: u16, path: &str, body: &str) -> io::Result<(u16, String
 }
 
 /// Gets a path of a server on this machine.
-pub(crate) fn get(port: u16, path: &str) -> io::Result<(u16, String)> {
+pub fn get(port: u16, path: &str) -> io::Result<(u16, String)> {
     let request =
         format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\r\n");
     exchange(port, &[request.as_bytes()])

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::dice::Dice;
-use super::http;
-use super::world::{Posting, World};
+use crate::dice::Dice;
+use crate::http;
+use crate::world::{Posting, World};
 
 /// One in this many transactions is unrelated: its recipient is not hosted.
 const BYSTANDERS: usize = 4;
@@ -21,14 +21,14 @@ const NOBODY: &str = "ait10000000000000000000000000000000000000000";
 
 /// A steady flow of pings, until this is stopped.
 #[derive(Debug)]
-pub(crate) struct Flow {
+pub struct Flow {
     end: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl World {
     /// Starts to ping agents picked at random, with random pauses of up to `longest`.
-    pub(crate) fn flow(self: &Arc<Self>, mut dice: Dice, longest: Duration) -> Flow {
+    pub fn flow(self: &Arc<Self>, mut dice: Dice, longest: Duration) -> Flow {
         let end = Arc::new(AtomicBool::new(false));
         let (world, ended) = (Arc::clone(self), Arc::clone(&end));
         let thread = std::thread::spawn(move || {
@@ -55,21 +55,21 @@ impl World {
     }
 
     /// Posts a ping to an agent.
-    pub(crate) fn ping(&self, agent: usize) -> Posting {
+    pub fn ping(&self, agent: usize) -> Posting {
         let posting = self.write(&self.agents[agent].address, "ping", true);
         self.post(&posting.body);
         posting
     }
 
     /// Posts an unrelated transaction, which must still be mined.
-    pub(crate) fn bystander(&self) -> Posting {
+    pub fn bystander(&self) -> Posting {
         let posting = self.write(&NOBODY.parse().unwrap(), "ping", false);
         self.post(&posting.body);
         posting
     }
 
     /// Posts a body once, and returns the status, if there is an answer.
-    pub(crate) fn post(&self, body: &str) -> Option<u16> {
+    pub fn post(&self, body: &str) -> Option<u16> {
         http::post(self.chain.port(), "/rpc/transaction", body)
             .ok()
             .map(|(status, _)| status)
@@ -77,7 +77,7 @@ impl World {
 
     /// Posts again the transactions that are certainly neither pending nor mined. No other thread
     /// may post the same transactions at the same time.
-    pub(crate) fn repost(&self) {
+    pub fn repost(&self) {
         let postings: HashMap<String, Posting> = self
             .postings()
             .into_iter()
@@ -91,7 +91,7 @@ impl World {
 
 impl Flow {
     /// Stops the flow, and waits until it has ended.
-    pub(crate) fn stop(mut self) {
+    pub fn stop(mut self) {
         self.end.store(true, Ordering::SeqCst);
         self.thread.take().unwrap().join().unwrap();
     }

@@ -1,74 +1,64 @@
 //! The hosts of a cluster, and where each shard is.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `engine` | [`Engine`]: the servers of PostgreSQL, and how they fail |
+//! | `faults` | what is done to hosts, and how long it takes until others answer |
+//! | [`rounds`] | failures in random order |
+//! | `audit` | the audit at the end: chain, logs and tables |
+//! | [`logs`] | what the logs of hosts tell |
+
+mod audit;
+mod engine;
+mod faults;
+pub mod logs;
+pub mod rounds;
 
 use std::num::NonZeroU16;
-use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use agentry_core::cluster::{ShardId, ranks, shard_of};
 
-use super::postgres::pair::Pair;
-use super::postgres::proxy::{Proxy, Way};
-use crate::support::dice::Dice;
-use crate::support::runtime::Runtime;
-use crate::support::world::{Setup, World};
-use crate::support::{PATIENCE, until, within};
+use crate::dice::Dice;
+use crate::postgres::{Server, USER};
+use crate::process::Process;
+use crate::proxy::{Proxy, Way};
+use crate::world::{Setup, World};
+use crate::{PATIENCE, until, within};
+
+pub use engine::Engine;
+pub use faults::{Killed, Zombie};
 
 /// How many shards there are.
-pub(super) const SHARDS: u16 = 4;
-
-/// The servers of PostgreSQL.
-#[derive(Debug)]
-pub(super) enum Engine {
-    /// Those of all tests that leave them alone.
-    Shared(&'static Pair),
-    /// The test's own.
-    Own(Box<Pair>),
-}
-
-impl Engine {
-    pub(super) fn shared() -> Self {
-        static PAIR: OnceLock<Pair> = OnceLock::new();
-        Self::Shared(PAIR.get_or_init(Pair::start))
-    }
-
-    pub(super) fn own() -> Self {
-        Self::Own(Box::new(Pair::start()))
-    }
-}
-
-impl Deref for Engine {
-    type Target = Pair;
-
-    fn deref(&self) -> &Pair {
-        match self {
-            Self::Shared(pair) => pair,
-            Self::Own(pair) => pair,
-        }
-    }
-}
+pub const SHARDS: u16 = 4;
 
 /// A host, and its links.
 #[derive(Debug)]
-pub(super) struct Host {
-    pub(super) name: String,
+pub struct Host {
+    /// Its name.
+    pub name: String,
     /// None while it does not run.
-    pub(super) runtime: Option<Runtime>,
+    pub runtime: Option<Process>,
     /// To the servers of PostgreSQL: the primary's and the standby's. A promotion changes their order.
-    pub(super) servers: [Proxy; 2],
+    pub servers: [Proxy; 2],
     /// To the node.
-    pub(super) node: Proxy,
+    pub node: Proxy,
 }
 
 impl Host {
-    pub(super) fn runtime(&mut self) -> &mut Runtime {
+    /// Its process.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn runtime(&mut self) -> &mut Process {
         self.runtime.as_mut().expect("the host does not run")
     }
 
     /// What its links to PostgreSQL do.
-    pub(super) fn set(&self, way: Way) {
+    pub fn set(&self, way: Way) {
         for link in &self.servers {
             link.set(way);
         }
@@ -77,29 +67,34 @@ impl Host {
 
 /// Where a shard is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub struct Place {
     /// The name of its owner; empty if there is none; another text if it is an earlier process of a host
     /// that was started again.
-    pub(super) owner: String,
-    pub(super) epoch: u64,
-    pub(super) head: u64,
+    pub owner: String,
+    /// How often it was claimed.
+    pub epoch: u64,
+    /// The number of its last record.
+    pub head: u64,
 }
 
 /// A cluster. Its hosts are killed when it is dropped.
 #[derive(Debug)]
-pub(super) struct Fleet {
-    pub(super) hosts: Vec<Host>,
-    pub(super) world: Arc<World>,
-    pub(super) engine: Engine,
+pub struct Fleet {
+    /// Its hosts, also those that do not run.
+    pub hosts: Vec<Host>,
+    /// The chain, and the wallets.
+    pub world: Arc<World>,
+    /// The servers of PostgreSQL.
+    pub engine: Engine,
     /// The name of the database.
-    pub(super) database: String,
+    pub database: String,
     /// Runs the links.
-    pub(super) links: tokio::runtime::Runtime,
+    pub links: tokio::runtime::Runtime,
 }
 
 impl Fleet {
     /// A cluster without hosts.
-    pub(super) fn new(test: &str, dice: &mut Dice, setup: Setup, engine: Engine) -> Self {
+    pub fn new(test: &str, dice: &mut Dice, setup: Setup, engine: Engine) -> Self {
         let world = Arc::new(World::new(test, dice, setup));
         let database = engine.primary.database();
         let links = tokio::runtime::Builder::new_multi_thread()
@@ -126,13 +121,7 @@ impl Fleet {
     }
 
     /// The same with so many hosts, each of which owns shards with agents.
-    pub(super) fn of(
-        test: &str,
-        dice: &mut Dice,
-        setup: Setup,
-        engine: Engine,
-        hosts: usize,
-    ) -> Self {
+    pub fn of(test: &str, dice: &mut Dice, setup: Setup, engine: Engine, hosts: usize) -> Self {
         let mut fleet = Self::new(test, dice, setup, engine);
         for name in Self::names(hosts) {
             fleet.start(&name, &[]);
@@ -142,7 +131,7 @@ impl Fleet {
     }
 
     /// Names for so many hosts, such that each of them is the best one for a shard.
-    pub(super) fn names(count: usize) -> Vec<String> {
+    pub fn names(count: usize) -> Vec<String> {
         assert!(count <= usize::from(SHARDS));
         let is_used = |names: &[String]| {
             let shards = (0..SHARDS).map(ShardId);
@@ -159,14 +148,14 @@ impl Fleet {
     }
 
     /// The agents of a shard.
-    pub(super) fn agents_in(&self, shard: ShardId) -> Vec<usize> {
+    pub fn agents_in(&self, shard: ShardId) -> Vec<usize> {
         let agents = self.world.agents.iter().enumerate();
         let here = agents.filter(|(_, agent)| shard_of(&agent.address, shards()) == shard);
         here.map(|(at, _)| at).collect()
     }
 
     /// The agents that a host owns now.
-    pub(super) fn agents_of(&self, host: &str) -> Vec<usize> {
+    pub fn agents_of(&self, host: &str) -> Vec<usize> {
         let places = self.places().into_iter().enumerate();
         let owned = places.filter(|(_, place)| place.owner == host);
         owned
@@ -175,15 +164,27 @@ impl Fleet {
     }
 
     /// Starts a host that does not run, and waits until it has joined.
-    pub(super) fn start(&mut self, name: &str, variables: &[(&str, &str)]) {
+    pub fn start(&mut self, name: &str, variables: &[(&str, &str)]) {
         let host = self.spawn(name, variables);
         let runtime = self.hosts[host].runtime();
         let joined = runtime.ready();
         assert!(joined, "{name} exited during its start: {}", runtime.log());
     }
 
+    /// Starts a host that reaches the servers and the node without links between, and waits until it has
+    /// joined: for measurements.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_without_links(&mut self, name: &str) {
+        let servers = [&self.engine.primary, &self.engine.standby].map(Server::port);
+        let node = self.world.chain.port();
+        let runtime = self.spawn_at(name, "127.0.0.1", servers, node, |command| command);
+        self.adopt(name, runtime);
+    }
+
     /// Starts a host; it may not have joined yet. Returns which one it is.
-    pub(super) fn spawn(&mut self, name: &str, variables: &[(&str, &str)]) -> usize {
+    pub fn spawn(&mut self, name: &str, variables: &[(&str, &str)]) -> usize {
         let at = self.place(name);
         let host = &self.hosts[at];
         let ports = host.servers.each_ref().map(Proxy::port);
@@ -223,7 +224,7 @@ impl Fleet {
     }
 
     /// Counts a process among the hosts, once it has joined.
-    pub(super) fn adopt(&mut self, name: &str, mut runtime: Runtime) {
+    pub fn adopt(&mut self, name: &str, mut runtime: Process) {
         assert!(
             runtime.ready(),
             "{name} exited during its start: {}",
@@ -234,66 +235,111 @@ impl Fleet {
     }
 
     /// Starts a process that reaches the servers and the node at these ports.
-    pub(super) fn spawn_at(
+    pub fn spawn_at(
         &self,
         name: &str,
         address: &str,
         servers: [u16; 2],
         node: u16,
         change: impl FnOnce(Command) -> Command,
-    ) -> Runtime {
+    ) -> Process {
         let [one, two] = servers;
         let database = &self.database;
         let url = format!(
-            "postgresql://postgres@{address}:{one},{address}:{two}/{database}?sslmode=disable"
+            "postgresql://{USER}@{address}:{one},{address}:{two}/{database}?sslmode=disable"
         );
         let node = format!("http://{address}:{node}");
-        let command = change(self.world.command(&["run"]));
+        let mut command = change(self.world.command(&["run"]));
         let store = self.store(name);
-        let variables = [
+        command.envs([
             ("AGENTRY__CLUSTER__DATABASE", url.as_str()),
             ("AGENTRY__CLUSTER__HOST", name),
             ("AGENTRY__STORE__PATH", store.to_str().unwrap()),
             ("AGENTRY__CHAIN__RPC", &node),
             ("AGENTRY__CHAIN__SUBMIT", &node),
-        ];
-        self.world.spawn_as(command, &[], &variables)
+        ]);
+        self.world.spawn_as(command)
+    }
+
+    /// A command on the machine of a host.
+    pub fn command(&self, host: &str, arguments: &[&str]) -> Command {
+        let mut command = self.world.command(arguments);
+        command
+            .env("AGENTRY__CLUSTER__DATABASE", self.url())
+            .env("AGENTRY__CLUSTER__HOST", host)
+            .env("AGENTRY__STORE__PATH", self.store(host));
+        command
+    }
+
+    /// The URL of the database on both servers, without links between.
+    pub fn url(&self) -> String {
+        let [one, two] = [&self.engine.primary, &self.engine.standby].map(Server::port);
+        let database = &self.database;
+        format!("postgresql://{USER}@127.0.0.1:{one},127.0.0.1:{two}/{database}?sslmode=disable")
+    }
+
+    /// Starts a worker, and waits until it takes tasks. It reaches the servers directly.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn worker(&self, name: &str) -> Process {
+        let mut command = self.world.command(&["worker", "--name", name]);
+        command.env("AGENTRY__CLUSTER__DATABASE", self.url());
+        let mut worker = self.world.spawn_as(command);
+        until("the worker takes tasks", || {
+            let ended = worker.ended();
+            assert_eq!(ended, None, "{name} exited: {}", worker.log());
+            worker.log().contains("taking tasks")
+        });
+        worker
+    }
+
+    /// The file of a shard's tables on a host.
+    pub fn copy(&self, host: &str, shard: ShardId) -> PathBuf {
+        // As docs/cluster.md says.
+        self.world
+            .path()
+            .join(format!("{host}.db.shard-{:02}", shard.0))
     }
 
     /// The path of a host's stores, without the number of the shard.
-    pub(super) fn store(&self, name: &str) -> PathBuf {
+    pub fn store(&self, name: &str) -> PathBuf {
         self.world.path().join(format!("{name}.db"))
     }
 
-    pub(super) fn host(&mut self, name: &str) -> &mut Host {
+    /// The host of a name.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn host(&mut self, name: &str) -> &mut Host {
         let host = self.hosts.iter_mut().find(|host| host.name == name);
         host.expect("there is no such host")
     }
 
     /// The names of the hosts that run.
-    pub(super) fn running(&self) -> Vec<String> {
+    pub fn running(&self) -> Vec<String> {
         let running = self.hosts.iter().filter(|host| host.runtime.is_some());
         running.map(|host| host.name.clone()).collect()
     }
 
     /// `kill -9`.
-    pub(super) fn kill(&mut self, name: &str) {
+    pub fn kill(&mut self, name: &str) {
         self.host(name).runtime.take().unwrap().kill();
     }
 
     /// How often a host has beaten in its life, with those of its name before it.
-    pub(super) fn beats(&self, name: &str) -> u64 {
+    pub fn beats(&self, name: &str) -> u64 {
         let sql = format!("select coalesce(sum(beat), 0) from agentry.host where name = '{name}'");
         self.sql(&sql).parse().unwrap()
     }
 
     /// Runs a statement on the primary.
-    pub(super) fn sql(&self, sql: &str) -> String {
+    pub fn sql(&self, sql: &str) -> String {
         self.engine.primary.psql(&self.database, sql)
     }
 
     /// Where each shard is.
-    pub(super) fn places(&self) -> Vec<Place> {
+    pub fn places(&self) -> Vec<Place> {
         let rows = self.sql(
             "select coalesce(h.name, s.owner, ''), s.epoch, s.head from agentry.shard s left join ( \
              select distinct on (name) name, incarnation from agentry.host order by name, seen desc \
@@ -311,12 +357,12 @@ impl Fleet {
     }
 
     /// The epoch of each shard.
-    pub(super) fn epochs(&self) -> Vec<u64> {
+    pub fn epochs(&self) -> Vec<u64> {
         self.places().iter().map(|place| place.epoch).collect()
     }
 
     /// Waits until each shard is owned by the best of the running hosts.
-    pub(super) fn await_places(&self) {
+    pub fn await_places(&self) {
         let names = self.running();
         let wanted: Vec<_> = (0..SHARDS)
             .map(|shard| best(ShardId(shard), &names))
@@ -335,7 +381,7 @@ impl Fleet {
 
     /// Waits until one of these agents has answered a ping that was mined above a height: nobody can
     /// have answered it before.
-    pub(super) fn await_answer(&self, agents: &[usize], above: u64) {
+    pub fn await_answer(&self, agents: &[usize], above: u64) {
         let addresses = agents
             .iter()
             .map(|at| self.world.agents[*at].address.as_str());
@@ -353,7 +399,7 @@ impl Fleet {
     }
 
     /// Waits until an agent of each of these hosts has answered a ping that comes from now on.
-    pub(super) fn await_answer_each(&self, hosts: &[Host]) {
+    pub fn await_answer_each(&self, hosts: &[Host]) {
         let head = self.world.chain.head();
         for host in hosts {
             self.await_answer(&self.agents_of(&host.name), head);
@@ -361,7 +407,7 @@ impl Fleet {
     }
 
     /// All agents.
-    pub(super) fn everybody(&self) -> Vec<usize> {
+    pub fn everybody(&self) -> Vec<usize> {
         (0..self.world.agents.len()).collect()
     }
 }
@@ -371,12 +417,12 @@ fn shards() -> NonZeroU16 {
 }
 
 /// The best of some hosts for a shard.
-pub(super) fn best(shard: ShardId, names: &[String]) -> &str {
+pub fn best(shard: ShardId, names: &[String]) -> &str {
     ranks(shard, names.iter().map(String::as_str))[0]
 }
 
 /// How worlds of clusters are set up.
-pub(super) fn setup() -> Setup {
+pub fn setup() -> Setup {
     Setup {
         agents: 12,
         shards: shards(),
@@ -386,4 +432,4 @@ pub(super) fn setup() -> Setup {
 }
 
 /// The longest pause between two pings.
-pub(super) const PACE: Duration = Duration::from_millis(60);
+pub const PACE: Duration = Duration::from_millis(60);

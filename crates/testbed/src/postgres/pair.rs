@@ -1,7 +1,7 @@
 //! A primary with a synchronous standby.
 
 use super::Server;
-use super::server::wait_until;
+use crate::until;
 
 /// Two servers: what the first acknowledges is on the second, too.
 #[derive(Debug)]
@@ -15,12 +15,21 @@ pub struct Pair {
 impl Pair {
     /// A pair that replicates.
     pub fn start() -> Self {
-        Self::start_over(|port| port)
+        Self::start_with(&[])
+    }
+
+    /// The same, with these lines of configuration on both servers.
+    pub fn start_with(settings: &[&str]) -> Self {
+        Self::of(settings, |port| port)
     }
 
     /// A pair that replicates over a link: gets the primary's port, and returns the link's.
     pub fn start_over(link: impl FnOnce(u16) -> u16) -> Self {
-        let primary = Server::start(&[]);
+        Self::of(&[], link)
+    }
+
+    fn of(settings: &[&str], link: impl FnOnce(u16) -> u16) -> Self {
+        let primary = Server::start(settings);
         let standby = primary.standby("standby", link(primary.port()));
         let pair = Self { primary, standby };
         pair.replicate();
@@ -32,7 +41,7 @@ impl Pair {
         self.primary
             .configure(&["synchronous_standby_names = 'standby'"]);
         self.primary.reload();
-        wait_until("the standby is synchronous", || {
+        until("the standby is synchronous", || {
             let sql = "select count(*) from pg_stat_replication where sync_state = 'sync'";
             self.primary.psql("postgres", sql) == "1"
         });
@@ -45,7 +54,7 @@ impl Pair {
 
     /// Waits until a statement with a text waits for the standby.
     pub fn wait_for_waiting(&self, text: &str) {
-        wait_until("a statement waits for the standby", || {
+        until("a statement waits for the standby", || {
             let sql = format!(
                 "select count(*) from pg_stat_activity where wait_event = 'SyncRep' and strpos(query, '{text}') > 0"
             );
