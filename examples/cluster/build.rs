@@ -24,15 +24,17 @@ pub(super) fn binary() -> Result<PathBuf, String> {
         Some(name) => name,
     };
     eprintln!("building agentry ({profile})");
-    let status = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "agentry",
-            "--bin",
-            "agentry",
-        ])
+    let mut build = Command::new(cargo);
+    // What Cargo tells this program of its package: build scripts look at it, so that everything would be
+    // built again.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            build.env_remove(name);
+        }
+    }
+    let status = build
+        .args(["build", "--package", "agentry", "--bin", "agentry"])
         .args(["--profile", profile])
         .arg("--manifest-path")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
