@@ -117,7 +117,8 @@ async fn people_see_more_of_a_host() {
     let ahead = facts.clock_ahead_ms.unwrap();
     assert!((-10_000..=0).contains(&ahead), "{ahead}");
     let health = database.check(None).await.unwrap();
-    assert_eq!(health.clock_ahead_ms, 0);
+    let ahead = health.clock_ahead_ms;
+    assert!((-10_000..=10_000).contains(&ahead), "{ahead}");
     assert!(health.timeouts.is_empty(), "{:?}", health.timeouts);
 }
 
