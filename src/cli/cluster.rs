@@ -3,7 +3,6 @@
 use std::num::NonZeroU16;
 
 use agentry_cluster::{ClusterError, Database, SHARDS};
-use agentry_core::cluster::ShardId;
 use clap::Subcommand;
 use serde::Serialize;
 use serde_json::json;
@@ -15,8 +14,7 @@ use crate::ops::cluster::moving::MoveError;
 use crate::ops::cluster::moving::export::export;
 use crate::ops::cluster::moving::import::import;
 use crate::ops::cluster::{self, ClusterStatus, HostStatus, ServerStatus, WorkerStatus};
-use crate::runtime::cluster::connect;
-use crate::runtime::cluster::copy::CopyError;
+use crate::runtime::cluster::{connect, copy};
 
 /// The subcommands of `cluster`.
 #[derive(Clone, Debug, Subcommand)]
@@ -68,7 +66,7 @@ pub(super) fn run(command: ClusterCommand, context: &Context) -> Result<(), Fail
             ClusterCommand::Status => status(&database, context).await,
             ClusterCommand::Drain { host } => drain(&database, cluster, host, true, context).await,
             ClusterCommand::Resume { host } => match (host, context.global.shard) {
-                (None, Some(shard)) => resume_shard(&database, ShardId(shard), context).await,
+                (None, Some(shard)) => resume_shard(&database, shard, context).await,
                 (Some(_), Some(_)) => Err(Failure::usage(
                     "either a host or a shard is resumed: leave out the host, or --shard",
                 )),
@@ -313,16 +311,8 @@ async fn drain(
     })
 }
 
-async fn resume_shard(
-    database: &Database,
-    shard: ShardId,
-    context: &Context,
-) -> Result<(), Failure> {
-    let last = database.layout().await?.shards.get() - 1;
-    if shard.0 > last {
-        let asked = shard.0;
-        return Err(CopyError::NoShard { asked, last }.into());
-    }
+async fn resume_shard(database: &Database, shard: u16, context: &Context) -> Result<(), Failure> {
+    let shard = copy::shard(shard, database.layout().await?.shards)?;
     let was_halted = database.resume_shard(shard).await?;
     let out = context.output;
     if out.is_json() {

@@ -17,6 +17,7 @@
 //! | `node` | whether this host's node answers it |
 //! | `runner` | a shard that runs, on a thread of its own |
 //! | `surroundings` | what metrics show of the database's standby and of workers |
+//! | `temporary` | files that are made on the way to something else |
 //! | `timer` | ends a process that is frozen for longer than its lease |
 
 mod beats;
@@ -29,6 +30,7 @@ mod runner;
 mod shards;
 mod snapshots;
 mod surroundings;
+pub(crate) mod temporary;
 mod timer;
 
 pub(in crate::runtime) use beats::run;

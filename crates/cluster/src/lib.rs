@@ -59,6 +59,6 @@ pub use jobs::{
 };
 pub use log::PgLog;
 pub use moving::{Fenced, Moving};
-pub use schema::{FORMAT, Layout, SHARDS};
+pub use schema::{FORMAT, Layout, SHARDS, random_id};
 pub use settings::{Limits, Settings};
 pub use snapshots::{LogSize, PART, SnapshotInfo};

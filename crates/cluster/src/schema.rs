@@ -31,6 +31,16 @@ pub struct Layout {
     pub moving: Option<Moving>,
 }
 
+/// An id that nothing else has: of a process, a cluster, or an attempt at something.
+///
+/// # Errors
+/// The system has no random numbers.
+pub fn random_id() -> Result<Incarnation, getrandom::Error> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id)?;
+    Ok(Incarnation(id))
+}
+
 impl Database {
     /// Creates the cluster's tables, with so many shards. What is there stays; what an earlier version
     /// did not have is added.
@@ -81,12 +91,11 @@ impl Database {
         if found != "UTF8" {
             return Err(ClusterError::Encoding { found });
         }
-        let mut id = [0; 16];
-        getrandom::fill(&mut id).map_err(|error| ClusterError::damaged("randomness", &error))?;
+        let id = random_id().map_err(|error| ClusterError::damaged("randomness", &error))?;
         let script = include_str!("schema.sql")
             .replace("{shards}", &shards.to_string())
             .replace("{format}", &FORMAT.to_string())
-            .replace("{id}", &Incarnation(id).to_string());
+            .replace("{id}", &id.to_string());
         let call = Call::write("creating the cluster's tables", self.limits().bulk);
         link.script(call, &script).await
     }

@@ -50,6 +50,15 @@ pub fn command(dir: &Path) -> Command {
     command
 }
 
+/// The same with the agents.toml of the folder, for what prints JSON.
+pub fn configured(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = command(dir);
+    command
+        .args(arguments)
+        .args(["--config", "agents.toml", "--json"]);
+    command
+}
+
 /// What a command prints as JSON.
 ///
 /// # Panics

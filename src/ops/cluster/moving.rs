@@ -11,13 +11,13 @@
 pub mod export;
 pub mod import;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use agentry_chain::Apart;
 use agentry_cluster::{ClusterError, Database};
 use agentry_core::cluster::{Incarnation, ShardId};
-use agentry_store::{Reader, StoreError, read, with_suffix};
+use agentry_store::{Reader, StoreError, read};
 
 /// A host that has beaten within this time is taken for one that runs: several leases.
 const QUIET: Duration = Duration::from_secs(10);
@@ -144,13 +144,6 @@ pub enum MoveError {
     Random(#[from] getrandom::Error),
 }
 
-/// An id for an attempt.
-fn attempt() -> Result<Incarnation, MoveError> {
-    let mut id = [0; 16];
-    getrandom::fill(&mut id)?;
-    Ok(Incarnation(id))
-}
-
 /// Refuses to move agents while hosts run, or a shard is halted.
 async fn check_quiet(database: &Database) -> Result<(), MoveError> {
     let look = database.look().await?;
@@ -185,32 +178,5 @@ fn check_chain(
             configured: configured.to_owned(),
         }),
         _ => Ok(identity),
-    }
-}
-
-/// A file that is made on the way, and is removed at the end, with the files that SQLite and agentry put
-/// beside it.
-#[derive(Debug)]
-struct Temporary(PathBuf);
-
-impl Temporary {
-    /// One beside the store. What an earlier attempt has left of it is removed.
-    fn beside(store: &Path, suffix: &str) -> Self {
-        let file = Self(with_suffix(store, suffix));
-        file.remove();
-        file
-    }
-
-    fn remove(&self) {
-        for suffix in ["", "-wal", "-shm", "-journal", ".lock", ".sums", ".new"] {
-            // Mostly it is not there.
-            let _ = std::fs::remove_file(with_suffix(&self.0, suffix));
-        }
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        self.remove();
     }
 }

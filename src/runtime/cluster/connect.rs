@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
-use agentry_cluster::{ClusterError, Database, HostRow, Settings};
-use agentry_core::cluster::Incarnation;
+use agentry_cluster::{ClusterError, Database, HostRow, Settings, random_id};
 use agentry_core::record;
 use agentry_protocol::ContentHash;
 
@@ -103,10 +102,8 @@ pub(super) fn row(
     cluster: &ClusterConfig,
     address: SocketAddr,
 ) -> Result<HostRow, getrandom::Error> {
-    let mut id = [0; 16];
-    getrandom::fill(&mut id)?;
     Ok(HostRow {
-        incarnation: Incarnation(id),
+        incarnation: random_id()?,
         name: name(cluster),
         address: address.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -3,15 +3,16 @@
 //! A host keeps copies of the shards that it runs or follows. A command that reads a shard brings the
 //! copy up to date first, unless a host on this machine does.
 
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agentry_cluster::{ClusterError, Database, PgLog};
 use agentry_core::cluster::ShardId;
 use agentry_protocol::Address;
-use agentry_store::{LogError, Store, StoreError, is_locked, place};
+use agentry_store::{LogError, Store, StoreError, is_locked, place, with_suffix};
 
-use super::snapshots::Temporary;
+use super::temporary::Temporary;
 use super::{connect, killable};
 use crate::config::{ClusterConfig, Config};
 use crate::runtime::control::{Client, ControlError};
@@ -21,9 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The file of a shard's tables, beside the configured store.
 pub fn path(store: &Path, shard: ShardId) -> PathBuf {
-    let mut name = store.as_os_str().to_owned();
-    name.push(format!(".shard-{:02}", shard.0));
-    PathBuf::from(name)
+    with_suffix(store, &format!(".shard-{:02}", shard.0))
 }
 
 /// A configuration whose store is this machine's copy of a shard.
@@ -75,7 +74,7 @@ async fn restore(database: &Database, shard: ShardId, path: &Path) -> Result<boo
     let Some(newest) = database.newest_snapshot(shard).await.map_err(unavailable)? else {
         return Ok(false);
     };
-    let file = Temporary::beside(path);
+    let file = Temporary::beside(path, ".snapshot");
     let got = database.get_snapshot(shard, &newest, &file.0).await;
     if !got.map_err(unavailable)? {
         return Ok(false);
@@ -131,6 +130,18 @@ pub enum Wanted {
     All,
 }
 
+/// The shard with this number, of so many.
+///
+/// # Errors
+/// [`CopyError::NoShard`].
+pub fn shard(asked: u16, of: NonZeroU16) -> Result<ShardId, CopyError> {
+    let last = of.get() - 1;
+    match asked <= last {
+        true => Ok(ShardId(asked)),
+        false => Err(CopyError::NoShard { asked, last }),
+    }
+}
+
 /// Copies that a command keeps up to date, until this is dropped.
 #[derive(Debug, Default)]
 pub struct Copies(Vec<Store>);
@@ -150,13 +161,7 @@ pub async fn wanted(
     let all = || (0..layout.shards.get()).map(ShardId);
     let shards: Vec<ShardId> = match wanted {
         Wanted::Of(address) => vec![agentry_core::cluster::shard_of(address, layout.shards)],
-        Wanted::Shard(asked) if *asked >= layout.shards.get() => {
-            return Err(CopyError::NoShard {
-                asked: *asked,
-                last: layout.shards.get() - 1,
-            });
-        }
-        Wanted::Shard(shard) => vec![ShardId(*shard)],
+        Wanted::Shard(asked) => vec![shard(*asked, layout.shards)?],
         Wanted::Any => vec![kept(config, all()).unwrap_or(ShardId(0))],
         Wanted::All => all().collect(),
     };

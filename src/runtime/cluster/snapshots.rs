@@ -1,12 +1,13 @@
 //! Keeps the logs short: now and then the owner of a shard puts a copy of its tables into the database,
 //! and deletes the records that are older than the copy before.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agentry_cluster::{ClusterError, Database};
 use agentry_core::cluster::{Epoch, ShardId};
 use agentry_store::{Store, StoreError};
+
+use super::temporary::Temporary;
 
 /// How often an owner looks whether the log has grown enough.
 const LOOK: Duration = Duration::from_secs(10);
@@ -58,7 +59,7 @@ async fn look(
     if store.position().borrow().0 < newest + every {
         return Ok(newest);
     }
-    let file = Temporary::beside(store.path());
+    let file = Temporary::beside(store.path(), ".snapshot");
     let mark = store.snapshot(&file.0).await?;
     if !database
         .put_snapshot(shard, epoch, mark.at.0, &file.0)
@@ -75,29 +76,4 @@ async fn look(
         "put a snapshot of a shard into the database"
     );
     Ok(mark.at.0)
-}
-
-/// A file that is removed when this is dropped.
-pub(super) struct Temporary(pub(super) PathBuf);
-
-impl Temporary {
-    /// A file beside another one. What an earlier process has left of it is removed.
-    pub(super) fn beside(path: &Path) -> Self {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".snapshot");
-        let file = Self(PathBuf::from(name));
-        file.remove();
-        file
-    }
-
-    fn remove(&self) {
-        // Mostly it is not there.
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        self.remove();
-    }
 }

@@ -121,19 +121,14 @@ impl Loader {
     /// Every reason why the configuration is not used. They are in the log, too.
     pub(crate) async fn load(&self, restart: &[String]) -> Result<Arc<Loaded>, Refused> {
         let read = self.read(restart).await;
-        match &read {
-            Ok(loaded) => {
-                self.0.loaded.send_replace(Arc::clone(loaded));
+        if let Err(Refused(reasons)) = &read {
+            for reason in reasons {
+                tracing::error!("the configuration cannot be applied: {reason}");
             }
-            Err(Refused(reasons)) => {
-                for reason in reasons {
-                    tracing::error!("the configuration cannot be applied: {reason}");
-                }
-                tracing::error!(
-                    reasons = reasons.len(),
-                    "the configuration was read and not applied; the runtime continues with the previous one"
-                );
-            }
+            tracing::error!(
+                reasons = reasons.len(),
+                "the configuration was read and not applied; the runtime continues with the previous one"
+            );
         }
         read
     }
@@ -167,7 +162,10 @@ impl Loader {
             let provided = self.provide(found.missing, &config, &mut passwords).await?;
             candidates.extend(provided);
         }
-        Ok(Arc::new(Loaded::new(config, candidates)))
+        let loaded = Arc::new(Loaded::new(config, candidates));
+        // While nobody else reads: what was read last is told last.
+        self.0.loaded.send_replace(Arc::clone(&loaded));
+        Ok(loaded)
     }
 
     /// Has the embedded node create missing wallets and fund them.

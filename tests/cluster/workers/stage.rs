@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -60,7 +59,7 @@ impl Stage {
             logs: Mutex::default(),
         };
         let dir = stage.configure("init", USER, stage.server.port());
-        let init = command(&dir, &["cluster", "init", "--shards", "2"])
+        let init = binary::configured(&dir, &["cluster", "init", "--shards", "2"])
             .output()
             .unwrap();
         let told = String::from_utf8_lossy(&init.stderr);
@@ -116,7 +115,7 @@ impl Stage {
     /// Starts a process with the configuration in a folder.
     fn spawn(&self, name: &str, dir: &Path, arguments: &[&str]) -> Process {
         fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
-        let mut command = command(dir, arguments);
+        let mut command = binary::configured(dir, arguments);
         command
             .env("AGENTRY_LOG", "agentry=debug")
             // A machine that is busy for longer than a lease is no failure here.
@@ -266,15 +265,6 @@ impl Stage {
 /// Whether a worker runs a task.
 pub(crate) fn is_at_work(worker: &Process) -> bool {
     worker.log().contains("running a task")
-}
-
-/// The binary with the configuration in a folder.
-fn command(dir: &Path, arguments: &[&str]) -> Command {
-    let mut command = binary::command(dir);
-    command
-        .args(arguments)
-        .args(["--config", "agents.toml", "--json"]);
-    command
 }
 
 impl Drop for Stage {

@@ -3,8 +3,7 @@
 use agentry_core::cluster::ShardId;
 use agentry_testbed::dice::Dice;
 use agentry_testbed::fleet::{Engine, Fleet, PACE, SHARDS, setup};
-use agentry_testbed::postgres::Pair;
-use agentry_testbed::proxy::{Proxy, Way};
+use agentry_testbed::proxy::Way;
 use agentry_testbed::until;
 
 /// The primary is killed under load, and its standby promoted; twice, so that the hosts go there and
@@ -37,15 +36,8 @@ fn a_standby_that_is_stopped() {
     let epochs = fleet.epochs();
     fleet.engine.standby.stop();
     fleet.engine.wait_for_waiting("insert into agentry.log");
-    fleet.world.chain.await_blocks(fleet.world.chain.head(), 3);
-    let before = fleet.world.audit().answered;
     // Longer than a lease.
-    fleet.world.chain.await_blocks(fleet.world.chain.head(), 40);
-    assert_eq!(
-        fleet.world.audit().answered,
-        before,
-        "answered without the standby"
-    );
+    fleet.assert_silent(40);
     assert_eq!(fleet.epochs(), epochs);
     fleet.engine.standby.resume();
     fleet.await_answer(&fleet.everybody(), fleet.world.chain.head());
@@ -60,18 +52,8 @@ fn a_standby_that_is_stopped() {
 fn a_wait_that_is_cancelled() {
     let test = "a_wait_that_is_cancelled";
     let mut dice = Dice::new(test);
-    let links = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
-    let mut link = None;
-    let pair = Pair::start_over(|port| {
-        let proxy = links.block_on(Proxy::start(port));
-        link.insert(proxy).port()
-    });
-    let link = link.unwrap();
-    let mut fleet = Fleet::of(test, &mut dice, setup(), Engine::Own(Box::new(pair)), 2);
+    let (engine, link) = Engine::over_link();
+    let mut fleet = Fleet::of(test, &mut dice, setup(), engine, 2);
     let flow = fleet.world.flow(dice.fork(), PACE);
     fleet.await_answer(&fleet.everybody(), fleet.world.chain.head());
     flow.stop();
@@ -112,7 +94,6 @@ fn a_wait_that_is_cancelled() {
     fleet.world.settle();
     fleet.await_places();
     fleet.finish();
-    drop(links);
 }
 
 /// The database loses what it has acknowledged, as a restored backup does. The shard halts, for all

@@ -179,7 +179,7 @@ impl Network {
             .then_some(network)
     }
 
-    /// Cuts its link, or mends it: nothing that is sent arrives, and nobody is told so.
+    /// Cuts its link, or restores it: nothing that is sent arrives, and nobody is told so.
     fn set(&self, state: &str) {
         assert!(ip(&format!("link set {} {state}", self.outside)));
     }

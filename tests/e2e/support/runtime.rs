@@ -1,7 +1,6 @@
 //! A runtime in a process of its own, with a configuration and wallets that the test chooses.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use agentry::wallet::{WalletStore, ensure_password_file, password};
@@ -41,23 +40,14 @@ pub(crate) fn configure(dir: &Path, node: &str, wallets: &[u8], tables: &str) {
     std::fs::write(dir.join("agents.toml"), text).unwrap();
 }
 
-/// The binary with the configuration in a folder.
-fn command(dir: &Path, arguments: &[&str]) -> Command {
-    let mut command = binary::command(dir);
-    command
-        .args(arguments)
-        .args(["--config", "agents.toml", "--json"]);
-    command
-}
-
 /// The output of a command, which must succeed.
 pub(crate) fn ask(dir: &Path, arguments: &[&str]) -> serde_json::Value {
-    binary::ask(&mut command(dir, arguments))
+    binary::ask(&mut binary::configured(dir, arguments))
 }
 
 /// Starts a runtime with the configuration in a folder, and waits until it hosts its agents.
 pub(crate) fn start(dir: &Path, variables: &[(&str, &str)]) -> Process {
-    let mut command = command(dir, &["run"]);
+    let mut command = binary::configured(dir, &["run"]);
     command.envs(variables.iter().copied());
     Process::run(command, &dir.join("log"))
 }

@@ -84,10 +84,8 @@ type Job = Box<dyn FnOnce(&mut Reader) + Send>;
 /// [share](SharedDb) it.
 #[derive(Debug)]
 pub struct ChainDb {
-    jobs: mpsc::Sender<Job>,
+    database: Database,
     wake: Wake,
-    work: Arc<Work>,
-    path: PathBuf,
     /// Its number among those that share the thread.
     number: u64,
 }
@@ -106,10 +104,8 @@ enum Wake {
 /// thread and one watch of the file.
 #[derive(Debug)]
 pub struct SharedDb {
-    jobs: mpsc::Sender<Job>,
+    database: Database,
     looks: Arc<Looks>,
-    work: Arc<Work>,
-    path: PathBuf,
     /// How many sources there were.
     sources: AtomicU64,
 }
@@ -124,13 +120,10 @@ impl SharedDb {
         chain: ChainId,
         options: ChainDbOptions,
     ) -> Result<Self, SourceError> {
-        let path = absolute(path.as_ref());
-        let work = Arc::new(Work::default());
+        let (database, watch) = Database::open(path.as_ref(), chain, options)?;
         Ok(Self {
-            looks: Looks::new(Watch::new(path.clone(), options.poll)),
-            jobs: start(&path, chain, options, &work)?,
-            work,
-            path,
+            database,
+            looks: Looks::new(watch),
             sources: AtomicU64::new(0),
         })
     }
@@ -138,63 +131,69 @@ impl SharedDb {
     /// A source.
     pub fn source(&self) -> ChainDb {
         ChainDb {
-            jobs: self.jobs.clone(),
+            database: self.database.clone(),
             wake: Wake::Shared {
                 version: self.looks.subscribe(),
                 looks: Arc::clone(&self.looks),
             },
-            work: Arc::clone(&self.work),
-            path: self.path.clone(),
             number: self.sources.fetch_add(1, Ordering::Relaxed) + 1,
         }
     }
 }
 
-/// So that a change of the working directory does not change the file.
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+/// The thread on which SQLite runs. It ends with the last clone.
+#[derive(Clone, Debug)]
+struct Database {
+    jobs: mpsc::Sender<Job>,
+    work: Arc<Work>,
+    path: PathBuf,
 }
 
-/// Starts the thread on which SQLite runs. It ends with the last sender of jobs.
-fn start(
-    path: &Path,
-    chain: ChainId,
-    options: ChainDbOptions,
-    work: &Arc<Work>,
-) -> Result<mpsc::Sender<Job>, SourceError> {
-    let (jobs, inbox) = mpsc::channel::<Job>();
-    let mut reader = Reader::new(path.to_owned(), chain, options, Arc::clone(work));
-    thread::Builder::new()
-        .name("chain-db".to_owned())
-        .spawn(move || {
-            for job in inbox {
-                job(&mut reader);
+impl Database {
+    /// Starts the thread, and watches the file.
+    fn open(
+        path: &Path,
+        chain: ChainId,
+        options: ChainDbOptions,
+    ) -> Result<(Self, Watch), SourceError> {
+        // Absolute, so that a change of the working directory does not change the file.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let (jobs, inbox) = mpsc::channel::<Job>();
+        let work = Arc::new(Work::default());
+        let watch = Watch::new(path.clone(), options.poll);
+        let mut reader = Reader::new(path.clone(), chain, options, Arc::clone(&work));
+        thread::Builder::new()
+            .name("chain-db".to_owned())
+            .spawn(move || {
+                for job in inbox {
+                    job(&mut reader);
+                }
+            })
+            .map_err(|error| SourceError::File {
+                path: path.clone(),
+                error,
+            })?;
+        Ok((Self { jobs, work, path }, watch))
+    }
+
+    /// Runs a job on the thread.
+    async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Reader) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |reader| {
+            if !answer.is_closed() {
+                // The interest is the caller's code: if it panics, that ends this job alone.
+                let done = panic::catch_unwind(AssertUnwindSafe(|| job(reader)));
+                // The caller may have stopped waiting: then nothing is lost.
+                let _ = answer.send(done);
             }
-        })
-        .map_err(|error| SourceError::File {
-            path: path.to_owned(),
-            error,
-        })?;
-    Ok(jobs)
-}
-
-/// Runs a job on the database's thread.
-async fn run<T: Send + 'static>(
-    jobs: &mpsc::Sender<Job>,
-    job: impl FnOnce(&mut Reader) -> Result<T, SourceError> + Send + 'static,
-) -> Result<T, SourceError> {
-    let (answer, answered) = oneshot::channel();
-    let job: Job = Box::new(move |reader| {
-        if !answer.is_closed() {
-            // The interest is the caller's code: if it panics, that ends this job alone.
-            let done = panic::catch_unwind(AssertUnwindSafe(|| job(reader)));
-            // The caller may have stopped waiting: then nothing is lost.
-            let _ = answer.send(done);
-        }
-    });
-    jobs.send(job).map_err(|_| SourceError::Closed)?;
-    let done = answered.await.map_err(|_| SourceError::Closed)?;
-    done.unwrap_or_else(|panicked| panic::resume_unwind(panicked))
+        });
+        self.jobs.send(job).map_err(|_| SourceError::Closed)?;
+        let done = answered.await.map_err(|_| SourceError::Closed)?;
+        done.unwrap_or_else(|panicked| panic::resume_unwind(panicked))
+    }
 }
 
 impl ChainDb {
@@ -208,13 +207,10 @@ impl ChainDb {
         chain: ChainId,
         options: ChainDbOptions,
     ) -> Result<Self, SourceError> {
-        let path = absolute(path.as_ref());
-        let work = Arc::new(Work::default());
+        let (database, watch) = Database::open(path.as_ref(), chain, options)?;
         Ok(Self {
-            wake: Wake::Own(Watch::new(path.clone(), options.poll)),
-            jobs: start(&path, chain, options, &work)?,
-            work,
-            path,
+            database,
+            wake: Wake::Own(watch),
             number: 0,
         })
     }
@@ -222,21 +218,13 @@ impl ChainDb {
     /// The file that is read.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.database.path
     }
 
     /// The work that reading has taken so far.
     #[must_use]
     pub fn work(&self) -> DbWork {
-        self.work.so_far()
-    }
-
-    /// Runs a job on the database's thread.
-    async fn run<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&mut Reader) -> Result<T, SourceError> + Send + 'static,
-    ) -> Result<T, SourceError> {
-        run(&self.jobs, job).await
+        self.database.work.so_far()
     }
 }
 
@@ -245,6 +233,7 @@ impl Drop for ChainDb {
         let source = self.number;
         // If the thread has ended, there is nothing left of it.
         let _ = self
+            .database
             .jobs
             .send(Box::new(move |reader| reader.forget(source)));
     }
@@ -256,7 +245,7 @@ impl ChainDb {
     /// # Errors
     /// When the database cannot be read; see [`SourceError::is_transient`].
     pub async fn hash(&mut self, height: BlockHeight) -> Result<Option<BlockHash>, SourceError> {
-        self.run(move |reader| reader.hash(height.0)).await
+        self.database.run(move |reader| reader.hash(height.0)).await
     }
 
     /// The damage found in the database's pages; empty if there is none. `None`: not all pages were
@@ -265,7 +254,7 @@ impl ChainDb {
     /// # Errors
     /// When the database cannot be read, which damage can also cause.
     pub async fn damage(&mut self, limit: Duration) -> Result<Option<Vec<String>>, SourceError> {
-        self.run(move |reader| reader.damage(limit)).await
+        self.database.run(move |reader| reader.damage(limit)).await
     }
 }
 
@@ -287,15 +276,15 @@ impl ChainSource for ChainDb {
     }
 
     async fn head(&mut self) -> Result<Option<Head>, SourceError> {
-        self.run(Reader::head).await
+        self.database.run(Reader::head).await
     }
 
     async fn time(&mut self, height: BlockHeight) -> Result<Option<Timestamp>, SourceError> {
-        self.run(move |reader| reader.time(height.0)).await
+        self.database.run(move |reader| reader.time(height.0)).await
     }
 
     async fn begin(&mut self, start: Start) -> Result<Cursor, SourceError> {
-        self.run(move |reader| reader.begin(start)).await
+        self.database.run(move |reader| reader.begin(start)).await
     }
 
     async fn read(
@@ -306,6 +295,7 @@ impl ChainSource for ChainDb {
     ) -> Result<Batch, SourceError> {
         let (before, source) = (cursor.clone(), self.number);
         let batch = self
+            .database
             .run(move |reader| reader.read(source, &before, &*interest, limit))
             .await?;
         let is_new = batch.more || !batch.events.is_empty() || batch.cursor.tip != cursor.tip;
@@ -319,7 +309,7 @@ impl ChainSource for ChainDb {
         match &mut self.wake {
             Wake::Own(watch) => watch.changed().await,
             Wake::Shared { looks, version } => {
-                let look = || run(&self.jobs, Reader::version);
+                let look = || self.database.run(Reader::version);
                 looks.changed(version, look).await;
             }
         }

@@ -18,7 +18,7 @@ pub(crate) enum Defect {
     /// What an owner reads of its own log is taken for durable, without a write after that.
     ReadTakenForDurable,
     /// A follower reads up to the head that its last beat has shown, which need not be durable.
-    FollowedUnproven,
+    FollowedVisible,
     /// After a failover, a follower beats to one database, and reads from the one that was left behind.
     ReadLeftBehind,
     /// A head that the database before a failover has shown counts as durable at the next beat.
@@ -38,7 +38,7 @@ impl Defect {
         Self::UnreadTail,
         Self::UnknownTakenForLost,
         Self::ReadTakenForDurable,
-        Self::FollowedUnproven,
+        Self::FollowedVisible,
         Self::PostedTooEarly,
     ];
 }

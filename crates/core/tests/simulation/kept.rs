@@ -248,17 +248,17 @@ fn after_a_failover_to_another_owner(
 /// The new owner's record took the lost one's place, and the next failover lost that, too. A beat to the
 /// second database proves nothing of what the first one has shown.
 #[test]
-fn a_head_that_was_shown_before_a_failover_is_not_proven_after_it() {
+fn a_head_that_was_shown_before_a_failover_is_not_durable_after_it() {
     after_a_failover_to_another_owner(Defect::ProofKept, |beat| {
         let connect = Event::Follow { which: 0, count: 0 };
         vec![connect, beat(), Event::FailOver]
     });
 }
 
-/// The new owner's record took the lost one's place, and is proven; but the first database still shows the
+/// The new owner's record took the lost one's place, and is durable; but the first database still shows the
 /// lost one.
 #[test]
-fn a_head_is_proven_of_the_database_that_has_shown_it() {
+fn a_head_is_durable_of_the_database_that_has_shown_it() {
     after_a_failover_to_another_owner(Defect::ReadLeftBehind, |_| {
         let reads = Event::Follow {
             which: 0,

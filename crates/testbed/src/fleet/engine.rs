@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use super::Fleet;
 use crate::postgres::Pair;
+use crate::proxy::Proxy;
 
 /// The servers of PostgreSQL.
 #[derive(Debug)]
@@ -27,9 +28,44 @@ impl Engine {
         Self::Own(Box::new(Pair::start()))
     }
 
+    /// The same, with a link between the primary and its standby.
+    pub fn over_link() -> (Self, Replication) {
+        let links = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let mut link = None;
+        let pair = Pair::start_over(|port| {
+            let proxy = links.block_on(Proxy::start(port));
+            link.insert(proxy).port()
+        });
+        let replication = Replication {
+            link: link.unwrap(),
+            _links: links,
+        };
+        (Self::Own(Box::new(pair)), replication)
+    }
+
     /// The same, as slow as servers are whose writes survive the machine.
     pub fn durable() -> Self {
         Self::Own(Box::new(Pair::start_with(&["fsync = on"])))
+    }
+}
+
+/// The link over which a standby gets its records.
+#[derive(Debug)]
+pub struct Replication {
+    link: Proxy,
+    /// Runs the link.
+    _links: tokio::runtime::Runtime,
+}
+
+impl Deref for Replication {
+    type Target = Proxy;
+
+    fn deref(&self) -> &Proxy {
+        &self.link
     }
 }
 
@@ -45,6 +81,20 @@ impl Deref for Engine {
 }
 
 impl Fleet {
+    /// Checks that nothing is answered in so many blocks, while appends wait for the standby. What was
+    /// posted before is mined by then.
+    ///
+    /// # Panics
+    /// Something is answered.
+    pub fn assert_silent(&self, blocks: u64) {
+        let chain = &self.world.chain;
+        chain.await_blocks(chain.head(), 3);
+        let before = self.world.audit().answered;
+        chain.await_blocks(chain.head(), blocks);
+        let answered = self.world.audit().answered;
+        assert_eq!(answered, before, "answered without the standby");
+    }
+
     /// Kills the primary, and promotes its standby, which takes writes when this returns.
     ///
     /// # Panics

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agentry_chain::Cursor;
-use agentry_cluster::{Database, Fenced, Moving};
+use agentry_cluster::{Database, Fenced, Moving, random_id};
 use agentry_core::cluster::{Incarnation, ShardId};
 use agentry_store::check::{Depth, check};
 use agentry_store::{
@@ -12,10 +12,11 @@ use agentry_store::{
 };
 use serde::Serialize;
 
-use super::{CHECKED, MoveError, Temporary, attempt, check_chain, check_quiet};
+use super::{CHECKED, MoveError, check_chain, check_quiet};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
 use crate::runtime::cluster::copy;
+use crate::runtime::cluster::temporary::Temporary;
 
 /// How long the reading of one shard's log may take.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -63,7 +64,7 @@ pub async fn export(config: &Config, database: &Database) -> Result<Exported, Mo
     layout.check_open()?;
     check_quiet(database).await?;
     let fenced = database.fence().await?;
-    let attempt = attempt()?;
+    let attempt = random_id()?;
     let made = Temporary::beside(path, ".export");
     collect(
         config,

@@ -1,14 +1,15 @@
 //! From the store of a single machine into an empty cluster.
 
-use agentry_cluster::{Database, Moving};
+use agentry_cluster::{Database, Moving, random_id};
 use agentry_core::cluster::{Incarnation, ShardId};
 use agentry_protocol::ContentHash;
 use agentry_store::{Moved, Store, StoreError, moved, open_for_a_look};
 use serde::Serialize;
 
-use super::{CHECKED, MoveError, Temporary, attempt, check_chain, check_quiet};
+use super::{CHECKED, MoveError, check_chain, check_quiet};
 use crate::config::Config;
 use crate::runtime::cluster::copy;
+use crate::runtime::cluster::temporary::Temporary;
 
 /// What was moved into a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -86,7 +87,7 @@ pub async fn import(config: &Config, database: &Database) -> Result<Imported, Mo
     let opened = path.clone();
     let opened = tokio::task::spawn_blocking(move || Store::open_checked(&opened, CHECKED));
     let (store, _) = opened.await.map_err(|_| StoreError::Closed)??;
-    let attempt = attempt()?;
+    let attempt = random_id()?;
     let epochs = database.begin_import(attempt).await?;
     for (shard, epoch) in epochs {
         let file = Temporary::beside(path, ".import");

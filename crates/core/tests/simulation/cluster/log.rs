@@ -144,9 +144,9 @@ impl World {
         if row.epoch != epoch && self.defect != Some(Defect::UncheckedEpoch) {
             return Ok(Learned::IsLost);
         }
-        let is_proven =
+        let is_durable =
             self.cluster.acknowledges() || self.defect == Some(Defect::ReadTakenForDurable);
-        if !is_proven {
+        if !is_durable {
             return Ok(Learned::Nothing);
         }
         for place in self.hosts[self.current].durable..row.log.len() {
@@ -212,7 +212,7 @@ impl World {
         }
         match self.reads_where_it_beats(self.cluster.place(host).0) {
             true => self.catch_up(host, known, count),
-            // What is proven is proven of the other database.
+            // What is durable is so in the other database.
             false => Ok(()),
         }
     }
@@ -235,8 +235,8 @@ impl World {
         let (machine, shard) = self.cluster.place(host);
         let machine = &self.cluster.machines[machine];
         match self.defect {
-            Some(Defect::FollowedUnproven) => machine.shown_head(shard),
-            _ => machine.proven_head(shard),
+            Some(Defect::FollowedVisible) => machine.shown_head(shard),
+            _ => machine.durable_head(shard),
         }
     }
 

@@ -65,7 +65,7 @@ pub(super) struct Machine {
     /// What the last beat has shown. The database may lose that.
     shown: Option<View>,
     /// The heads that beats before it have shown: it was acknowledged after they were read.
-    proven: BTreeMap<ShardId, u64>,
+    durable: BTreeMap<ShardId, u64>,
     /// After how many failovers it has connected to read logs.
     pub(super) reads_from: u32,
 }
@@ -85,7 +85,7 @@ impl Machine {
             is_cut: false,
             is_without_node: false,
             shown: None,
-            proven: BTreeMap::new(),
+            durable: BTreeMap::new(),
             reads_from: 0,
         }
     }
@@ -127,19 +127,19 @@ impl Machine {
     fn sees(&mut self, view: View) {
         let shown = self.shown.replace(view);
         for shard in shown.into_iter().flat_map(|view| view.shards) {
-            let proven = self.proven.entry(shard.id).or_default();
-            *proven = shard.head.max(*proven);
+            let durable = self.durable.entry(shard.id).or_default();
+            *durable = shard.head.max(*durable);
         }
     }
 
-    /// What another database has shown is not proven by a beat to this one.
+    /// A beat to this database says nothing of what another one has shown.
     pub(super) fn loses_connection(&mut self) {
         self.shown = None;
     }
 
     /// Up to which place the log is known to be durable.
-    pub(super) fn proven_head(&self, shard: ShardId) -> usize {
-        self.proven.get(&shard).map_or(0, |head| *head as usize)
+    pub(super) fn durable_head(&self, shard: ShardId) -> usize {
+        self.durable.get(&shard).map_or(0, |head| *head as usize)
     }
 
     /// Up to which place the log was seen.
