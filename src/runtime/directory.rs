@@ -3,6 +3,7 @@
 //! | part | what it is for |
 //! |---|---|
 //! | `seen` | [`card_of`]: the card that a transaction announces or withdraws, if its sender is verified |
+//! | `cards` | the cards of a process, which its shards share |
 //! | `contacts` | the contacts of agents.toml, by address and by name |
 //! | `table` | the cards in memory, by address and by name |
 //! | [`backfill`] | the directory backfill: reading old blocks for their cards |
@@ -13,6 +14,7 @@
 //! lookup never waits.
 
 pub mod backfill;
+mod cards;
 mod contacts;
 #[cfg(test)]
 mod law;
@@ -30,6 +32,7 @@ use agentry_sdk::{Card, NameError, Query};
 
 use crate::config::Contact;
 use agentry_store::{Store, StoreError, read};
+pub use cards::Cards;
 use contacts::Contacts;
 use table::Table;
 
@@ -42,6 +45,7 @@ pub struct Directory(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
+    cards: Cards,
     table: RwLock<Table>,
     contacts: RwLock<Arc<Contacts>>,
     /// The addresses whose cards must be read again. Locked during the reading: an older reading
@@ -50,21 +54,25 @@ struct Inner {
 }
 
 impl Directory {
-    /// The directory of a store, with the contacts of agents.toml.
+    /// The directory of a store, with the contacts of agents.toml. Cards that other shards of the
+    /// process have, too, are shared with them.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn load(store: &Store, contacts: Vec<Contact>) -> Result<Self, StoreError> {
+    pub async fn load(
+        store: &Store,
+        contacts: Vec<Contact>,
+        cards: &Cards,
+    ) -> Result<Self, StoreError> {
         let mut table = Table::default();
         for announced in store.read(read::cards).await? {
-            table.insert(announced.card);
+            table.insert(cards.share(announced.card));
         }
-        let directory = Self::default();
-        *directory
-            .0
-            .table
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = table;
+        let directory = Self(Arc::new(Inner {
+            cards: cards.clone(),
+            table: RwLock::new(table),
+            ..Inner::default()
+        }));
         directory.set_contacts(contacts);
         Ok(directory)
     }
@@ -105,7 +113,7 @@ impl Directory {
         let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
         for (address, announced) in found {
             match announced {
-                Some(announced) => table.insert(announced.card),
+                Some(announced) => table.insert(self.0.cards.share(announced.card)),
                 None => table.remove(&address),
             }
         }
@@ -115,6 +123,7 @@ impl Directory {
 
     /// Replaces the card of its address, for a directory without a store.
     pub fn put(&self, card: Card) {
+        let card = self.0.cards.share(card);
         let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
         table.insert(card);
     }

@@ -378,6 +378,15 @@ pub enum Commit {
     },
     /// An operator resumes posting.
     Resume,
+    /// What the commits of a stretch of the log came to on the host that appended them. It changes
+    /// nothing: hosts that follow compare it with what the same commits came to there.
+    Outcomes {
+        /// The version of agentry that appended them. What [`Changes`] consists of may differ in
+        /// others.
+        version: String,
+        /// The hash of what each commit changed, in their order.
+        hash: ContentHash,
+    },
     /// Prunes rows that were settled before `before`, and ids that are refused at `at`. Both times
     /// must certainly have passed: a pruned message is not recognised when it arrives again.
     Prune {
@@ -456,7 +465,8 @@ impl Commit {
             | Self::Explain { .. }
             | Self::MempoolShown { .. }
             | Self::Halt { .. }
-            | Self::Resume => None,
+            | Self::Resume
+            | Self::Outcomes { .. } => None,
         }
     }
 }

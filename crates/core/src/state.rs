@@ -591,6 +591,7 @@ impl State {
             } => self.budget_low(*agent, *day, Some(reason), *at),
             Commit::Halt { reason } => self.facts.halted = Some(reason.clone()),
             Commit::Resume => changes.rows = usize::from(self.facts.halted.take().is_some()),
+            Commit::Outcomes { .. } => {}
             Commit::Prune { before, at } => self.prune(*before, *at, changes),
         }
         Ok(())

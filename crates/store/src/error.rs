@@ -192,6 +192,12 @@ impl StoreError {
         }
     }
 
+    /// Whether what the store holds cannot be relied on. A store whose log is elsewhere can be had
+    /// again from the log.
+    pub fn is_damage(&self) -> bool {
+        matches!(self.trouble(), Some(Trouble::Pages(_) | Trouble::Value(_)))
+    }
+
     /// What is wrong with the store as a whole; `None` if only a query or a change failed.
     pub(super) fn trouble(&self) -> Option<Trouble> {
         match self {
@@ -202,6 +208,7 @@ impl StoreError {
                 Some(Trouble::Refusal(reason.clone()))
             }
             Self::Fenced => Some(Trouble::Fenced),
+            Self::Log(LogError::Unsound(what)) => Some(Trouble::Pages(what.clone())),
             Self::Log(error) => Some(Trouble::Halted(error.to_string())),
             Self::Halted(reason) => Some(Trouble::Halted(reason.clone())),
             Self::Closed => Some(Trouble::Closing),
@@ -271,7 +278,10 @@ impl Trouble {
 
     /// Whether it ends the changes of a store whose log is elsewhere.
     pub(super) const fn is_end(&self) -> bool {
-        matches!(self, Self::Fenced | Self::Halted(_) | Self::Closing)
+        match self {
+            Self::Fenced | Self::Halted(_) | Self::Closing | Self::Pages(_) => true,
+            Self::Refusal(_) | Self::Value(_) => false,
+        }
     }
 
     pub(super) fn of(error: &rusqlite::Error) -> Option<Self> {

@@ -14,6 +14,7 @@
 //! | `row` | the rows, their columns, and how their indexes are found in SQL |
 //! | `facts` | the single values, in the table `meta` |
 //! | `once` | commits to tables that no process has open |
+//! | `outcomes` | compares what the same records come to on the hosts that share a log |
 //! | `role` | what this process does with the log: appends, or follows |
 //! | `usage` | how much of the shared resources the rows use |
 
@@ -21,6 +22,7 @@ mod archive;
 mod columns;
 mod facts;
 mod once;
+mod outcomes;
 mod role;
 mod row;
 pub(super) mod usage;
@@ -44,6 +46,7 @@ use archive::Rows;
 pub(super) use archive::{Stored, read_row, select_where};
 pub(super) use facts::{read as read_facts, write as write_facts};
 pub(super) use once::change;
+use outcomes::Outcomes;
 use role::Role;
 
 /// The database, which the tables of the state share. One thread uses it.
@@ -175,6 +178,8 @@ pub(super) struct Tables {
     state: State,
     /// The last record that the state has.
     applied: Mark,
+    /// What the records since the last comparison came to, if the log is elsewhere.
+    outcomes: Outcomes,
     /// The last record that the tables have.
     written: Mark,
     /// The single values as the tables have them.
@@ -204,6 +209,7 @@ impl Tables {
             role,
             state: State::over(Facts::default(), archives(db)),
             applied: Mark::START,
+            outcomes: Outcomes::default(),
             written: Mark::START,
             stored: Facts::default(),
             version: None,
@@ -240,6 +246,7 @@ impl Tables {
         let unreadable = self.state.reset(facts.clone()).map_err(unboxed)?;
         self.unreadable = unreadable.map(unboxed);
         (self.stored, self.written, self.applied) = (facts, written, written);
+        self.outcomes = Outcomes::after(written.at);
         if !self.is_following() {
             while self.advance()? > 0 {}
             self.still_leads()?;
@@ -279,20 +286,27 @@ impl Tables {
             at: record.at,
             what,
         };
+        let is_elsewhere = self.role.is_elsewhere();
         for commit in &record.commits {
-            self.state.apply(commit).map_err(|failure| match failure {
+            if let Commit::Outcomes { version, hash } = commit {
+                self.outcomes.compare(record.at, version, hash)?;
+            }
+            let applied = self.state.apply(commit);
+            let changes = applied.map_err(|failure| match failure {
                 Failure::Refused(refusal) => {
                     damaged(format!("holds a commit that is refused: {refusal}"))
                 }
                 Failure::Archive(error) => match unboxed(error) {
-                    StoreError::Value(what) if self.role.is_elsewhere() => damaged(format!(
-                        "cannot be applied, because this host's tables are damaged: {what}"
-                    )),
+                    StoreError::Value(what) if is_elsewhere => LogError::Unsound(what),
                     error => error.into(),
                 },
             })?;
+            if is_elsewhere {
+                self.outcomes.add(&changes);
+            }
         }
         self.applied = record.mark();
+        self.outcomes.end(record.at);
         Ok(())
     }
 
@@ -347,6 +361,7 @@ impl Tables {
     fn apply_each<'a>(&mut self, pending: &[&'a Pending]) -> Result<Group<'a>, StoreError> {
         let mut answers = Vec::with_capacity(pending.len());
         let mut group = Vec::with_capacity(pending.len());
+        let is_elsewhere = self.role.is_elsewhere();
         for one in pending {
             if one.is_void() {
                 one.applied.set(false);
@@ -359,6 +374,9 @@ impl Tables {
             answers.push(match applied {
                 Ok(changes) => {
                     group.push(&one.commit);
+                    if is_elsewhere {
+                        self.outcomes.add(&changes);
+                    }
                     Ok(changes)
                 }
                 Err(Failure::Refused(refusal)) => Err(refused(refusal)),

@@ -184,6 +184,7 @@ impl Host {
         self.timer.set(LEASE);
         self.row.following = self.shards.following();
         self.row.without_node = self.node.is_lost();
+        self.shards.look_after_followed();
         let duties = self.shards.duties();
         let sent = monotonic();
         let view = match self.database.beat(&self.row).await {

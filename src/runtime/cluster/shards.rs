@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use agentry_cluster::{Claim, ClusterError, Database};
 use agentry_core::cluster::{Action, Duty, Epoch, Incarnation, ShardId};
-use agentry_store::{LogError, Position, Store, StoreError, place};
+use agentry_store::{Condition, LogError, Position, Store, StoreError, place};
+use backon::{ConstantBuilder, Retryable};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -27,6 +28,11 @@ const FINISH: Duration = Duration::from_millis(200);
 
 /// How long a shard rests that could not be run, before it is tried again.
 const REST: Duration = Duration::from_secs(5);
+
+/// How often, and for how long, the tables of a shard are tried to be removed while they are open.
+const UNTIL_CLOSED: ConstantBuilder = ConstantBuilder::new()
+    .with_delay(Duration::from_millis(100))
+    .with_max_times(100);
 
 /// What has become of something that was begun for a shard.
 pub(super) enum Event {
@@ -87,7 +93,7 @@ enum Slot {
     Releasing { epoch: Epoch },
     /// An operator has to decide, for this reason.
     Halted { reason: String, is_marked: bool },
-    /// The operator has decided; the tables are being removed.
+    /// The tables are being removed: the operator has decided, or they are damaged.
     Discarding,
 }
 
@@ -182,6 +188,30 @@ impl Shards {
             )
         };
         self.slots.values().filter(is_owned).count()
+    }
+
+    /// Has the tables made anew that cannot be relied on, and those opened again that do not follow
+    /// their log any more.
+    pub(super) fn look_after_followed(&mut self) {
+        let ended = |slot: &Slot| match slot {
+            Slot::Follows(store) => match &*store.condition().borrow() {
+                Condition::Broken(what) | Condition::Spoiled(what) => Some(Some(what.clone())),
+                Condition::Halted(_) | Condition::Fenced => Some(None),
+                Condition::Well | Condition::Refusing(_) => None,
+            },
+            _ => None,
+        };
+        let all = self.slots.iter();
+        let found = all.filter_map(|(shard, slot)| Some((*shard, ended(slot)?)));
+        for (shard, damage) in found.collect::<Vec<_>>() {
+            if let Some(slot) = self.slots.remove(&shard) {
+                match damage {
+                    Some(what) => self.discard_damaged(shard, Some(slot), None, &what),
+                    // Following it again shows why.
+                    None => self.close(slot),
+                }
+            }
+        }
     }
 
     /// Follows the shards that are asked for and are not here.
@@ -306,7 +336,7 @@ impl Shards {
                     self.slots.remove(&shard);
                 }
                 if let Err(error) = result {
-                    tracing::error!(shard.id = shard.0, %error, "what this host had of a halted shard cannot be removed");
+                    tracing::error!(shard.id = shard.0, %error, "what this host had of a shard cannot be removed");
                     self.rest(shard);
                 }
             }
@@ -359,6 +389,8 @@ impl Shards {
     fn failed(&mut self, shard: ShardId, error: &StoreError) {
         if matches!(error, StoreError::Log(LogError::Diverged { .. })) {
             self.halt(shard, error);
+        } else if error.is_damage() {
+            self.discard_damaged(shard, None, None, &error.to_string());
         } else {
             tracing::error!(shard.id = shard.0, %error, retry.s = REST.as_secs(), "a shard cannot be followed; trying again");
             self.rest(shard);
@@ -410,6 +442,24 @@ impl Shards {
         self.slots.insert(shard, halted);
     }
 
+    /// The tables cannot be relied on. All that was acknowledged is in the log, and a host with good
+    /// tables may run what is ours under an epoch.
+    fn discard_damaged(
+        &mut self,
+        shard: ShardId,
+        slot: Option<Slot>,
+        ours: Option<Epoch>,
+        what: &str,
+    ) {
+        tracing::error!(
+            shard.id = shard.0,
+            what,
+            "this host's copy of a shard is damaged: it is removed, and made anew from the log; check this machine's disk and memory"
+        );
+        self.rest(shard);
+        self.remove(shard, slot, ours);
+    }
+
     /// The operator goes on with the log as it is: these tables are not of it.
     fn discard(&mut self, shard: ShardId) {
         if !matches!(self.slots.get(&shard), Some(Slot::Halted { .. })) {
@@ -419,11 +469,35 @@ impl Shards {
             shard.id = shard.0,
             "an operator has resumed a halted shard: what this host had of it is removed"
         );
+        self.remove(shard, None, None);
+    }
+
+    /// Releases a shard if it is ours under an epoch, and removes its tables, which this slot may have
+    /// open.
+    fn remove(&mut self, shard: ShardId, slot: Option<Slot>, ours: Option<Epoch>) {
         self.slots.insert(shard, Slot::Discarding);
         let path = copy::path(&self.process.config.store.path, shard);
-        let events = self.events.clone();
-        self.process.workers.spawn_blocking(move || {
-            let result = place::discard(&path);
+        let (database, events) = (self.database.clone(), self.events.clone());
+        self.process.workers.spawn(async move {
+            // If it cannot be released, it is claimed again with new tables.
+            if let Some(epoch) = ours
+                && let Err(error) = database.release(shard, epoch).await
+            {
+                tracing::warn!(shard.id = shard.0, %error, "a shard cannot be released");
+            }
+            let _ = tokio::task::spawn_blocking(move || drop(slot)).await;
+            let remove = || async {
+                let path = path.clone();
+                let removed = tokio::task::spawn_blocking(move || place::discard(&path)).await;
+                removed.map_err(|_| StoreError::Closed)?
+            };
+            // A client may still be reading.
+            let is_read = |error: &StoreError| matches!(error, StoreError::Locked { .. });
+            let result = remove
+                .retry(UNTIL_CLOSED)
+                .sleep(tokio::time::sleep)
+                .when(is_read)
+                .await;
             let _ = events.send(Event::Discarded { shard, result });
         });
     }
@@ -594,6 +668,9 @@ impl Shards {
             // not show that.
             Err(HostError::Store(error @ StoreError::Halted(_))) if acted => {
                 self.halt(shard, &error);
+            }
+            Err(HostError::Store(error)) if error.is_damage() => {
+                self.discard_damaged(shard, None, Some(epoch), &error.to_string());
             }
             Err(HostError::Store(error)) => self.failed(shard, &error),
             Err(error) => {

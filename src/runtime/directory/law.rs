@@ -11,7 +11,7 @@ use agentry_protocol::{
 use agentry_store::Store;
 use proptest::prelude::*;
 
-use super::{Directory, Registration};
+use super::{Cards, Directory, Registration};
 
 const NOW: Timestamp = Timestamp::new(1_800_000_000_000);
 
@@ -236,7 +236,9 @@ impl Stage {
 async fn check(old: &[Vec<Said>], events: &[Event]) -> Result<(), TestCaseError> {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("agentry.db")).unwrap();
-    let directory = Directory::load(&store, Vec::new()).await.unwrap();
+    let directory = Directory::load(&store, Vec::new(), &Cards::default())
+        .await
+        .unwrap();
     let mut stage = Stage {
         store,
         directory,
@@ -264,7 +266,9 @@ async fn check(old: &[Vec<Said>], events: &[Event]) -> Result<(), TestCaseError>
     stage.happen(&Event::Read(usize::MAX / 2)).await;
     stage.happen(&Event::Store).await;
     prop_assert_eq!(stage.found(), stage.expected());
-    let loaded = Directory::load(&stage.store, Vec::new()).await.unwrap();
+    let loaded = Directory::load(&stage.store, Vec::new(), &Cards::default())
+        .await
+        .unwrap();
     prop_assert_eq!(loaded.len(), stage.expected().len());
     Ok(())
 }

@@ -17,7 +17,7 @@ pub(super) struct Table {
 
 impl Table {
     /// Replaces the card of its address.
-    pub(super) fn insert(&mut self, card: Card) {
+    pub(super) fn insert(&mut self, card: Arc<Card>) {
         self.remove(&card.address);
         let address = card.address.clone();
         self.names
@@ -27,7 +27,7 @@ impl Table {
         if let Some(other) = other_form(&card) {
             self.others.insert(other, address.clone());
         }
-        self.cards.insert(address, Arc::new(card));
+        self.cards.insert(address, card);
     }
 
     /// Removes the card of an address.

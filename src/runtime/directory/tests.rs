@@ -114,7 +114,9 @@ impl Stage {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("agentry.db")).unwrap();
-        let directory = Directory::load(&store, Vec::new()).await.unwrap();
+        let directory = Directory::load(&store, Vec::new(), &Cards::default())
+            .await
+            .unwrap();
         Self {
             _dir: dir,
             store,
@@ -129,7 +131,9 @@ impl Stage {
             .await
             .unwrap();
         // The refreshed directory equals a newly loaded one.
-        let loaded = Directory::load(&self.store, Vec::new()).await.unwrap();
+        let loaded = Directory::load(&self.store, Vec::new(), &Cards::default())
+            .await
+            .unwrap();
         let (one, other) = (self.all(), loaded.find(&Query::all(), NOW));
         assert_eq!(one, other);
     }
@@ -642,4 +646,27 @@ async fn the_plan_covers_only_unknown_blocks() {
     let nothing = position(0, None);
     let plan = backfill::plan(&stage.store, from(0), &nothing, NOW).await;
     assert_eq!(plan.unwrap(), None);
+}
+
+/// What the shards of a process read from the same chain is in memory once.
+#[actix_rt::test]
+async fn directories_of_one_process_share_cards() {
+    let stage = Stage::new().await;
+    stage.observe(vec![announced(1, "weather", 5)]).await;
+    let cards = Cards::default();
+    let load = || async {
+        let loaded = Directory::load(&stage.store, Vec::new(), &cards).await;
+        loaded.unwrap()
+    };
+    let (one, other) = (load().await, load().await);
+    let held = |directory: &Directory| Arc::clone(directory.table().of(&address(1)).unwrap());
+    assert!(Arc::ptr_eq(&held(&one), &held(&other)));
+
+    // A shard that has read further has another card, and the first one has its own still.
+    stage.observe(vec![announced(1, "climate", 6)]).await;
+    one.refresh(&stage.store, &[address(1)]).await.unwrap();
+    assert_eq!(held(&one).card.name.as_str(), "climate");
+    assert_eq!(held(&other).card.name.as_str(), "weather");
+    other.refresh(&stage.store, &[address(1)]).await.unwrap();
+    assert!(Arc::ptr_eq(&held(&one), &held(&other)));
 }

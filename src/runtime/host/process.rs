@@ -18,6 +18,7 @@ use crate::config::{Config, DevnetTable, NodeUrl};
 use crate::doors::api::{Api, OfCluster};
 use crate::doors::shards::Shards;
 use crate::runtime::cluster::connect;
+use crate::runtime::directory::Cards;
 use crate::runtime::http::StatusServer;
 use crate::runtime::jobs::Jobs;
 use crate::runtime::lease::Lease;
@@ -43,6 +44,8 @@ pub(in crate::runtime) struct Process {
     pub(in crate::runtime) devnet: Option<Arc<Devnet>>,
     pub(in crate::runtime) nodes: Nodes,
     pub(in crate::runtime) traces: Traces,
+    /// The cards in the directories of the shards.
+    pub(in crate::runtime) cards: Cards,
     pub(in crate::runtime) lease: Lease,
     /// The tasks of this part that workers run.
     pub(in crate::runtime) jobs: Option<Jobs>,
@@ -140,6 +143,7 @@ impl Process {
             devnet,
             nodes,
             traces,
+            cards: Cards::default(),
             lease: Lease::default(),
             jobs: None,
             part: None,

@@ -108,6 +108,8 @@ pub(in crate::runtime) struct Shard {
     shared: Shared,
     submitter: Addr<Submitter>,
     arbiters: Vec<Arbiter>,
+    /// Whether its store is a copy of what a log elsewhere holds.
+    is_copy: bool,
     serving: Serving,
 }
 
@@ -200,7 +202,7 @@ impl Prepared {
         let hosted = registry.all();
         let agents = hosted.iter().map(Arc::as_ref);
         plans::commit(&store, agents, Occasion::Start, clock.now()).await?;
-        let directory = Directory::load(&store, config.contacts.clone()).await?;
+        let directory = Directory::load(&store, config.contacts.clone(), &process.cards).await?;
         metrics.directory(directory.len());
         let environment = Arc::new(RuntimeEnvironment::new(
             store.clone(),
@@ -423,6 +425,7 @@ impl Prepared {
             shared,
             submitter,
             arbiters,
+            is_copy: process.part.is_some(),
             serving,
         })
     }
@@ -457,13 +460,16 @@ impl Shard {
         while !*stopping.borrow() {
             let now = condition.borrow_and_update().clone();
             self.shared.metrics.store(&now);
+            let broken = |found| {
+                Err(HostError::Store(StoreError::Broken {
+                    path: store.path().to_owned(),
+                    found,
+                }))
+            };
             match now {
-                Condition::Broken(found) => {
-                    return Err(HostError::Store(StoreError::Broken {
-                        path: store.path().to_owned(),
-                        found,
-                    }));
-                }
+                Condition::Broken(found) => return broken(found),
+                // It can be had again from the log as it should be.
+                Condition::Spoiled(found) if self.is_copy => return broken(found),
                 Condition::Fenced => return Err(HostError::Store(StoreError::Fenced)),
                 Condition::Halted(reason) => {
                     return Err(HostError::Store(StoreError::Halted(reason)));

@@ -88,6 +88,50 @@ fn a_reload_before_a_move() {
     fleet.finish();
 }
 
+/// A value in a copy of a shard's tables is damaged: of the host that follows the shard, and of the one
+/// that runs it. The copy is made anew from the log, and nothing is lost.
+#[test]
+fn a_copy_that_is_damaged() {
+    let test = "a_copy_that_is_damaged";
+    let mut dice = Dice::new(test);
+    let mut fleet = Fleet::of(test, &mut dice, setup(), Engine::shared(), 2);
+    let flow = fleet.world.flow(dice.fork(), PACE);
+    let shard = (0..SHARDS).map(ShardId);
+    let shard = shard
+        .into_iter()
+        .find(|shard| !fleet.agents_in(*shard).is_empty())
+        .unwrap();
+    let agents = fleet.agents_in(shard);
+    let spoiled = format!(
+        "copy of a shard is damaged: it is removed, and made anew from the log; check this machine's disk and memory shard.id={}",
+        shard.0
+    );
+    for is_owner in [false, true] {
+        fleet.await_answer(&agents, fleet.world.chain.head());
+        let owner = fleet.places()[usize::from(shard.0)].owner.clone();
+        let names = fleet.running();
+        let name = names.into_iter().find(|name| (*name == owner) == is_owner);
+        let name = name.unwrap();
+        let copy = fleet.copy(&name, shard);
+        until("the host has a copy", || copy.exists());
+        let said = |fleet: &mut Fleet| {
+            let log = fleet.host(&name).runtime().log();
+            log.matches(&spoiled).count()
+        };
+        let before = said(&mut fleet);
+        let db = rusqlite::Connection::open(&copy).unwrap();
+        db.busy_timeout(std::time::Duration::from_secs(20)).unwrap();
+        let sql = "insert or replace into meta values ('time', 'x')";
+        assert_eq!(db.execute(sql, []).unwrap(), 1);
+        db.close().unwrap();
+        until("the damage is found", || said(&mut fleet) > before);
+        fleet.await_answer(&agents, fleet.world.chain.head());
+        fleet.await_places();
+    }
+    flow.stop();
+    fleet.finish();
+}
+
 /// Every host is replaced in turn by one with a later format of records: its shards are handed over and
 /// come back. Then one of them is replaced by the former version, which takes nothing back.
 #[test]

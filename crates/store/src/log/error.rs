@@ -42,6 +42,9 @@ pub enum LogError {
         /// What is wrong with it: a verb and its object.
         what: String,
     },
+    /// The tables of a log that is elsewhere cannot be relied on. They can be had again from the log.
+    #[error("this host's tables are not what the log makes of them: {0}")]
+    Unsound(String),
     /// The log cannot be reached for now.
     #[error("the log cannot be reached: {0}")]
     Unavailable(String),

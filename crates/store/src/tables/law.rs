@@ -329,7 +329,7 @@ fn a_row_that_changed_in_the_same_group_is_found_as_it_is_now() {
 }
 
 /// How many kinds of commits there are.
-const KINDS: usize = 46;
+const KINDS: usize = 47;
 
 /// The kind of a commit.
 fn kind(commit: &Commit) -> String {

@@ -160,12 +160,14 @@ impl Tables {
         pending: &[&Pending],
     ) -> Result<Vec<Result<Changes, StoreError>>, StoreError> {
         self.refresh()?;
-        let (answers, group) =
+        let (answers, mut group) =
             self.transaction(Begin::ToRead, |tables| tables.apply_each(pending))?;
         if group.is_empty() {
             return Ok(answers);
         }
         let wanted = self.applied.at.next();
+        let outcomes = self.outcomes.of(wanted);
+        group.extend(&outcomes);
         let appended = self.log.append(&group).and_then(|mark| match mark.at {
             at if at == wanted => Ok(mark),
             at => Err(LogError::Diverged {
@@ -176,6 +178,7 @@ impl Tables {
         match appended {
             Ok(mark) => {
                 self.applied = mark;
+                self.outcomes.end(mark.at);
                 self.role = Role::Leading { acknowledged: mark };
                 Ok(answers)
             }

@@ -819,7 +819,7 @@ pub(crate) fn commit(step: &Step, state: &State) -> Commit {
         },
         27 => Commit::Release { ids: dice.ids() },
         28 => Commit::ExpireQueued { at },
-        29 => match dice.number(5) {
+        29 => match dice.number(6) {
             0 => Commit::Explain {
                 ids: dice.ids(),
                 reason: dice.word(),
@@ -831,6 +831,10 @@ pub(crate) fn commit(step: &Step, state: &State) -> Commit {
             },
             3 => Commit::Halt {
                 reason: dice.word(),
+            },
+            4 => Commit::Outcomes {
+                version: dice.word(),
+                hash: ContentHash::of(dice.word().as_bytes()),
             },
             _ => Commit::Resume,
         },

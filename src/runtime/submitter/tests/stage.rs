@@ -24,7 +24,7 @@ use crate::config::{AgentConfig, CommonConfig};
 use crate::runtime::Confirmed;
 use crate::runtime::catch_up::CatchUp;
 use crate::runtime::clock::Clock;
-use crate::runtime::directory::Directory;
+use crate::runtime::directory::{Cards, Directory};
 use crate::runtime::environment::RuntimeEnvironment;
 use crate::runtime::host::InHand;
 use crate::runtime::lease::Lease;
@@ -120,7 +120,9 @@ impl Stage {
         clock.shift(i64::try_from(DAY_MS / 2).unwrap() - i64::try_from(today).unwrap());
         clock.resume(clock.local());
         let registry = AgentRegistry::default();
-        let directory = Directory::load(&store, Vec::new()).await.unwrap();
+        let directory = Directory::load(&store, Vec::new(), &Cards::default())
+            .await
+            .unwrap();
         let environment = RuntimeEnvironment::new(
             store.clone(),
             directory.clone(),

@@ -326,6 +326,34 @@ fn a_follower_checks_the_log_again_after_an_error_and_before_it_leads() {
     }
 }
 
+/// Each host finds out that its tables are not those that the other one has.
+#[test]
+fn a_follower_finds_out_that_it_came_to_something_else() {
+    let mut hosts = Hosts::new();
+    let group = [(halt("a"), Builds::OnNothing)];
+    for _ in 0..4 {
+        apply_to(hosts.leader(), &group);
+    }
+    catch_up(hosts.follower());
+    let follower = hosts.follower();
+    // As if it had computed something else.
+    follower.outcomes.add(&Changes::stale());
+    for _ in 0..3 {
+        apply_to(hosts.leader(), &group);
+    }
+    let follower = hosts.follower();
+    let found = follower.catch_up().unwrap_err();
+    assert!(found.is_damage(), "{found}");
+    assert!(found.to_string().contains("up to 6"), "{found}");
+    // It cannot be used any more, and another one goes on from the log.
+    assert!(follower.query(|_| ()).is_err());
+    let texts = hosts.memory.texts();
+    let compared = texts.iter().filter(|text| text.contains("Outcomes"));
+    assert_eq!(compared.count(), 2);
+    hosts.restart(1);
+    hosts.rows();
+}
+
 /// A host that only follows refuses commits, and says that they were not applied.
 #[test]
 fn a_follower_makes_no_changes() {
