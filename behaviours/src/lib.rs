@@ -3,6 +3,7 @@
 //! | kind | module | what it does |
 //! |---|---|---|
 //! | `ack` | [`ack`] | acknowledges messages whose senders ask for it |
+//! | `llm` | [`llm`] | converses through a language model |
 //! | `pong` | [`pong`] | answers a text with a text |
 //! | `process` | [`process`] | hands each event to a program in any language |
 //! | `status` | [`status`] | answers `STATUS_REPORT` with the agent's status |
@@ -23,8 +24,10 @@
 //! `docs/behaviours.md` documents the keys of each; a test checks that it is complete.
 
 pub mod ack;
+mod allow;
 pub mod confine;
 pub mod executors;
+pub mod llm;
 pub mod net;
 pub mod pong;
 pub mod process;
@@ -39,6 +42,7 @@ use agentry_sdk::Registry;
 pub fn builtins() -> Registry {
     Registry::new()
         .with::<ack::Acknowledger>()
+        .with::<llm::Llm>()
         .with::<pong::Pong>()
         .with::<process::Process>()
         .with::<status::StatusReporter>()

@@ -19,7 +19,6 @@
 //! | module | contents |
 //! |---|---|
 //! | `settings` | the keys in agents.toml |
-//! | `allow` | the senders that may submit jobs |
 //! | `answer` | the answers to the submitter |
 //!
 //! An accepted job becomes a task of the runtime: durable from the commit that accepts it, done by
@@ -60,13 +59,13 @@ use agentry_sdk::{
 };
 use serde_json::{Map, Value, json};
 
-mod allow;
+use crate::allow::{Allow, same_owner};
+
 mod answer;
-mod settings;
+pub(crate) mod settings;
 
 pub use settings::{TasksSettings, TypeSettings};
 
-use allow::{Allow, same_owner};
 use answer::Answers;
 use settings::Types;
 
@@ -283,6 +282,13 @@ impl Behaviour for Tasks {
     type Settings = TasksSettings;
 
     fn configure(settings: TasksSettings, setup: &Setup<'_>) -> Result<Self, ConfigureError> {
+        if settings.allow.is_empty() && settings.allow_capability.is_none() {
+            return Err(ConfigureError(
+                "no sender may submit jobs: set `allow` to addresses or names, or to [\"*\"] for \
+                 every verified sender, or set `allow_capability`"
+                    .into(),
+            ));
+        }
         let allow = Allow::read(settings.allow, settings.allow_capability)?;
         let types = Types::read(settings.types, setup)?;
         let answers = Answers::read(settings.inline_limit, settings.seal_results)?;

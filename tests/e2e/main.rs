@@ -33,6 +33,7 @@ mod conversation;
 mod faults;
 mod hostile;
 mod kill;
+mod llm;
 mod nodes;
 mod slow;
 mod stop;

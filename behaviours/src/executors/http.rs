@@ -70,6 +70,7 @@
 //! if it asks for none, the pauses grow from half a second to half a minute. During a pause no job
 //! of this type sends a request. The attempt fails after `idle_timeout`.
 
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -90,8 +91,10 @@ mod settings;
 
 pub use settings::{HttpSettings, OnLength};
 
-use answer::Whole;
+pub(crate) use answer::{Call, Whole};
 use failure::{Failure, LENGTH};
+pub(crate) use request::Conversation;
+use request::Request;
 use settings::Service;
 
 use crate::net;
@@ -159,8 +162,18 @@ impl Http {
     }
 
     async fn ask_with(&self, task: &Task, desk: &Desk, counts: bool) -> Result<Whole, Failure> {
+        let asked = Request {
+            task,
+            body: request::body(&self.service, task, counts)?,
+            prompt_tokens: request::prompt_tokens(&self.service, task),
+            has_tools: false,
+        };
+        self.send(&asked, desk).await
+    }
+
+    async fn send(&self, asked: &Request<'_>, desk: &Desk) -> Result<Whole, Failure> {
         let service = &self.service;
-        let body = request::body(service, task, counts)?;
+        let task = asked.task;
         let key = service.key.read().await.map_err(Failure::NoKey)?;
         let client = self.client()?;
         let longest = service.retry_after_max;
@@ -169,7 +182,7 @@ impl Http {
             if let Some(then) = self.not_before() {
                 tokio::time::sleep_until(then).await;
             }
-            exchange::ask(&client, service, (task, &body), key.as_ref(), desk).await
+            exchange::ask(&client, service, asked, key.as_ref(), desk).await
         };
         request
             .retry(PAUSES)
@@ -194,6 +207,60 @@ impl Http {
     }
 }
 
+impl Http {
+    /// Has the model go on with a conversation.
+    ///
+    /// # Errors
+    /// As an attempt at a job.
+    pub(crate) async fn converse(
+        &self,
+        task: &Task,
+        conversation: &Conversation,
+        desk: &Desk,
+    ) -> Result<Whole, TaskError> {
+        let asked = Request {
+            task,
+            body: request::turn(&self.service, conversation),
+            prompt_tokens: conversation.tokens(),
+            has_tools: !conversation.tools.is_empty(),
+        };
+        self.traced(task, desk, self.send(&asked, desk)).await
+    }
+
+    /// About how many tokens going on with a conversation costs at most: of a service without
+    /// `max_tokens`, only those that the model reads are known.
+    pub(crate) fn most_tokens(&self, conversation: &Conversation) -> u64 {
+        let most = self.service.max_tokens.map_or(0, u64::from);
+        conversation.tokens().saturating_add(most)
+    }
+
+    /// The system message.
+    pub(crate) fn system(&self) -> Option<&str> {
+        self.service.system.as_deref()
+    }
+
+    /// Waits for an answer, which traces and the log show.
+    async fn traced(
+        &self,
+        task: &Task,
+        desk: &Desk,
+        answer: impl Future<Output = Result<Whole, Failure>>,
+    ) -> Result<Whole, TaskError> {
+        let call = desk.call(request::call(&self.service, task));
+        let answer = answer.await;
+        let error = answer.as_ref().err().map(Failure::code);
+        call.end(Some(desk.tokens()).filter(|used| !used.is_none()), error);
+        answer.map_err(|failure| {
+            tracing::warn!(
+                agent = %task.agent, kind = %task.kind, task = %task.key, host = self.service.host(),
+                attempt = task.attempt, code = failure.code(), again = failure.is_transient(),
+                "the model service gave no usable answer: {failure}"
+            );
+            failure.into_task_error()
+        })
+    }
+}
+
 impl Executor for Http {
     const KIND: &'static str = "http";
     type Settings = HttpSettings;
@@ -212,24 +279,9 @@ impl Executor for Http {
     }
 
     async fn execute(&self, task: &Task, desk: &Desk) -> Result<TaskOutput, TaskError> {
-        let call = desk.call(request::call(&self.service, task));
-        let asked = self.ask(task, desk).await;
-        let error = asked.as_ref().err().map(Failure::code);
-        call.end(Some(desk.tokens()).filter(|used| !used.is_none()), error);
-        match asked {
-            Ok(answer) => {
-                let mut output = TaskOutput::text(answer.text);
-                output.incomplete = answer.is_cut.then(|| LENGTH.to_owned());
-                Ok(output)
-            }
-            Err(failure) => {
-                tracing::warn!(
-                    agent = %task.agent, kind = %task.kind, task = %task.key, host = self.service.host(),
-                    attempt = task.attempt, code = failure.code(), again = failure.is_transient(),
-                    "the model service gave no usable answer: {failure}"
-                );
-                Err(failure.into_task_error())
-            }
-        }
+        let answer = self.traced(task, desk, self.ask(task, desk)).await?;
+        let mut output = TaskOutput::text(answer.text);
+        output.incomplete = answer.is_cut.then(|| LENGTH.to_owned());
+        Ok(output)
     }
 }

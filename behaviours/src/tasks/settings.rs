@@ -99,9 +99,9 @@ pub(super) fn capability(kind: &str) -> String {
 
 /// A type of job.
 #[derive(Debug)]
-pub(super) struct Type {
-    pub(super) executor: Arc<dyn AnyExecutor>,
-    pub(super) limits: TaskLimits,
+pub(crate) struct Type {
+    pub(crate) executor: Arc<dyn AnyExecutor>,
+    pub(crate) limits: TaskLimits,
 }
 
 /// The types of job, by name.
@@ -147,7 +147,11 @@ impl Types {
     }
 }
 
-fn read_type(mut keys: Map<String, Value>, setup: &Setup<'_>) -> Result<Type, String> {
+/// Reads the keys of a type of job.
+///
+/// # Errors
+/// A key is unknown, missing or out of its limits.
+pub(crate) fn read_type(mut keys: Map<String, Value>, setup: &Setup<'_>) -> Result<Type, String> {
     let own = OWN_KEYS.iter().filter_map(|key| keys.remove_entry(*key));
     let own: Map<String, Value> = own.collect();
     let own: TypeSettings =

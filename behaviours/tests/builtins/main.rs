@@ -5,6 +5,7 @@
 mod ack;
 mod contract;
 mod conversation;
+mod llm;
 mod pong;
 mod reference;
 mod status;

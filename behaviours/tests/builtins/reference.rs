@@ -79,6 +79,36 @@ fn every_key_is_described_and_no_other() {
 }
 
 #[test]
+fn every_key_of_llm_is_described_and_no_other() {
+    let in_table = |table: &str| {
+        let settings =
+            json!({ "model": { "url": "http://h", "model": "m" }, table: { "no such key": 1 } });
+        let settings = settings.as_object().unwrap().clone();
+        let error = registry().build("llm", settings, Path::new(""));
+        known(&error.unwrap_err().to_string())
+    };
+    let settings = json!({
+        "model": { "url": "http://h", "model": "m" },
+        "tools": { "a": { "executor": "command", "program": "true", "parameters": {} } },
+    });
+    let settings = settings.as_object().unwrap().clone();
+    let error = registry().build("llm", settings, Path::new(""));
+    let missing = error.unwrap_err().to_string();
+    assert!(missing.contains("`description`"), "{missing}");
+    let of_tools = ["description", "parameters", "trusted", "public"];
+    let of_tools = of_tools.map(str::to_owned).into_iter().collect();
+    assert_eq!(
+        described("## `llm`"),
+        [
+            keys_of_kind("llm"),
+            of_tools,
+            in_table("limits"),
+            in_table("memory")
+        ]
+    );
+}
+
+#[test]
 fn every_kind_is_described() {
     for kind in registry().kinds() {
         assert!(PAGE.contains(&format!("\n| [`{kind}`](")), "{kind}");

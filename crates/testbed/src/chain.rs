@@ -298,7 +298,8 @@ pub fn open(path: &std::path::Path) -> Connection {
     db
 }
 
-fn transactions(db: &Connection) -> Vec<Mined> {
+/// Every transaction in a database of the chain, in its order.
+pub fn transactions(db: &Connection) -> Vec<Mined> {
     transactions_above(db, None)
 }
 

@@ -4,7 +4,7 @@
 //! a tool call. `behaviours/tests/http/forms.rs` has the formats of the known services.
 
 use agentry_sdk::Tokens;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::failure::Failure;
@@ -225,6 +225,10 @@ pub(super) struct Answer {
     refused: bool,
     /// Whether the answer contains a tool call.
     tool: bool,
+    /// Whether the model may request calls of tools.
+    has_tools: bool,
+    /// The calls that it requests.
+    calls: Vec<Call>,
     /// Whether any part of an answer was received.
     begun: bool,
     /// The tokens that the model has read and written, each as the service said last.
@@ -235,16 +239,43 @@ pub(super) struct Answer {
 
 /// An answer that completes the job.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Whole {
+pub(crate) struct Whole {
     /// The text.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// Whether the model reached its limit of tokens.
-    pub(super) is_cut: bool,
+    pub(crate) is_cut: bool,
+    /// The calls of tools that the model requests.
+    pub(crate) calls: Vec<Call>,
+}
+
+/// A call of a tool that a model requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Call {
+    /// The model's name of the call.
+    #[serde(default)]
+    pub(crate) id: String,
+    /// The tool and its arguments.
+    pub(crate) function: Function,
+}
+
+/// A tool and its arguments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Function {
+    /// The tool.
+    pub(crate) name: String,
+    /// An object, as JSON text. Some services send the object itself.
+    #[serde(default, deserialize_with = "arguments")]
+    pub(crate) arguments: String,
+}
+
+fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(text_of(&Value::deserialize(deserializer)?))
 }
 
 impl Answer {
-    /// An empty answer, whose text may grow to this many bytes.
-    pub(super) fn new(max: usize) -> Self {
+    /// An empty answer, whose text may grow to this many bytes, and which may request calls of tools
+    /// if there are any.
+    pub(super) fn new(max: usize, has_tools: bool) -> Self {
         Self {
             text: String::new(),
             max,
@@ -253,6 +284,8 @@ impl Answer {
             end: None,
             refused: false,
             tool: false,
+            has_tools,
+            calls: Vec::new(),
             begun: false,
             tokens: [None, None],
             wrong_count: None,
@@ -294,6 +327,13 @@ impl Answer {
             self.refused |= present(said.refusal.as_ref()).is_some();
             self.tool |= present(said.tool_calls.as_ref()).is_some()
                 || present(said.function_call.as_ref()).is_some();
+            if let Some(calls) = said
+                .tool_calls
+                .filter(|calls| self.has_tools && !calls.is_null())
+            {
+                let calls = Vec::deserialize(calls).map_err(|error| not_a_completion(&error))?;
+                self.calls.extend::<Vec<Call>>(calls);
+            }
             if let Some(content) = said.content {
                 more |= self.say(content)?;
             }
@@ -375,14 +415,17 @@ impl Answer {
             return Err(Failure::BadAnswer("there are no choices".to_owned()));
         }
         let is_empty = self.text.trim().is_empty();
+        let requests = !self.calls.is_empty();
         let done = |is_cut| Whole {
             text: self.text,
             is_cut,
+            calls: self.calls,
         };
         match self.end {
             _ if self.refused => Err(Failure::Refusal),
             Some(End::Refused) => Err(Failure::Refusal),
             Some(End::Filtered) => Err(Failure::Filtered),
+            Some(End::Tool | End::Stop) | None if requests => Ok(done(false)),
             Some(End::Tool) => Err(Failure::ToolCall),
             Some(End::Aborted(word)) => Err(Failure::Aborted(word)),
             Some(End::Other(word)) => Err(Failure::BadAnswer(format!(

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
-use agentry_sdk::{Desk, Task};
+use agentry_sdk::Desk;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName};
 use reqwest::{Client, Response, StatusCode};
 
@@ -11,7 +11,7 @@ use super::answer::{Answer, DETAIL, Whole};
 use super::failure::Failure;
 use super::pause;
 use super::refused::Refused;
-use super::request;
+use super::request::Request;
 use super::settings::Service;
 use crate::executors::key::Key;
 use crate::executors::lines::{BYTE_ORDER_MARK, Data, Form, Lines};
@@ -36,17 +36,18 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(super) async fn ask(
     client: &Client,
     service: &Service,
-    (task, body): (&Task, &[u8]),
+    asked: &Request<'_>,
     key: Option<&Key>,
     desk: &Desk,
 ) -> Result<Whole, Failure> {
+    let task = asked.task;
     let mut request = client
         .post(service.url.clone())
         .header(CONTENT_TYPE, "application/json")
         .header(ACCEPT, "text/event-stream, application/json")
         // A string of structured fields (RFC 9651); its digits need no escape.
         .header(IDEMPOTENCY_KEY, format!("\"{}\"", task.idempotency_key))
-        .body(body.to_vec());
+        .body(asked.body.clone());
     if let Some(header) = key.and_then(Key::bearer) {
         request = request.header(AUTHORIZATION, header);
     }
@@ -57,7 +58,7 @@ pub(super) async fn ask(
         return Err(refusal(response, key, idle).await);
     }
     let kind = content_type(response.headers());
-    let mut answer = Answer::new(service.max_response_bytes);
+    let mut answer = Answer::new(service.max_response_bytes, asked.has_tools);
     let read = match kind.as_str() {
         "text/event-stream" => {
             stream(Form::Events, &mut response, &mut answer, service, desk).await
@@ -72,7 +73,7 @@ pub(super) async fn ask(
         other => Err(Failure::BadAnswer(format!("its media type is {other:?}"))),
     };
     // They cost, whatever the answer is good for.
-    if let Some(tokens) = answer.tokens(request::prompt_tokens(service, task)) {
+    if let Some(tokens) = answer.tokens(asked.prompt_tokens) {
         desk.used(tokens);
     }
     if let Some(count) = answer.wrong_count() {

@@ -1,6 +1,7 @@
 //! The request to the service.
 
 use agentry_sdk::{RemoteCall, Task};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::answer::estimate;
@@ -44,6 +45,53 @@ pub(super) fn call(service: &Service, task: &Task) -> RemoteCall {
         host: service.host().to_owned(),
         port: service.url.port_or_known_default(),
     }
+}
+
+/// A request to a service.
+#[derive(Debug)]
+pub(super) struct Request<'a> {
+    pub(super) task: &'a Task,
+    pub(super) body: Vec<u8>,
+    /// About how many tokens the model reads.
+    pub(super) prompt_tokens: u64,
+    /// Whether the model may request calls of tools.
+    pub(super) has_tools: bool,
+}
+
+/// What a model is asked in a conversation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Conversation {
+    /// The messages, as the service takes them.
+    pub(crate) messages: Vec<Value>,
+    /// The definitions of the tools that the model may request to be called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tools: Vec<Value>,
+}
+
+impl Conversation {
+    /// About how many tokens the model reads.
+    pub(crate) fn tokens(&self) -> u64 {
+        let all = self.messages.iter().chain(&self.tools);
+        estimate(all.map(|part| part.to_string().len()).sum())
+    }
+}
+
+/// The body of a request that goes on with a conversation. The answer is one object.
+pub(super) fn turn(service: &Service, conversation: &Conversation) -> Vec<u8> {
+    let mut body = Map::new();
+    body.insert("model".to_owned(), service.model.as_str().into());
+    body.insert("messages".to_owned(), conversation.messages.clone().into());
+    if !conversation.tools.is_empty() {
+        body.insert("tools".to_owned(), conversation.tools.clone().into());
+    }
+    if let Some(most) = service.max_tokens {
+        body.insert(MAX_TOKENS.to_owned(), most.into());
+    }
+    if let Some(temperature) = service.temperature {
+        body.insert("temperature".to_owned(), temperature.into());
+    }
+    body.insert("stream".to_owned(), false.into());
+    Value::Object(body).to_string().into_bytes()
 }
 
 /// The body of the request. `counts` is whether a stream is to end with its number of tokens.

@@ -1,13 +1,13 @@
-//! Rules for the senders that may submit jobs.
+//! Rules for the senders that a behaviour trusts.
 
 use agentry_sdk::protocol::command::Tag;
 use agentry_sdk::protocol::{Address, Authenticity};
 use agentry_sdk::{ConfigureError, Context, Message, Query};
 
-/// The rules. A sender may submit a job if one of them allows it.
+/// The rules. A sender is allowed if one of them allows it.
 #[derive(Debug)]
-pub(super) struct Allow {
-    /// Whether every verified sender may submit jobs.
+pub(crate) struct Allow {
+    /// Whether every verified sender is allowed.
     everyone: bool,
     addresses: Vec<Address>,
     /// Resolved when a message arrives, since the address of a name can change.
@@ -16,17 +16,14 @@ pub(super) struct Allow {
 }
 
 impl Allow {
-    pub(super) fn read(
+    /// The rules of the keys `allow` and `allow_capability`.
+    ///
+    /// # Errors
+    /// An address or the capability is invalid, or a name is empty.
+    pub(crate) fn read(
         allow: Vec<String>,
         capability: Option<String>,
     ) -> Result<Self, ConfigureError> {
-        if allow.is_empty() && capability.is_none() {
-            return Err(ConfigureError(
-                "no sender may submit jobs: set `allow` to addresses or names, or to [\"*\"] for \
-                 every verified sender, or set `allow_capability`"
-                    .into(),
-            ));
-        }
         let capability = capability.map(|capability| capability.parse());
         let capability = capability
             .transpose()
@@ -55,13 +52,13 @@ impl Allow {
     }
 
     /// The senders that the rules name; `*` and a capability name none.
-    pub(super) fn named(&self) -> Vec<String> {
+    pub(crate) fn named(&self) -> Vec<String> {
         let addresses = self.addresses.iter().map(ToString::to_string);
         addresses.chain(self.names.iter().cloned()).collect()
     }
 
     /// Whether a rule allows the sender of a message. The sender must be verified.
-    pub(super) fn allows(&self, message: &Message, context: &Context) -> bool {
+    pub(crate) fn allows(&self, message: &Message, context: &Context) -> bool {
         message.authenticity == Authenticity::Verified
             && (self.everyone
                 || self
@@ -87,7 +84,7 @@ impl Allow {
 
 /// Whether an address belongs to the sender of a verified message: it is the sender's address, or
 /// its other form, as the key in the header proves.
-pub(super) fn same_owner(address: &str, message: &Message) -> bool {
+pub(crate) fn same_owner(address: &str, message: &Message) -> bool {
     if address == message.from.as_str() {
         return true;
     }
