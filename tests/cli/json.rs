@@ -198,6 +198,14 @@ fn every_command_prints_the_documented_form() {
         check(&["agent", "messages", "--follow"], message);
     }
     seen.insert("agentry agent messages --follow");
+    let node = format!("chain.rpc={}", host.node);
+    let chat = [
+        "agent", "chat", "worker", "--wallet", "asker", "--json", "--set", &node,
+    ];
+    let chat = world.run_with_input(&chat, b"ping").json();
+    assert_eq!(chat["answer"], "pong");
+    check(&["agent", "chat"], &chat);
+    seen.insert("agentry agent chat");
     // Without a runtime.
     let stored = r#"{"amount":1,"chain_id":"c","fee":1,"from":"a","nonce":1,"payload":"x","signature":null,"to":"b"}"#;
     world.private("transaction.json", stored);

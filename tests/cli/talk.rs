@@ -661,6 +661,57 @@ fn forged_messages_are_kept_apart() {
 }
 
 #[test]
+fn a_chat_sends_each_line_and_prints_its_answer() {
+    let world = World::new();
+    world.private("agents.toml", BOTH);
+    let _host = Host::start(&world, "agents.toml");
+    let lines = world.run_with_input(&["agent", "chat", "ponger"], b"ping\n\n  ping \n");
+    assert_eq!((lines.code, lines.err.as_str()), (0, ""), "{}", lines.out);
+    assert_eq!(lines.out, "ponger: pong\nponger: pong\n");
+    // Both are in one conversation, and what an answer says is printed whole.
+    let chat = [
+        "agent", "chat", "ponger", "--wallet", "one", "--thread", "t", "--json",
+    ];
+    let lines = world.run_with_input(&chat, b"ping");
+    let told: Value = serde_json::from_str(&lines.out).unwrap();
+    assert_eq!(
+        (
+            &told["said"],
+            &told["thread"],
+            &told["answer"],
+            &told["authenticity"]
+        ),
+        (
+            &"ping".into(),
+            &"t".into(),
+            &"pong".into(),
+            &"verified".into()
+        )
+    );
+    let said = world.talk(&["--agent", "ponger"]);
+    let threads: Vec<_> = said
+        .iter()
+        .map(|message| message["thread"].as_str().unwrap())
+        .collect();
+    // Two messages and their answers, and one more.
+    assert_eq!(threads.len(), 6);
+    assert!(threads[0].starts_with("chat-") && threads[..4].iter().all(|one| *one == threads[0]));
+    assert_eq!(threads[4..], ["t", "t"]);
+    // A text that nobody answers.
+    let silent = ["agent", "chat", "ponger", "--timeout", "1s"];
+    world
+        .run_with_input(&silent, b"hello")
+        .failed(75, "no answer within 1s");
+    // Nobody is left who could talk.
+    let lonely = BOTH.replace("name = \"pinger\"", "name = \"extra\"");
+    let lonely = format!("{lonely}[[agent]]\nname = \"third\"\nwallet = \"three\"\n");
+    world.private("more.toml", &lonely);
+    world
+        .run(&["-c", "more.toml", "agent", "chat", "ponger"])
+        .failed(64, "--wallet: agents.toml has extra, third");
+}
+
+#[test]
 fn invalid_arguments_are_refused_before_anything_is_sent() {
     let world = World::new();
     world.private("agents.toml", BOTH);

@@ -1,6 +1,7 @@
-//! `agentry agent message|messages|register|withdraw|list|show`.
+//! `agentry agent message|messages|chat|register|withdraw|list|show`.
 
 mod card;
+mod chat;
 mod list;
 mod message;
 mod messages;
@@ -12,6 +13,7 @@ use clap::Subcommand;
 use super::global::About;
 use super::{Context, Failure, runtime};
 
+pub use chat::ChatArgs;
 pub use list::ListArgs;
 pub use message::MessageArgs;
 pub use messages::MessagesArgs;
@@ -25,6 +27,8 @@ pub enum AgentCommand {
     Message(MessageArgs),
     /// Prints the messages of an agent
     Messages(MessagesArgs),
+    /// Talks with an agent: sends each line of the input, and prints the answer
+    Chat(ChatArgs),
     /// Announces a hosted agent in the directory, and renews its card
     Register(Box<RegisterArgs>),
     /// Withdraws a hosted agent's card
@@ -40,6 +44,7 @@ impl AgentCommand {
         match self {
             Self::Message(args) => About::Agent(args.sender()),
             Self::Messages(args) => About::Agent(args.agent()),
+            Self::Chat(args) => About::Agent(args.agent()),
             Self::Register(args) => About::Agent(args.agent()),
             Self::Withdraw(args) => About::Agent(args.agent()),
             Self::List(_) | Self::Show(_) => About::Anything,
@@ -53,6 +58,7 @@ pub(super) fn run(command: AgentCommand, context: &Context) -> Result<(), Failur
         match command {
             AgentCommand::Message(args) => message::run(args, &config, context).await,
             AgentCommand::Messages(args) => messages::run(args, &config, context).await,
+            AgentCommand::Chat(args) => chat::run(args, &config, context).await,
             AgentCommand::Register(args) => register::register(*args, &config, context).await,
             AgentCommand::Withdraw(args) => register::withdraw(&args, &config, context).await,
             AgentCommand::List(args) => list::run(args, &config, context),
