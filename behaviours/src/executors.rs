@@ -5,6 +5,7 @@
 //! | `a2a` | [`a2a`] | an agent that speaks A2A |
 //! | `command` | [`command`] | a program |
 //! | `http` | [`http`] | a model behind an OpenAI-compatible chat-completions endpoint |
+//! | `mcp` | [`mcp`] | a tool of an MCP server |
 //!
 //! | other module | contents |
 //! |---|---|
@@ -20,4 +21,5 @@ pub mod command;
 pub mod http;
 mod key;
 mod lines;
+pub mod mcp;
 mod remote;

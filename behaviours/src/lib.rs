@@ -14,6 +14,7 @@
 //! | `a2a` | [`executors::a2a`] | an agent that speaks A2A |
 //! | `command` | [`executors::command`] | a program |
 //! | `http` | [`executors::http`] | a model behind an OpenAI-compatible endpoint |
+//! | `mcp` | [`executors::mcp`] | a tool of an MCP server |
 //!
 //! | other module | contents |
 //! |---|---|
@@ -50,4 +51,5 @@ pub fn builtins() -> Registry {
         .with_executor::<executors::a2a::A2a>()
         .with_executor::<executors::command::Command>()
         .with_executor::<executors::http::Http>()
+        .with_executor::<executors::mcp::Mcp>()
 }

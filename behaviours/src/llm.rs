@@ -62,7 +62,7 @@ mod words;
 pub use settings::{LimitSettings, LlmSettings, MemorySettings, ToolSettings};
 
 use crate::allow::Allow;
-use crate::executors::http::Http;
+use crate::executors::http::{Conversation, Http};
 use settings::{Recipients, Tool};
 use turn::{Run, Work};
 
@@ -152,12 +152,15 @@ impl Behaviour for Llm {
     async fn execute(&self, task: &Task, desk: &Desk) -> Result<TaskOutput, TaskError> {
         match Work::of(task)? {
             Work::Wait { within } => turn::wait(desk, within).await,
-            Work::Model(conversation) => {
+            Work::Model(mut conversation, described) => {
+                for name in described {
+                    self.describe(&name, &mut conversation).await;
+                }
                 let answer = self.http.converse(task, &conversation, desk).await?;
                 Ok(turn::output(answer))
             }
             Work::Tool { name, job } => match self.tools.get(&name) {
-                Some(tool) => tool.run.executor.execute(&job, desk).await,
+                Some(tool) => tool.executor.execute(&job, desk).await,
                 None => Err(TaskError::permanent("no-tool", "this tool was removed")),
             },
         }
@@ -169,14 +172,14 @@ impl Behaviour for Llm {
 
     fn task_limits(&self, kind: &str) -> TaskLimits {
         let tool = turn::tool_of(kind).and_then(|name| self.tools.get(name));
-        tool.map_or_else(|| self.limits.of_calls(), |tool| tool.run.limits)
+        tool.map_or_else(|| self.limits.of_calls(), |tool| tool.limits)
     }
 
     fn task_tokens(&self, task: &Task) -> Option<u64> {
         match Work::of(task).ok()? {
             Work::Wait { .. } => None,
-            Work::Model(conversation) => Some(self.http.most_tokens(&conversation)),
-            Work::Tool { name, job } => self.tools.get(&name)?.run.executor.tokens(&job),
+            Work::Model(conversation, _) => Some(self.http.most_tokens(&conversation)),
+            Work::Tool { name, job } => self.tools.get(&name)?.executor.tokens(&job),
         }
     }
 
@@ -196,6 +199,19 @@ impl Behaviour for Llm {
 }
 
 impl Llm {
+    /// Adds what the MCP server of a tool says of it. A tool that cannot be described is not offered.
+    async fn describe(&self, name: &str, conversation: &mut Conversation) {
+        let Some(tool) = self.tools.get(name) else {
+            return;
+        };
+        match tool.describe(name).await {
+            Ok(definition) => conversation.tools.push(definition),
+            Err(error) => {
+                tracing::warn!(tool = name, %error, "the MCP server does not describe the tool; the model goes without it");
+            }
+        }
+    }
+
     /// The answer of another agent to a task that the model gave to it.
     fn take_answer(&self, label: &str, message: &Message, context: &Context) -> Effects {
         let is_trusted = self.allow.allows(message, context);

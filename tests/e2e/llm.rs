@@ -23,6 +23,8 @@ struct Model(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     asked: Mutex<Vec<Asked>>,
+    /// The arguments with which it asks for the tool.
+    arguments: String,
     /// The request that is not answered until this changes, by its position.
     held: Mutex<Option<usize>>,
     released: Condvar,
@@ -36,9 +38,12 @@ struct Asked {
 }
 
 impl Model {
-    fn start(held: Option<usize>) -> (Self, String) {
-        let model = Self::default();
-        *model.0.held.lock().unwrap() = held;
+    fn start(arguments: &Value, held: Option<usize>) -> (Self, String) {
+        let model = Self(Arc::new(Shared {
+            arguments: arguments.to_string(),
+            held: Mutex::new(held),
+            ..Shared::default()
+        }));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serving = model.clone();
@@ -74,7 +79,7 @@ impl Model {
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
         let body: Value = serde_json::from_slice(&body).unwrap();
-        let said = Self::answer(&body);
+        let said = self.answer(&body);
         let at = {
             let mut asked = self.0.asked.lock().unwrap();
             asked.push(Asked { key, body });
@@ -92,7 +97,7 @@ impl Model {
         write!(stream, "{head}content-length: {}\r\n\r\n{text}", text.len())
     }
 
-    fn answer(body: &Value) -> Value {
+    fn answer(&self, body: &Value) -> Value {
         let last = body["messages"].as_array().unwrap().last().unwrap();
         let message = match last["role"].as_str().unwrap() {
             "tool" => {
@@ -100,7 +105,7 @@ impl Model {
             }
             _ => json!({ "content": null, "tool_calls": [{
                 "id": "call-1", "type": "function",
-                "function": { "name": "stock", "arguments": "{\"input\": \"sencha\"}" },
+                "function": { "name": "stock", "arguments": self.0.arguments },
             }] }),
         };
         let reason = if message["tool_calls"].is_null() {
@@ -166,7 +171,7 @@ fn a_model_is_asked_once_for_each_step_and_once_more_after_a_kill() {
     for kill in [None, Some(0), Some(1)] {
         let dir = tempfile::tempdir().unwrap();
         let devnet = devnet(dir.path());
-        let (model, url) = Model::start(kill);
+        let (model, url) = Model::start(&json!({ "input": "sencha" }), kill);
         let tables = format!(
             "[[agent]]\nname = \"shop\"\nwallet = \"w1\"\n[[agent.behaviours]]\n\
              kind = \"llm\"\nallow = [\"{}\"]\n[agent.behaviours.model]\nurl = \"{url}\"\n\
@@ -210,4 +215,47 @@ fn a_model_is_asked_once_for_each_step_and_once_more_after_a_kill() {
         runtime.stop();
         assert_eq!(answers(dir.path()), ["7 packets"]);
     }
+}
+
+/// The tool is one of an MCP server: another runtime. The model is told what the server says of it.
+#[test]
+fn a_tool_of_an_mcp_server_is_used() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let devnet = devnet(dirs[0].path());
+    let server = "[[agent]]\nname = \"clerk\"\nwallet = \"w2\"\nbehaviours = []\n";
+    configure(dirs[1].path(), &devnet.url(), &[2], server);
+    let server = start(dirs[1].path(), &[]);
+    let key = dirs[0].path().join("key");
+    let create = [
+        "token", "create", "shop", "--allow", "read", "--agent", "clerk",
+    ];
+    let file = ["--secret-file", key.to_str().unwrap()];
+    ask(dirs[1].path(), &[&create[..], &file].concat());
+    let (model, url) = Model::start(&json!({}), None);
+    let tables = format!(
+        "[[agent]]\nname = \"shop\"\nwallet = \"w1\"\n[[agent.behaviours]]\n\
+         kind = \"llm\"\nallow = [\"*\"]\n[agent.behaviours.model]\nurl = \"{url}\"\n\
+         model = \"small\"\n[agent.behaviours.tools.stock]\nexecutor = \"mcp\"\n\
+         url = \"{}/mcp\"\ntool = \"agent_status\"\nkey_file = \"key\"\n",
+        server.url()
+    );
+    configure(dirs[0].path(), &devnet.url(), &[1], &tables);
+    let runtime = start(dirs[0].path(), &[]);
+    say(&devnet, "how is the clerk?");
+    let is_answered = within(PATIENCE, || {
+        (!answers(dirs[0].path()).is_empty()).then_some(())
+    });
+    assert!(is_answered.is_some(), "{}", runtime.log());
+    let answers = answers(dirs[0].path());
+    assert!(answers[0].contains("clerk"), "{answers:?}");
+    let tools = model.asked()[0].body["tools"].clone();
+    let tools = tools.as_array().unwrap().iter();
+    let mut tools = tools.filter(|tool| tool["function"]["name"] == "stock");
+    let told = &tools.next().unwrap()["function"];
+    assert!(told["parameters"]["properties"].is_object(), "{told:#}");
+    assert!(told["description"].as_str().unwrap().len() > 20, "{told:#}");
+    let secret = std::fs::read_to_string(&key).unwrap();
+    assert!(!runtime.log().contains(secret.trim()));
+    runtime.stop();
+    server.stop();
 }

@@ -1,17 +1,19 @@
 //! The keys of `llm` in agents.toml.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use agentry_sdk::protocol::Address;
 use agentry_sdk::task::TaskLimits;
-use agentry_sdk::{ConfigureError, Context, Setup};
+use agentry_sdk::{AnyExecutor, ConfigureError, Context, Executor, Setup, TaskError};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::tools;
 use crate::executors::http::HttpSettings;
-use crate::tasks::settings::{Type, read_type};
+use crate::executors::mcp::Mcp;
+use crate::tasks::settings::{divide, with_own_keys};
 use crate::units::{Bytes, Time, within};
 
 /// The keys of `llm` in agents.toml.
@@ -57,12 +59,11 @@ const fn default_strangers() -> bool {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ToolSettings {
-    /// What the tool does, for the model.
-    pub description: String,
+    /// What the tool does, for the model. A tool of an MCP server needs none.
+    pub description: Option<String>,
     /// What its arguments must look like: a JSON Schema, an object. Default: an object with the text
-    /// `input`.
-    #[serde(default = "default_parameters")]
-    pub parameters: Map<String, Value>,
+    /// `input`, or what the MCP server says.
+    pub parameters: Option<Map<String, Value>>,
     /// Whether its results are as good as what a trusted sender says. Otherwise, the model may only
     /// reply for as long as it remembers a result. Default `false`.
     #[serde(default)]
@@ -70,15 +71,6 @@ pub struct ToolSettings {
     /// Whether the model may use it whoever has asked. Default `false`.
     #[serde(default)]
     pub public: bool,
-}
-
-fn default_parameters() -> Map<String, Value> {
-    let schema = json!({
-        "type": "object",
-        "properties": { "input": { "type": "string" } },
-        "required": ["input"],
-    });
-    schema.as_object().cloned().unwrap_or_default()
 }
 
 /// The keys of [`ToolSettings`].
@@ -201,11 +193,37 @@ impl MemorySettings {
 /// A tool that an executor runs.
 #[derive(Debug)]
 pub(super) struct Tool {
-    pub(super) run: Type,
+    pub(super) executor: Arc<dyn AnyExecutor>,
+    pub(super) limits: TaskLimits,
     pub(super) is_trusted: bool,
     pub(super) is_public: bool,
-    /// What the model is told of it.
-    pub(super) definition: Value,
+    /// What the model is told of it; `None` if its MCP server has to be asked.
+    pub(super) definition: Option<Value>,
+    pub(super) mcp: Option<Arc<Mcp>>,
+    description: Option<String>,
+    parameters: Option<Map<String, Value>>,
+}
+
+impl Tool {
+    /// What the model is told of the tool, as its MCP server describes it.
+    ///
+    /// # Errors
+    /// The server cannot be asked.
+    pub(super) async fn describe(&self, name: &str) -> Result<Value, TaskError> {
+        if let Some(definition) = &self.definition {
+            return Ok(definition.clone());
+        }
+        let Some(mcp) = &self.mcp else {
+            return Err(TaskError::permanent("no-tool", "it has no description"));
+        };
+        let found = mcp.described().await?;
+        let description = self.description.as_ref().unwrap_or(&found.description);
+        let parameters = self
+            .parameters
+            .clone()
+            .map_or(found.parameters, Value::Object);
+        Ok(tools::definition(name, description, &parameters))
+    }
 }
 
 impl LlmSettings {
@@ -238,12 +256,40 @@ fn read_tool(name: &str, mut keys: Map<String, Value>, setup: &Setup<'_>) -> Res
     let own = TOOL_KEYS.iter().filter_map(|key| keys.remove_entry(*key));
     let own: ToolSettings =
         serde_json::from_value(Value::Object(own.collect())).map_err(|error| error.to_string())?;
-    let definition = tools::definition(name, &own.description, &Value::Object(own.parameters));
+    let (run, limits, rest) = divide(keys)?;
+    let mut mcp = None;
+    let executor: Arc<dyn AnyExecutor> = if run.executor == Mcp::KIND {
+        let settings = serde_json::from_value(Value::Object(rest));
+        let settings = settings.map_err(|error| with_own_keys(&error.to_string()))?;
+        let made = Mcp::configure(settings, setup).map_err(|error| error.to_string())?;
+        Arc::clone(mcp.insert(Arc::new(made))) as Arc<dyn AnyExecutor>
+    } else {
+        let made = setup.executor(&run.executor, rest);
+        made.map_err(|error| with_own_keys(&error.to_string()))?
+    };
+    let text = || json!({ "type": "object", "properties": { "input": { "type": "string" } }, "required": ["input"] });
+    let definition = match (&own.description, &own.parameters, &mcp) {
+        (Some(description), Some(parameters), _) => {
+            let parameters = Value::Object(parameters.clone());
+            Some(tools::definition(name, description, &parameters))
+        }
+        (Some(description), None, None) => Some(tools::definition(name, description, &text())),
+        (None, _, None) => {
+            return Err(
+                "`description` is missing: it tells the model what the tool does".to_owned(),
+            );
+        }
+        (_, _, Some(_)) => None,
+    };
     Ok(Tool {
-        run: read_type(keys, setup)?,
+        executor,
+        limits,
         is_trusted: own.trusted,
         is_public: own.public,
         definition,
+        mcp,
+        description: own.description,
+        parameters: own.parameters,
     })
 }
 

@@ -53,6 +53,9 @@ struct Input {
     /// What the model is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     chat: Option<Conversation>,
+    /// The tools that the model may use, too, once their MCP servers have described them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    described: Vec<String>,
     /// How long to wait, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     within_s: Option<u64>,
@@ -63,9 +66,15 @@ struct Input {
 
 /// The work of a task.
 pub(super) enum Work {
-    Wait { within: Duration },
-    Model(Conversation),
-    Tool { name: String, job: Box<Task> },
+    Wait {
+        within: Duration,
+    },
+    /// With the tools that MCP servers have to describe first.
+    Model(Conversation, Vec<String>),
+    Tool {
+        name: String,
+        job: Box<Task>,
+    },
 }
 
 impl Work {
@@ -82,7 +91,7 @@ impl Work {
             return Ok(Self::Tool { name, job });
         }
         Ok(match input.chat {
-            Some(chat) => Self::Model(chat),
+            Some(chat) => Self::Model(chat, input.described),
             None => Self::Wait {
                 within: Duration::from_secs(input.within_s.unwrap_or_default()),
             },
@@ -415,12 +424,13 @@ impl<'a> Run<'a> {
             return self.fail("it takes more steps than are allowed");
         }
         let is_last = turn.steps + 1 == limits.steps;
+        let (tools, described) = match is_last {
+            true => (Vec::new(), Vec::new()),
+            false => self.offered(),
+        };
         let chat = Conversation {
             messages: self.thread.prompt(self.system(is_last)),
-            tools: match is_last {
-                true => Vec::new(),
-                false => self.offered(),
-            },
+            tools,
         };
         if let Err(reason) = self.check_budget(&chat) {
             return self.fail(reason);
@@ -430,7 +440,10 @@ impl<'a> Run<'a> {
         };
         turn.steps += 1;
         let key = format!("{}/{}", turn.message, turn.steps);
-        self.begin(key, MODEL, |input| input.chat = Some(chat));
+        self.begin(key, MODEL, |input| {
+            input.chat = Some(chat);
+            input.described = described;
+        });
     }
 
     /// The system message: the rules, who the agent is, and what the operator says.
@@ -447,8 +460,9 @@ impl<'a> Run<'a> {
         text
     }
 
-    /// The tools that the model may use now.
-    fn offered(&self) -> Vec<Value> {
+    /// The tools that the model may use now: their definitions, and the names of those that their MCP
+    /// servers have to describe.
+    fn offered(&self) -> (Vec<Value>, Vec<String>) {
         let is_confined = self.thread.is_confined();
         let mut offered = vec![tools::reply()];
         if !is_confined {
@@ -457,10 +471,15 @@ impl<'a> Run<'a> {
                 offered.extend(tools::of_senders());
             }
         }
-        let own = self.llm.tools.values();
-        let own = own.filter(|tool| tool.is_public || !is_confined);
-        offered.extend(own.map(|tool| tool.definition.clone()));
-        offered
+        let mut described = Vec::new();
+        for (name, tool) in &self.llm.tools {
+            match &tool.definition {
+                _ if is_confined && !tool.is_public => {}
+                Some(definition) => offered.push(definition.clone()),
+                None => described.push(name.clone()),
+            }
+        }
+        (offered, described)
     }
 
     /// Checks that the tokens of a call are within every limit.
@@ -764,6 +783,7 @@ impl<'a> Run<'a> {
         let mut input = Input {
             thread: self.name.clone(),
             chat: None,
+            described: Vec::new(),
             within_s: None,
             job: None,
         };

@@ -151,20 +151,34 @@ impl Types {
 ///
 /// # Errors
 /// A key is unknown, missing or out of its limits.
-pub(crate) fn read_type(mut keys: Map<String, Value>, setup: &Setup<'_>) -> Result<Type, String> {
+fn read_type(keys: Map<String, Value>, setup: &Setup<'_>) -> Result<Type, String> {
+    let (own, limits, rest) = divide(keys)?;
+    let executor = setup.executor(&own.executor, rest);
+    let executor = executor.map_err(|error| with_own_keys(&error.to_string()))?;
+    Ok(Type { executor, limits })
+}
+
+/// Divides the keys of a type of job: its own, the limits that they set, and those of its executor.
+///
+/// # Errors
+/// A key of its own is missing or out of its limits.
+pub(crate) fn divide(
+    mut keys: Map<String, Value>,
+) -> Result<(TypeSettings, TaskLimits, Map<String, Value>), String> {
     let own = OWN_KEYS.iter().filter_map(|key| keys.remove_entry(*key));
     let own: Map<String, Value> = own.collect();
     let own: TypeSettings =
         serde_json::from_value(Value::Object(own)).map_err(|error| error.to_string())?;
     let limits = limits(&own).map_err(|error| error.to_string())?;
-    let executor = setup.executor(&own.executor, keys).map_err(|error| {
-        let text = error.to_string();
-        if text.starts_with("unknown field") {
-            return format!("{text}, {}", own_keys());
-        }
-        text
-    })?;
-    Ok(Type { executor, limits })
+    Ok((own, limits, keys))
+}
+
+/// The error of an executor, whose list of known keys lacks those of every type.
+pub(crate) fn with_own_keys(error: &str) -> String {
+    match error.starts_with("unknown field") {
+        true => format!("{error}, {}", own_keys()),
+        false => error.to_owned(),
+    }
 }
 
 /// The keys of every type of job, in the format of an error.

@@ -584,7 +584,7 @@ fn wrong_settings_are_named() {
         ),
         (
             json!({ "tools": { "a": { "executor": "echo" } } }),
-            "`tools.a`: missing field `description`",
+            "`tools.a`: `description` is missing",
         ),
         (
             json!({ "tools": { "a": tool(json!({ "color": 1 })) } }),
