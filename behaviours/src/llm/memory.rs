@@ -261,7 +261,7 @@ impl Thread {
     }
 
     /// The messages for the model. Only `system` is of the operator.
-    pub(super) fn prompt(&self, system: String) -> Vec<Value> {
+    pub(super) fn prompt(&self, system: &str) -> Vec<Value> {
         let mut messages = vec![json!({ "role": "system", "content": system })];
         let mut known = String::new();
         if let Some(summary) = &self.summary {

@@ -19,7 +19,7 @@ pub(super) fn definition(name: &str, description: &str, parameters: &Value) -> V
     })
 }
 
-fn built_in(name: &str, description: &str, properties: Value, required: &[&str]) -> Value {
+fn built_in(name: &str, description: &str, properties: &Value, required: &[&str]) -> Value {
     let parameters = json!({
         "type": "object", "properties": properties, "required": required,
         "additionalProperties": false,
@@ -32,7 +32,7 @@ pub(super) fn reply() -> Value {
     built_in(
         REPLY,
         "Answers the sender of the last message, and ends your work on it.",
-        json!({ "text": { "type": "string" } }),
+        &json!({ "text": { "type": "string" } }),
         &["text"],
     )
 }
@@ -44,13 +44,13 @@ pub(super) fn of_trusted() -> [Value; 2] {
         built_in(
             FIND_AGENTS,
             "Finds agents in the directory, by name, by what they can do, or by a command that they handle.",
-            json!({ "name": text, "capability": text, "command": text }),
+            &json!({ "name": text, "capability": text, "command": text }),
             &[],
         ),
         built_in(
             REMEMBER,
             "Notes something about this conversation, to be remembered. An empty text removes the note.",
-            json!({ "key": text, "text": text }),
+            &json!({ "key": text, "text": text }),
             &["key", "text"],
         ),
     ]
@@ -64,13 +64,13 @@ pub(super) fn of_senders() -> [Value; 2] {
         built_in(
             SEND,
             "Sends a message to another agent. Its answer is not waited for.",
-            json!({ "to": agent, "text": text }),
+            &json!({ "to": agent, "text": text }),
             &["to", "text"],
         ),
         built_in(
             SUBMIT_TASK,
             "Gives a task to another agent, and waits for the result. The type is one that the agent does: its capability `task:TYPE`.",
-            json!({ "to": agent, "type": text, "prompt": text }),
+            &json!({ "to": agent, "type": text, "prompt": text }),
             &["to", "type", "prompt"],
         ),
     ]

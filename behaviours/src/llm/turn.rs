@@ -429,7 +429,7 @@ impl<'a> Run<'a> {
             false => self.offered(),
         };
         let chat = Conversation {
-            messages: self.thread.prompt(self.system(is_last)),
+            messages: self.thread.prompt(&self.system(is_last)),
             tools,
         };
         if let Err(reason) = self.check_budget(&chat) {
@@ -545,7 +545,7 @@ impl<'a> Run<'a> {
             is_new |= !repeats;
             match made {
                 Made::Begun => {}
-                Made::Result(text) => self.set_result(at, text),
+                Made::Result(text) => self.set_result(at, &text),
                 Made::Reply(text) => reply = Some(text),
             }
         }
@@ -720,13 +720,13 @@ impl<'a> Run<'a> {
                 output.to_owned()
             }
         };
-        self.set_result(at, text);
+        self.set_result(at, &text);
         self.go_on_if_all_are_there();
     }
 
-    fn set_result(&mut self, at: usize, text: String) {
+    fn set_result(&mut self, at: usize, text: &str) {
         if let Some(call) = self.call_at(at) {
-            call.result = Some(cut(&text, MAX_TEXT));
+            call.result = Some(cut(text, MAX_TEXT));
         }
     }
 

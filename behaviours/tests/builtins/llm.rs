@@ -36,6 +36,9 @@ fn settings(more: &Value) -> Value {
     settings
 }
 
+/// What a model makes of the messages and the tools.
+type Script = Box<dyn Fn(&[Value], &[Value]) -> Value + Send>;
+
 /// A model that answers with what a function makes of its conversation.
 struct Stage {
     chain: Simulation,
@@ -413,7 +416,7 @@ async fn what_ends_without_an_answer_is_said_once_and_leaves_one_dead_letter() {
     let counting = |messages: &[Value], _: &[Value]| {
         calls(&[("add", json!({ "input": messages.len().to_string() }))])
     };
-    let cases: Vec<(Value, Box<dyn Fn(&[Value], &[Value]) -> Value + Send>, &str)> = vec![
+    let cases: Vec<(Value, Script, &str)> = vec![
         (
             json!({}),
             Box::new(|_: &[Value], _: &[Value]| json!({ "fail": "the service reported an error" })),
