@@ -11,6 +11,7 @@
 //! | [`shards`] | where the agents of a cluster are |
 //! | [`error`] | why an operation was not carried out |
 //! | [`api`] | the HTTP API |
+//! | [`console`] | the web console, over the same operations |
 //! | [`a2a`] | agents on the chain as A2A agents |
 //! | [`mcp`] | the Model Context Protocol, for the hosts of language models |
 //!
@@ -20,6 +21,7 @@
 pub mod a2a;
 pub mod api;
 pub mod caller;
+pub mod console;
 pub mod door;
 pub mod error;
 pub mod mcp;

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`send`] | sending a message |
 //! | [`delivery`] | following a message to its end |
+//! | [`console`] | a code with which one can sign in to the console |
 //! | [`conversations`] | the messages that an agent sent and received |
 //! | [`directory`] | looking up cards |
 //! | [`cards`] | announcing a hosted agent in the directory, and withdrawing its card |
@@ -39,6 +40,7 @@ pub mod approvals;
 pub mod cards;
 pub mod change;
 pub mod cluster;
+pub mod console;
 pub mod content;
 pub mod conversations;
 pub mod delivery;
@@ -57,6 +59,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
+use crate::doors::console::sessions::Sessions;
 use crate::runtime::Shared;
 use crate::runtime::metrics::Condition;
 use crate::runtime::registry::{AgentRegistry, Hosted};
@@ -94,6 +97,8 @@ pub struct OperationLinks {
     pub reload: Reloader,
     /// The parts that sending needs.
     pub send: send::SendLinks,
+    /// Who is signed in to the console.
+    pub console: Sessions,
 }
 
 impl Operations {

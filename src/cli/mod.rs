@@ -11,7 +11,7 @@
 //! | `guard` | hardening of the process |
 //! | `interrupt` | signals that end a command |
 //! | `init` | running as the first process of a container |
-//! | [`agent`], [`approvals`], [`mod@bench`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`mcp`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`token`], [`tx`], [`wallet`], [`worker`] | one group of commands each |
+//! | [`agent`], [`approvals`], [`mod@bench`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`mcp`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`token`], [`tx`], [`ui`], [`wallet`], [`worker`] | one group of commands each |
 //!
 //! A binary with its own behaviours:
 //! ```no_run
@@ -47,6 +47,7 @@ pub mod run;
 pub mod task;
 pub mod token;
 pub mod tx;
+pub mod ui;
 pub mod wallet;
 pub mod worker;
 
@@ -118,6 +119,12 @@ enum Command {
     /// `--quick` takes about a minute. docs/performance.md describes the rows. The exit code is 1 if
     /// a row could not be measured.
     Bench(bench::BenchArgs),
+    /// Opens the web console of the running runtime in a browser
+    ///
+    /// The browser is signed in with a code that is valid once, and for a minute. Whoever can run this
+    /// command may use the runtime's control socket, and so is the operator. docs/console.md describes
+    /// the console.
+    Ui(ui::UiArgs),
     /// Messages from and to agents, and the agent directory
     #[command(subcommand)]
     Agent(agent::AgentCommand),
@@ -266,6 +273,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Replay(args) => replay::run(&args, context),
         Command::Demo(args) => demo::run(args, context),
         Command::Bench(args) => bench::run(&args, context),
+        Command::Ui(args) => ui::run(&args, context),
         Command::Agent(command) => agent::run(command, context),
         Command::Task(command) => task::run(command, context),
         Command::Queue(command) => queue::run(command, context),

@@ -149,6 +149,7 @@ impl RowArgs {
             recipient: address(&self.to)?,
             behaviour: self.behaviour.clone(),
             since: self.since(),
+            reason: None,
         })
     }
 

@@ -8,6 +8,7 @@
 //! | [`error`] | [`ConfigError`]: every error, each with its location |
 //! | [`load`] | loading all layers: [`Config::load`] |
 //! | [`node_url`] | [`NodeUrl`]: the address of a node; [`CollectorUrl`]: that of a collector |
+//! | [`console`] | [`ConsoleAccess`]: who may do what in the web console |
 //! | `database_url` | the address of a cluster's database |
 //! | [`rate`] | [`Rate`]: a count per length of time |
 //! | `host_name` | the name of a host |
@@ -20,6 +21,7 @@
 pub mod approve;
 mod behaviours;
 mod check;
+pub mod console;
 mod contacts;
 mod database_url;
 mod document;
@@ -42,6 +44,7 @@ mod tests;
 mod values;
 pub mod webhooks;
 
+pub use console::ConsoleAccess;
 pub use database_url::DatabaseUrl;
 pub use error::{ConfigError, ConfigIssue, ConfigIssues, Origin};
 pub use host_name::HostName;

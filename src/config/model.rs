@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 
 use super::approve::Approvals;
 use super::check::Keys;
+use super::console::ConsoleAccess;
 use super::database_url::DatabaseUrl;
 use super::error::Origin;
 use super::host_name::HostName;
@@ -46,7 +47,7 @@ pub struct Config {
     pub chain: ChainConfig,
     /// The runtime's own database.
     pub store: StoreConfig,
-    /// Health, readiness, metrics and the API.
+    /// Health, readiness, metrics, the API and the console.
     pub http: HttpConfig,
     /// The agents that others can reach over A2A, if any.
     pub a2a: Option<A2aConfig>,
@@ -115,7 +116,7 @@ describe! {
 }
 
 describe! {
-    /// health, readiness, metrics, and the API
+    /// health, readiness, metrics, the API, and the console
     [http]
     #[derive(Clone, Debug)]
     pub struct HttpConfig {
@@ -128,6 +129,8 @@ describe! {
         connections: usize [16..=10_000] = "256",
         /// how many of them may be streams of events; 1 to 1,000
         streams: usize [1..=1_000] = "32",
+        /// the web console, at /: true, false, or "read-only". `agentry ui` opens it
+        console: ConsoleAccess = "true",
     }
 }
 

@@ -22,7 +22,7 @@ use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actix_web::http::ConnectionType;
+use actix_web::http::{ConnectionType, header};
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse, Route};
 use agentry_core::cluster::ShardId;
@@ -30,11 +30,15 @@ use agentry_protocol::Address;
 use tokio::runtime::Handle;
 
 use super::caller::Caller;
+use super::console;
+use super::console::sessions::{Proof, Sessions};
 use super::door::Door;
 use super::error::{DoorError, ErrorCode};
 use super::shards::Shards;
+use crate::config::HttpConfig;
 use crate::runtime::presence::{Presence, Running};
 use crate::runtime::reload::Loader;
+use crate::runtime::series::Series;
 use crate::runtime::signer::{DocumentSignature, SignDocument};
 use events::Hub;
 use routes::{ENDPOINTS, Endpoint, Verb};
@@ -62,16 +66,20 @@ pub struct Api(Arc<Inner>);
 struct Inner {
     presence: Presence,
     hub: Hub,
+    console: Sessions,
+    series: Series,
     workers: Handle,
     cluster: OnceLock<OfCluster>,
 }
 
 impl Api {
-    /// The API of a process with these workers, for this many streams of events at a time.
-    pub fn new(workers: Handle, streams: usize) -> Self {
+    /// The API of a process with these workers, with these keys of `[http]`.
+    pub fn new(workers: Handle, config: &HttpConfig) -> Self {
         let presence = Presence::default();
         Self(Arc::new(Inner {
-            hub: Hub::new(presence.clone(), workers.clone(), streams),
+            hub: Hub::new(presence.clone(), workers.clone(), config.streams),
+            console: Sessions::new(config.console),
+            series: Series::default(),
             presence,
             workers,
             cluster: OnceLock::new(),
@@ -87,6 +95,46 @@ impl Api {
     pub fn join(&self, cluster: OfCluster) {
         // A process joins once.
         let _ = self.0.cluster.set(cluster);
+    }
+
+    /// Who is signed in to the console.
+    pub fn console(&self) -> &Sessions {
+        &self.0.console
+    }
+
+    /// What was measured in the last hours.
+    pub fn series(&self) -> &Series {
+        &self.0.series
+    }
+
+    /// Who sends a request of the API: the holder of a token, or who is signed in to the console.
+    ///
+    /// # Errors
+    /// It proves neither; the runtime is starting.
+    pub async fn visitor(&self, request: &HttpRequest) -> Result<(Caller, Visitor), DoorError> {
+        let has_token = request.headers().contains_key(header::AUTHORIZATION);
+        if !has_token && console::is_signed_in(self, request) {
+            let (proof, session) = console::of(self, request)?;
+            return Ok((session.caller(), Visitor::Console(proof)));
+        }
+        let secret = access::secret(request)?;
+        let caller = self.holder(secret).await?;
+        Ok((caller, Visitor::Token(secret.to_owned())))
+    }
+
+    /// Who sends a request, later: it may have lost its rights since.
+    ///
+    /// # Errors
+    /// As [`visitor`](Self::visitor).
+    pub(in crate::doors) async fn again(&self, visitor: &Visitor) -> Result<Caller, DoorError> {
+        match visitor {
+            Visitor::Token(secret) => self.holder(secret).await,
+            Visitor::Console(proof) => {
+                let ended = || DoorError::new(ErrorCode::Unauthenticated, "the session has ended");
+                let session = self.console().session(proof);
+                Ok(session.ok_or_else(ended)?.caller())
+            }
+        }
     }
 
     /// Who sends a request.
@@ -148,11 +196,12 @@ impl Api {
         match self.0.cluster.get() {
             Some(OfCluster { loader, shards }) => {
                 let config = Arc::clone(&loader.now().config);
-                Ok(Door::of_cluster(config, caller, shards.clone()))
+                Ok(Door::of_cluster(config, caller, shards.clone()).with_series(self.series()))
             }
             None => {
                 let loaded = self.0.presence.find(loaded);
-                Ok(Door::new(loaded.ok_or_else(starting)?, caller))
+                let door = Door::new(loaded.ok_or_else(starting)?, caller);
+                Ok(door.with_series(self.series()))
             }
         }
     }
@@ -165,6 +214,24 @@ impl Api {
     fn shards_of(&self, caller: &Caller) -> Vec<ShardId> {
         let cluster = self.0.cluster.get();
         cluster.map_or_else(Vec::new, |cluster| cluster.shards.of(caller))
+    }
+}
+
+/// How who sends a request has proved who it is.
+#[derive(Clone)]
+pub enum Visitor {
+    /// With the secret of a token.
+    Token(String),
+    /// By being signed in to the console.
+    Console(Proof),
+}
+
+impl std::fmt::Debug for Visitor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Token(_) => "Token(***)",
+            Self::Console(_) => "Console(***)",
+        })
     }
 }
 
@@ -227,7 +294,7 @@ async fn serve(
 ) -> HttpResponse {
     let is_read = Cell::new(false);
     let carried_out = async {
-        let caller = api.caller(&request).await?;
+        let (caller, _) = api.visitor(&request).await?;
         let wanted = request::read(endpoint, &request, body).await?;
         is_read.set(true);
         (endpoint.call)(api.door(caller)?, wanted).await

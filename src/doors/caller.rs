@@ -47,6 +47,8 @@ pub struct Caller {
     pub rights: Rights,
     /// Whom it may send to.
     pub recipients: Scope,
+    /// Whether it may look at what operators look at, although it may not operate.
+    pub oversees: bool,
 }
 
 impl Caller {
@@ -62,6 +64,21 @@ impl Caller {
                 operate: true,
             },
             recipients: Scope::All,
+            oversees: true,
+        }
+    }
+
+    /// Who is signed in to the console: the operator, or one who may only look.
+    pub fn of_console(read_only: bool) -> Self {
+        let operator = Self::operator();
+        Self {
+            name: "console".to_owned(),
+            rights: Rights {
+                send: !read_only,
+                operate: !read_only,
+                ..operator.rights
+            },
+            ..operator
         }
     }
 
@@ -72,6 +89,7 @@ impl Caller {
             name: format!("the holder of token {}", token.name),
             token: Some(token.name),
             agents: scope(token.agents),
+            oversees: token.rights.operate,
             rights: token.rights,
             recipients: scope(token.recipients),
         }
@@ -109,12 +127,31 @@ impl Caller {
         self.check(self.rights.operate, "operate")
     }
 
+    /// # Errors
+    /// It may not look at what operators look at.
+    pub fn check_oversee(&self) -> Result<(), DoorError> {
+        self.check(self.rights.operate || self.oversees, "operate")
+    }
+
+    /// Checks the right to look at what concerns all agents.
+    ///
+    /// # Errors
+    /// It may not look at what operators look at, or not at all agents.
+    pub fn check_oversee_all(&self) -> Result<(), DoorError> {
+        self.check_oversee()?;
+        self.check_all()
+    }
+
     /// Checks the right to change what concerns all agents.
     ///
     /// # Errors
     /// It may not operate, or not all agents.
     pub fn check_operate_all(&self) -> Result<(), DoorError> {
         self.check_operate()?;
+        self.check_all()
+    }
+
+    fn check_all(&self) -> Result<(), DoorError> {
         match self.agents {
             Scope::All => Ok(()),
             Scope::Only(_) => Err(self.refusal("this concerns all agents")),

@@ -7,6 +7,8 @@
 //! | [`messages`] | reading messages |
 //! | [`tasks`] | requesting tasks of others, and following them |
 //! | [`work`] | the tasks that agents do for others |
+//! | [`overview`], [`hosted`] | what operators look at first: what is wrong, what was measured and spent, and the agents by trouble |
+//! | [`timeline`] | the story of one message, and conversations |
 //! | [`status`] | the agents that the caller may use, and the runtime |
 //! | [`queues`], [`approvals`] | what operators do |
 //! | `part` | the shard that an operation is about, in a cluster |
@@ -18,13 +20,16 @@
 
 pub mod approvals;
 pub mod directory;
+pub mod hosted;
 pub mod messages;
+pub mod overview;
 mod pages;
 mod part;
 pub mod queues;
 pub mod send;
 pub mod status;
 pub mod tasks;
+pub mod timeline;
 pub mod work;
 
 use std::sync::Arc;
@@ -46,6 +51,7 @@ use crate::ops::sealed::Opener;
 use crate::ops::send::random_key;
 use crate::ops::who;
 use crate::runtime::control::Client;
+use crate::runtime::series::Series;
 pub(super) use part::About;
 use part::Part;
 
@@ -76,6 +82,8 @@ pub struct Door {
     config: Arc<Config>,
     caller: Caller,
     part: Part,
+    /// What this process has measured; nothing if it is not the runtime.
+    series: Option<Series>,
 }
 
 impl Door {
@@ -85,6 +93,16 @@ impl Door {
             config,
             caller,
             part: Part::Store,
+            series: None,
+        }
+    }
+
+    /// The same, with what was measured in the last hours.
+    #[must_use]
+    pub fn with_series(self, series: &Series) -> Self {
+        Self {
+            series: Some(series.clone()),
+            ..self
         }
     }
 

@@ -22,8 +22,10 @@ use tokio::net::UnixStream;
 
 use super::metrics::Condition;
 use super::reload::Applied;
+use crate::doors::console::sessions::Sessions;
 use crate::ops::cards::{CardWanted, Registered};
 use crate::ops::change::StoreChange;
+use crate::ops::console::{self, ConsoleCode};
 use crate::ops::queues::waits::WaitingRows;
 use crate::ops::send::{SendRequest, Sent};
 use crate::ops::{OperationError, Operations};
@@ -71,6 +73,14 @@ enum Request {
     Condition,
     /// The tables are about to be read on this machine, so it is never passed on to another.
     Refresh,
+    /// Somebody on this machine is about to open the console: never passed on, either.
+    OpenConsole {
+        read_only: bool,
+    },
+    /// The same.
+    ConsoleWaits {
+        code: String,
+    },
 }
 
 impl Request {
@@ -158,6 +168,17 @@ impl Client {
     /// shard runs.
     pub async fn refresh(&self) -> Result<(), ControlError> {
         self.ask(Request::Refresh).await
+    }
+
+    /// A code with which one can sign in to the console of the process that serves the socket.
+    pub async fn open_console(&self, read_only: bool) -> Result<ConsoleCode, ControlError> {
+        self.ask(Request::OpenConsole { read_only }).await
+    }
+
+    /// Whether one can still sign in with a code.
+    pub async fn console_waits(&self, code: &str) -> Result<bool, ControlError> {
+        let code = code.to_owned();
+        self.ask(Request::ConsoleWaits { code }).await
     }
 
     async fn ask<T: DeserializeOwned>(&self, request: Request) -> Result<T, ControlError> {
@@ -286,12 +307,13 @@ pub fn serve(operations: Operations) -> std::io::Result<ControlSocket> {
 
 /// Serves the socket of a store whose runtime is elsewhere, until the returned guard is dropped:
 /// `pass_on` gets each request, and returns the answer or why there is none; `refresh` brings this
-/// machine's copy up to date. Must be called within an actix system.
+/// machine's copy up to date; `console` is that of this process. Must be called within an actix system.
 ///
 /// # Errors
 /// The socket cannot be made.
 pub fn relay<P, R>(
     store: &Path,
+    console: Sessions,
     pass_on: impl Fn(String) -> P + 'static,
     refresh: impl Fn() -> R + 'static,
 ) -> std::io::Result<ControlSocket>
@@ -302,11 +324,18 @@ where
     let (pass_on, refresh) = (Rc::new(pass_on), Rc::new(refresh));
     serve_at(socket_path(store), move |line| {
         let (pass_on, refresh) = (Rc::clone(&pass_on), Rc::clone(&refresh));
+        let console = console.clone();
         async move {
             match serde_json::from_str(&line) {
                 Ok(Request::Refresh) => {
                     let refreshed = refresh().await.map_err(OperationError::Later);
                     serde_json::to_string(&refreshed)
+                }
+                Ok(Request::OpenConsole { read_only }) => {
+                    serde_json::to_string(&console::open(&console, read_only))
+                }
+                Ok(Request::ConsoleWaits { code }) => {
+                    serde_json::to_string(&Ok::<_, OperationError>(console.waits(&code)))
                 }
                 _ => pass_on(line).await.or_else(not_now),
             }
@@ -429,5 +458,11 @@ async fn answer(request: Request, operations: &Operations) -> serde_json::Result
         Request::Waits(rows) => to_string(&operations.waits(rows).await),
         Request::Condition => to_string(&Ok::<_, OperationError>(operations.condition())),
         Request::Refresh => to_string(&operations.refresh().await),
+        Request::OpenConsole { read_only } => {
+            to_string(&console::open(&operations.links.console, read_only))
+        }
+        Request::ConsoleWaits { code } => to_string(&Ok::<_, OperationError>(
+            operations.links.console.waits(&code),
+        )),
     }
 }

@@ -1,5 +1,5 @@
-//! The HTTP server, on loopback: `/health`, `/ready`, `/metrics`, the [API](crate::doors::api), and
-//! [MCP](crate::doors::mcp).
+//! The HTTP server, on loopback: `/health`, `/ready`, `/metrics`, the [API](crate::doors::api),
+//! [MCP](crate::doors::mcp), and the [console](crate::doors::console).
 //!
 //! Every request passes the same guards. Connections, the time for a request's head, its body and its
 //! response, and the size of a body are limited.
@@ -18,7 +18,7 @@ use crate::config::{HostName, HttpConfig};
 use crate::doors::a2a;
 use crate::doors::api::connections::{Connection, Connections};
 use crate::doors::api::{self, Api, access};
-use crate::doors::mcp;
+use crate::doors::{console, mcp};
 
 /// The media type of Prometheus' text format (OpenMetrics 1.0).
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -45,7 +45,8 @@ impl StatusServer {
     /// The address cannot be listened on; most often another process already listens there.
     pub fn start(config: &HttpConfig, metrics: Arc<Metrics>, api: Api) -> std::io::Result<Self> {
         let metrics = web::Data::from(metrics);
-        let api = web::Data::new(api);
+        let (sessions, api) = (api.console().clone(), web::Data::new(api));
+        let is_console = sessions.is_on();
         let allowed: Arc<[HostName]> = config.allowed_hosts.clone().into();
         let endpoint = mcp::http::endpoint();
         let connections = Connections::default();
@@ -79,6 +80,11 @@ impl StatusServer {
                 .configure(api::configure)
                 .configure(a2a::configure)
                 .configure(|services| mcp::http::configure(services, endpoint.clone()))
+                .configure(|services| {
+                    if is_console {
+                        console::configure(services);
+                    }
+                })
         })
         .workers(1)
         .max_connections(config.connections)
@@ -89,6 +95,7 @@ impl StatusServer {
         .shutdown_timeout(1)
         .bind(config.listen)?;
         let address = server.addrs().first().copied().unwrap_or(config.listen);
+        sessions.listens(address);
         let server = server.run();
         let handle = server.handle();
         actix_rt::spawn(server);
@@ -250,6 +257,7 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
+    use crate::config::ConsoleAccess;
 
     /// The answer to a request without a body: its status line, its headers, and its body.
     fn ask(address: SocketAddr, method: &str, path: &str) -> (String, String, String) {
@@ -271,9 +279,10 @@ mod tests {
             allowed_hosts: Vec::new(),
             connections: 16,
             streams: 1,
+            console: ConsoleAccess::Off,
         };
         let metrics = Arc::new(Metrics::new());
-        let api = Api::new(tokio::runtime::Handle::current(), config.streams);
+        let api = Api::new(tokio::runtime::Handle::current(), &config);
         let server = StatusServer::start(&config, metrics, api).unwrap();
         let address = server.address();
         let asked = actix_rt::task::spawn_blocking(move || {

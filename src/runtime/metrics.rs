@@ -24,6 +24,7 @@ use agentry_store::Condition as StoreCondition;
 
 use self::cluster::ClusterGauges;
 use self::gauges::{Gauges, STANDINGS, Shards, Together, signed};
+use super::series::{Timing, Totals};
 
 /// The bounds of the histograms, in seconds: from a local answer to a node that hangs.
 const SECONDS: [f64; 12] = [
@@ -129,6 +130,8 @@ struct Registered {
     store_refusals: Counter,
     last_handled_ms: AtomicU64,
     last_accepted_ms: AtomicU64,
+    run_times: Timing,
+    post_times: Timing,
 }
 
 /// The state of a shard, for `/ready`.
@@ -391,6 +394,8 @@ impl Registered {
             store_refusals,
             last_handled_ms: AtomicU64::new(0),
             last_accepted_ms: AtomicU64::new(0),
+            run_times: Timing::default(),
+            post_times: Timing::default(),
         }
     }
 
@@ -466,6 +471,28 @@ impl Metrics {
         self.all.gather();
         prometheus_client::encoding::text::encode(&mut text, &self.all.registry)?;
         Ok(text)
+    }
+
+    /// The counters, as the [series](super::series) of the console needs them.
+    pub fn totals(&self) -> Totals {
+        let all = &self.all;
+        let shards = Together::of(all.shards.all());
+        Totals {
+            arrived: all.arrived.get(),
+            handled: all.handled.get(),
+            dead_letters: all.dead_letters.get(),
+            accepted: all.accepted.get(),
+            mined: all.mined.get(),
+            failed: all.failed.get(),
+            hung: all.hung.get(),
+            runs: all.run_times.counted(),
+            posts: all.post_times.counted(),
+            open: shards.sum(|shard| &shard.open),
+            awake: shards.sum(|shard| &shard.awake),
+            spent: shards.sum(|shard| &shard.spent),
+            out_of_budget: shards.sum(|shard| &shard.out_of_budget),
+            overdue: shards.sum(|shard| &shard.overdue),
+        }
     }
 
     /// The state of the shard; [of a host of a cluster](Self::of_a_cluster), that of its shards
@@ -591,6 +618,7 @@ impl Metrics {
             })
             .inc();
         self.all.run_seconds.observe(took.as_secs_f64());
+        self.all.run_times.observe(took);
     }
 
     pub(crate) fn behaviour_hung(&self) {
@@ -602,6 +630,7 @@ impl Metrics {
             self.all.posts_failed.inc();
         }
         self.all.post_seconds.observe(took.as_secs_f64());
+        self.all.post_times.observe(took);
     }
 
     pub(crate) fn accepted(&self, now: Timestamp) {

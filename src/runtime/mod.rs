@@ -35,6 +35,7 @@
 //! | [`reload`] | changing the configuration while the runtime is running |
 //! | [`presence`] | the shards that are on this host, for those who serve others |
 //! | [`rates`] | rate limits: how many messages of each sender are handled |
+//! | [`series`] | what was measured in the last hours, for the console |
 //! | [`tasks`] | the pool that runs tasks |
 //! | [`jobs`] | tasks that workers run, on machines of their own |
 //! | [`traces`] | what agents do because of a message, exported over OTLP |
@@ -77,6 +78,7 @@ pub mod registry;
 pub mod reload;
 pub mod router;
 pub mod runner;
+pub mod series;
 pub mod signer;
 pub mod standing;
 pub mod submitter;

@@ -973,6 +973,8 @@ pub struct Selection {
     pub behaviour: Option<String>,
     /// The rows are not older than this time.
     pub since: Option<Timestamp>,
+    /// This is the reason of their last failure.
+    pub reason: Option<String>,
 }
 
 /// The result of verifying a dead letter again.

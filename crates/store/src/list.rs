@@ -4,7 +4,10 @@
 //! |---|---|
 //! | `inbox`, `outbox`, `event`, `forged` | the rows of the queues |
 //! | `approval` | effects that wait for an operator's approval |
+//! | [`load`] | the load of all agents at once, and why there are dead letters |
+//! | [`pick`] | the rows that an operator selects, by number |
 //! | [`stats`] | the number of rows by state, and what was spent |
+//! | [`story`] | what belongs to the story of one message |
 //! | [`talk`] | the messages to and from hosted wallets |
 //! | [`task`] | tasks |
 
@@ -12,8 +15,11 @@ mod approval;
 mod event;
 mod forged;
 mod inbox;
+pub mod load;
 mod outbox;
+pub mod pick;
 pub mod stats;
+pub mod story;
 pub mod talk;
 pub mod task;
 

@@ -35,6 +35,7 @@ fn selected(selection: &Selection, queue: QueueKind) -> Option<Condition> {
         recipient,
         behaviour,
         since,
+        reason,
     } = selection;
     if only.is_some_and(|only| only != queue) {
         return None;
@@ -85,6 +86,9 @@ fn selected(selection: &Selection, queue: QueueKind) -> Option<Condition> {
             QueueKind::Events => "made_at >= ?",
         };
         and(column, Value::Integer(super::number::integer(since.get())));
+    }
+    if let Some(reason) = reason {
+        and("reason = ?", Value::Text(reason.clone()));
     }
     Some(condition)
 }

@@ -30,7 +30,7 @@ use tokio::time::Instant;
 use super::super::caller::{Caller, Scope};
 use super::super::error::{DoorError, ErrorCode};
 use super::connections::Connection;
-use super::{Api, access, answer};
+use super::{Api, Visitor, answer};
 use crate::ops::send::random_key;
 use crate::runtime::presence::{Presence, Present};
 
@@ -40,7 +40,7 @@ const KEPT: usize = 4_096;
 /// How many events are written to a client at a time.
 const BATCH: usize = 64;
 
-/// How often a client hears something: then the caller's token is checked again, too.
+/// How often a client hears something: then the caller's rights are checked again, too.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// How long a new stream waits until the shards of its agents are here. Who listens to one that comes
@@ -525,7 +525,7 @@ struct Client {
     shards: Vec<ShardId>,
     /// When they were asked for last.
     asked: Instant,
-    secret: String,
+    visitor: Visitor,
     next: u64,
     head: watch::Receiver<u64>,
     /// Written first.
@@ -560,7 +560,7 @@ impl Client {
                 // The runtime has stopped.
                 Ok(Err(_)) => return None,
                 Err(_) => {
-                    return match self.api.holder(&self.secret).await {
+                    return match self.api.again(&self.visitor).await {
                         Ok(caller) if caller == self.caller => Some(": \n\n".to_owned()),
                         _ => None,
                     };
@@ -620,7 +620,7 @@ pub async fn stream(api: web::Data<Api>, request: HttpRequest) -> HttpResponse {
 }
 
 async fn begin(api: &Api, request: &HttpRequest) -> Result<Client, DoorError> {
-    let caller = api.caller(request).await?;
+    let (caller, visitor) = api.visitor(request).await?;
     caller.check_read()?;
     if !request.query_string().is_empty() {
         return Err(DoorError::invalid(
@@ -656,7 +656,7 @@ async fn begin(api: &Api, request: &HttpRequest) -> Result<Client, DoorError> {
         )
     };
     Ok(Client {
-        secret: access::secret(request)?.to_owned(),
+        visitor,
         head: hub.0.head.subscribe(),
         connection: request.conn_data::<Connection>().cloned(),
         api: api.clone(),

@@ -12,15 +12,24 @@ use serde_json::{Map, Value};
 use super::super::door::Door;
 use super::super::door::approvals::{ApprovalPage, DecideApproval, DecidedApproval, ListApprovals};
 use super::super::door::directory::{AgentDetails, AgentPage, FindAgents, GetAgent};
+use super::super::door::hosted::{HostedPage, ListHosted};
 use super::super::door::messages::{GetMessage, MessagePage, ReadInbox};
+use super::super::door::overview::{
+    GetOverview, GetSeries, GetSpending, Overview, SeriesPage, SpendingPage,
+};
 use super::super::door::queues::{
-    ChangeQueue, ChangedRows, ListQueue, QueuePage, ReloadConfig, ResumePosting, ResumedPosting,
+    ChangeQueue, ChangedRows, CountQueue, ListQueue, QueueCount, QueuePage, ReloadConfig,
+    ResumePosting, ResumedPosting,
 };
 use super::super::door::send::{DeliveryEntry, SendMessage, SentMessage, WaitForReply};
 use super::super::door::status::{GetStatus, StatusPage};
 use super::super::door::tasks::{
     AnswerTask, AnsweredTask, CancelTask, CanceledTask, FetchTaskResult, GetTask, ListTasks,
     SubmitTask, TaskPage, TaskResult,
+};
+use super::super::door::timeline::{
+    ConversationMessages, ConversationPage, GetTimeline, ListConversations, ReadConversation,
+    Timeline,
 };
 use super::super::door::work::{GetWork, ListWork, WorkDetails, WorkPage};
 use super::super::error::DoorError;
@@ -114,6 +123,18 @@ macro_rules! endpoints {
 pub static ENDPOINTS: &[Endpoint] = endpoints![
     Get "/status" read agent_status(GetStatus) -> 200 StatusPage:
         "The agents that you may use, and the condition of the runtime";
+    Get "/overview" operate overview(GetOverview) -> 200 Overview:
+        "Whether anything is wrong: what operators look at first";
+    Get "/series" operate get_series(GetSeries) -> 200 SeriesPage:
+        "What was measured in the last two hours: rates, durations, the age of the queue, spending";
+    Get "/spending" operate get_spending(GetSpending) -> 200 SpendingPage:
+        "What an agent, or all agents, have spent on the last days";
+    Get "/hosted" read list_hosted(ListHosted) -> 200 HostedPage:
+        "Lists hosted agents with what they have to do, searched and sorted by trouble";
+    Get "/conversations" read list_conversations(ListConversations) -> 200 ConversationPage:
+        "Lists the conversations among the newest messages of an agent";
+    Get "/conversations/{peer}" read read_conversation(ReadConversation) -> 200 ConversationMessages:
+        "Reads the messages that an agent and another address have exchanged";
     Get "/agents" read find_agents(FindAgents) -> 200 AgentPage:
         "Finds agents in the directory, by what they offer";
     Get "/agents/{who}" read get_agent(GetAgent) -> 200 AgentDetails:
@@ -126,6 +147,8 @@ pub static ENDPOINTS: &[Endpoint] = endpoints![
         "Reads one message";
     Get "/messages/{id}/delivery" read wait_for_reply(WaitForReply) -> 200 DeliveryEntry:
         "What has become of a sent message; waits for its answer, its acknowledgment, or its block";
+    Get "/messages/{id}/timeline" read message_timeline(GetTimeline) -> 200 Timeline:
+        "Tells the story of one message, from its arrival to the last of its effects";
     Get "/tasks" read list_tasks(ListTasks) -> 200 TaskPage:
         "Lists the tasks that your agents have requested";
     Post "/tasks" send submit_task(SubmitTask) -> 202 Job:
@@ -148,6 +171,8 @@ pub static ENDPOINTS: &[Endpoint] = endpoints![
         "Grants or denies an effect that waits";
     Get "/queue" operate list_queue(ListQueue) -> 200 QueuePage:
         "Lists rows of a queue: what waits, and dead letters";
+    Get "/queue/count" operate count_queue(CountQueue) -> 200 QueueCount:
+        "Counts the dead letters that a retry or a drop of all would change";
     Post "/queue/retry" operate retry_queue(ChangeQueue) -> 200 ChangedRows:
         "Has dead letters handled, or failed transactions posted, once more";
     Post "/queue/drop" operate drop_queue(ChangeQueue) -> 200 ChangedRows:

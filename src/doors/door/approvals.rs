@@ -124,7 +124,7 @@ impl Door {
     /// # Errors
     /// [`DoorError`].
     pub async fn list_approvals(&self, request: ListApprovals) -> Result<ApprovalPage, DoorError> {
-        self.caller.check_operate()?;
+        self.caller.check_oversee()?;
         let limit = limit(request.limit)?;
         let doors = self.in_shards(request.agent.as_deref()).await?;
         // One more than the limit shows whether there are others.

@@ -63,6 +63,7 @@ impl Door {
             config,
             caller,
             part: Part::Cluster(cluster),
+            series: None,
         }
     }
 
@@ -188,6 +189,7 @@ impl Door {
                 shard: Some(shard),
                 ..cluster.clone()
             }),
+            series: self.series.clone(),
         }
     }
 

@@ -4,17 +4,20 @@
 use agentry_core::commit::{QueueKind, QueueTarget, Selection};
 use agentry_protocol::Timestamp;
 use agentry_store::Reader;
+use agentry_store::list::pick::{self, Part};
 use agentry_store::list::{self, Filter};
+use futures_util::future::try_join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::caller::Scope;
-use super::super::error::DoorError;
+use super::super::error::{DoorError, ErrorCode};
 use super::pages::{Entry, Page};
 use super::{About, Door, limit};
 use crate::ops::change::StoreChange;
 use crate::ops::names::Names;
 use crate::ops::queues::list::{self as queues, QueueRow, RowId};
+use crate::ops::who;
 use crate::runtime::reload::Applied;
 
 /// A queue.
@@ -53,17 +56,13 @@ pub enum QueuePart {
     All,
 }
 
-impl QueuePart {
-    fn states(self, queue: QueueName) -> Vec<String> {
-        let states: &[&str] = match (self, queue) {
-            (Self::All, _) => &[],
-            (Self::Open, QueueName::Inbox) => &["waiting", "withdrawn"],
-            (Self::Open, QueueName::Outbox) => &["queued", "prepared", "accepted", "mined"],
-            (Self::Open, QueueName::Events) => &["waiting"],
-            (Self::Dead, QueueName::Inbox | QueueName::Events) => &["dead"],
-            (Self::Dead, QueueName::Outbox) => &["failed"],
-        };
-        states.iter().map(|state| (*state).to_owned()).collect()
+impl From<QueuePart> for Part {
+    fn from(part: QueuePart) -> Self {
+        match part {
+            QueuePart::Open => Self::Open,
+            QueuePart::Dead => Self::Dead,
+            QueuePart::All => Self::All,
+        }
     }
 }
 
@@ -78,6 +77,16 @@ pub struct ListQueue {
     pub part: QueuePart,
     /// Only rows of this hosted agent: its name or its address. Needed if you may not use all agents.
     pub agent: Option<String>,
+    /// Only messages from this address or name.
+    pub from: Option<String>,
+    /// Only transactions to this address or name.
+    pub to: Option<String>,
+    /// Only rows of this behaviour: its events, and what it sent.
+    pub behaviour: Option<String>,
+    /// Only rows that are not older than this.
+    pub since: Option<u64>,
+    /// Only rows whose last failure had exactly this reason.
+    pub reason: Option<String>,
     /// The most rows of a page; 20 if not given.
     #[schemars(range(min = 1, max = 100))]
     pub limit: Option<u32>,
@@ -147,6 +156,75 @@ pub struct ChangeQueue {
     /// Only those of this hosted agent: its name or its address. Needed for all dead letters if you may
     /// not use all agents; and for rows, in a cluster, if you may use several.
     pub agent: Option<String>,
+    /// Of all: only messages from this address or name.
+    pub from: Option<String>,
+    /// Of all: only transactions to this address or name.
+    pub to: Option<String>,
+    /// Of all: only those of this behaviour: its events, and what it sent.
+    pub behaviour: Option<String>,
+    /// Of all: only those that are not older than this.
+    pub since: Option<u64>,
+    /// Of all: only those whose last failure had exactly this reason.
+    pub reason: Option<String>,
+    /// Of all: how many you expect. If it is another number, nothing is changed.
+    pub expected: Option<u64>,
+}
+
+/// The dead letters to count.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CountQueue {
+    /// Only those of this queue.
+    pub queue: Option<QueueName>,
+    /// Only those of this hosted agent: its name or its address. Needed if you may not use all agents.
+    pub agent: Option<String>,
+    /// Only messages from this address or name.
+    pub from: Option<String>,
+    /// Only transactions to this address or name.
+    pub to: Option<String>,
+    /// Only those of this behaviour: its events, and what it sent.
+    pub behaviour: Option<String>,
+    /// Only those that are not older than this.
+    pub since: Option<u64>,
+    /// Only those whose last failure had exactly this reason.
+    pub reason: Option<String>,
+}
+
+/// How many dead letters there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct QueueCount {
+    /// Dead letters and failed transactions: as many as a retry or a drop of `all` would change.
+    pub dead_letters: u64,
+}
+
+impl ChangeQueue {
+    /// The dead letters that it selects, if it selects all.
+    fn selected(&self) -> CountQueue {
+        CountQueue {
+            queue: self.queue,
+            agent: self.agent.clone(),
+            from: self.from.clone(),
+            to: self.to.clone(),
+            behaviour: self.behaviour.clone(),
+            since: self.since,
+            reason: self.reason.clone(),
+        }
+    }
+}
+
+impl ListQueue {
+    /// The conditions on its rows.
+    fn selected(&self) -> CountQueue {
+        CountQueue {
+            queue: Some(self.queue),
+            agent: self.agent.clone(),
+            from: self.from.clone(),
+            to: self.to.clone(),
+            behaviour: self.behaviour.clone(),
+            since: self.since,
+            reason: self.reason.clone(),
+        }
+    }
 }
 
 /// What was changed.
@@ -184,7 +262,7 @@ impl Door {
     /// # Errors
     /// [`DoorError`].
     pub async fn list_queue(&self, request: ListQueue) -> Result<QueuePage, DoorError> {
-        self.caller.check_operate()?;
+        self.caller.check_oversee()?;
         let limit = limit(request.limit)?;
         let (only, place) = (request.agent.as_deref(), (request.cursor.as_deref(), limit));
         let listed = self.listed(only, place, |door, before| {
@@ -202,16 +280,13 @@ impl Door {
         limit: usize,
     ) -> Result<Page<QueueEntry>, DoorError> {
         self.look(async move |db, door| {
-            let filter = Filter {
-                agent: door.operated(db, request.agent.as_deref())?,
-                states: request.part.states(request.queue),
-                before,
-                limit: limit as u64,
-                ..Filter::default()
-            };
+            let selection = door.selection(db, &request.selected())?;
+            let part = request.part.into();
             let names = Names::new(&door.config, Some(db))?;
             let queue = request.queue.into();
-            let page = queues::page(db, queue, &filter, &names, &door.config).await?;
+            let place = (before, limit);
+            let page = queues::page(db, (queue, part), &selection, place, &names, &door.config);
+            let page = page.await?;
             let rows = page.rows.into_iter().filter_map(QueueEntry::of);
             Ok((rows.collect(), page.next))
         })
@@ -245,6 +320,15 @@ impl Door {
             true => self.in_shards(agent).await?,
             false => vec![self.in_shard(About::Row(agent)).await?],
         };
+        if let Some(expected) = request.expected.filter(|_| request.all) {
+            let found = Self::dead_letters(&doors, &request.selected()).await?;
+            if found != expected {
+                let message = format!(
+                    "{found} rows are selected now, and {expected} were expected: nothing was changed"
+                );
+                return Err(DoorError::new(ErrorCode::Conflict, message));
+            }
+        }
         let mut changed = 0;
         for door in doors {
             let request = request.clone();
@@ -256,16 +340,58 @@ impl Door {
         Ok(ChangedRows { changed })
     }
 
+    /// Counts dead letters and failed transactions: as many as a retry or a drop of all would change.
+    ///
+    /// # Errors
+    /// [`DoorError`].
+    pub async fn count_queue(&self, request: CountQueue) -> Result<QueueCount, DoorError> {
+        self.caller.check_oversee()?;
+        let doors = self.in_shards(request.agent.as_deref()).await?;
+        let dead_letters = Self::dead_letters(&doors, &request).await?;
+        Ok(QueueCount { dead_letters })
+    }
+
+    async fn dead_letters(doors: &[Self], selected: &CountQueue) -> Result<u64, DoorError> {
+        let counts = doors.iter().map(|door| {
+            let selected = selected.clone();
+            door.look(async move |db, door| {
+                let selection = door.selection(db, &selected)?;
+                Ok(pick::count_dead(db, &selection)?)
+            })
+        });
+        Ok(try_join_all(counts).await?.into_iter().sum())
+    }
+
+    /// The conditions on rows, with names resolved to addresses.
+    fn selection(&self, db: &Reader, request: &CountQueue) -> Result<Selection, DoorError> {
+        let address = |who: &Option<String>| match who {
+            Some(who) => Ok::<_, DoorError>(Some(who::resolve(who, &self.config)?.to_string())),
+            None => Ok(None),
+        };
+        Ok(Selection {
+            queue: request.queue.map(QueueKind::from),
+            agent: self.operated(db, request.agent.as_deref())?,
+            sender: address(&request.from)?,
+            recipient: address(&request.to)?,
+            behaviour: request.behaviour.clone(),
+            since: request.since.map(Timestamp::new),
+            reason: request.reason.clone(),
+        })
+    }
+
     fn targets(&self, db: &Reader, request: &ChangeQueue) -> Result<Vec<QueueTarget>, DoorError> {
         match (request.all, request.ids.as_slice()) {
-            (true, []) => Ok(vec![QueueTarget::Matching(Selection {
-                queue: request.queue.map(QueueKind::from),
-                agent: self.operated(db, request.agent.as_deref())?,
-                ..Selection::default()
-            })]),
+            (true, []) => {
+                let selection = self.selection(db, &request.selected())?;
+                Ok(vec![QueueTarget::Matching(selection)])
+            }
             (false, ids @ [_, ..]) if ids.len() <= 100 => {
-                if request.queue.is_some() {
-                    let message = "`queue` narrows down `all`; ids name their queues";
+                let narrowed = CountQueue {
+                    agent: None,
+                    ..request.selected()
+                };
+                if narrowed != CountQueue::default() || request.expected.is_some() {
+                    let message = "`queue` and the like narrow down `all`; ids name their rows";
                     return Err(DoorError::invalid(message));
                 }
                 ids.iter().map(|id| self.target(db, id)).collect()

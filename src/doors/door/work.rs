@@ -21,6 +21,9 @@ pub struct ListWork {
     pub agent: Option<String>,
     /// Only tasks in this state.
     pub state: Option<JobState>,
+    /// Only tasks that have not ended.
+    #[serde(default)]
+    pub open: bool,
     /// The most tasks of a page; 20 if not given.
     #[schemars(range(min = 1, max = 100))]
     pub limit: Option<u32>,
@@ -176,12 +179,13 @@ impl Door {
         let ListWork {
             agent,
             state,
+            open,
             cursor,
             ..
         } = request;
         let (only, place) = (agent.as_deref(), (cursor.as_deref(), limit));
         let listed = self.listed(only, place, |door, before| {
-            door.work(agent.clone(), state, before, limit)
+            door.work(agent.clone(), (state, open), before, limit)
         });
         let (tasks, next) = listed.await?;
         Ok(WorkPage { tasks, next })
@@ -191,11 +195,21 @@ impl Door {
     async fn work(
         self,
         agent: Option<String>,
-        state: Option<JobState>,
+        (state, open): (Option<JobState>, bool),
         before: Option<i64>,
         limit: usize,
     ) -> Result<Page<WorkEntry>, DoorError> {
         self.look(async move |db, door| {
+            if open {
+                let agent = door.operated(db, agent.as_deref())?;
+                let place = (before, limit);
+                let (mut tasks, next) = executing::open(db, agent.as_deref(), place, &door.config)?;
+                let is_wanted = |task: &ExecutingTask| {
+                    state.is_none_or(|state| task.item.state == state.as_str())
+                };
+                tasks.retain(is_wanted);
+                return Ok((tasks.into_iter().map(WorkEntry::from).collect(), next));
+            }
             let state = state.map(|state| state.as_str().to_owned());
             let filter = ExecutingFilter {
                 agent: door.operated(db, agent.as_deref())?,

@@ -7,12 +7,13 @@ use std::str::FromStr;
 use agentry_core::commit::{QueueKind, QueueTarget, Selection};
 use agentry_core::rows::EventId;
 use agentry_core::{InboxId, OutboxId};
+use agentry_store::list::pick::{self, Part};
 use agentry_store::list::{self, EventItem, Filter, ForgedItem, InboxItem, OutboxItem};
 use agentry_store::read::{self, Counts};
 use agentry_store::{Reader, StoreError};
 use serde::Serialize;
 
-use super::rows::{EventRow, ForgedRow, MessageRow, TransactionRow, Words};
+use super::rows::{EventRow, ForgedRow, MessageRow, TransactionRow};
 use super::spending::{Spending, spending};
 use super::waits::Waits;
 use crate::config::Config;
@@ -109,9 +110,6 @@ pub async fn list(
     })
 }
 
-/// How many rows are read at a time for a page: each may be as large as a transaction can be.
-const FEW: u64 = 16;
-
 /// A page ends after this many bytes of content, or after the one row that exceeds them.
 const PAGE_BYTES: usize = 1 << 20;
 
@@ -124,62 +122,99 @@ pub struct RowPage {
     pub next: Option<i64>,
 }
 
-/// Reads the newest rows of one queue that match a filter, up to its limit, with the reasons why they
-/// wait. A page may be shorter than the limit although there are more.
+/// Reads the newest rows of a part of one queue that are selected, with the reasons why they wait: those
+/// before a row, at most so many. A page may be shorter than that although there are more.
 ///
 /// # Errors
 /// The store's.
 pub async fn page(
     db: &Reader,
-    queue: QueueKind,
-    filter: &Filter,
+    (queue, part): (QueueKind, Part),
+    selection: &Selection,
+    (before, limit): (Option<i64>, usize),
     names: &Names<'_>,
     config: &Config,
 ) -> Result<RowPage, StoreError> {
     let store = &config.store.path;
-    let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
-    let mut filter = Filter {
-        limit: FEW,
-        ..filter.clone()
-    };
-    let (mut rows, mut bytes) = (Vec::new(), 0);
-    loop {
-        let mut few: Vec<QueueRow> = match queue {
+    // One more than the limit shows whether there are others.
+    let most = (limit as u64).saturating_add(1);
+    let mut picked = pick::pick(db, queue, part, selection, before, most)?;
+    let mut more = picked.len() > limit;
+    picked.truncate(limit);
+    let (mut bytes, mut found) = (0, Vec::new());
+    for row in picked {
+        let item = Item::read(db, queue, row)?;
+        bytes += item.as_ref().map_or(0, Item::bytes);
+        found.push((row, item));
+        if bytes >= PAGE_BYTES {
+            more = true;
+            break;
+        }
+    }
+    let last = found.last().map(|(row, _)| *row);
+    let (mut messages, mut transactions) = (Vec::new(), Vec::new());
+    for (_, item) in &found {
+        match item {
+            Some(Item::Message(item)) => messages.push((**item).clone()),
+            Some(Item::Transaction(item)) => transactions.push((**item).clone()),
+            Some(Item::Event(_)) | None => {}
+        }
+    }
+    let waits = Waits::ask(&messages, &transactions, store).await;
+    let now = Clock::default().now();
+    let rows = found.into_iter().filter_map(|(_, item)| {
+        Some(match item? {
+            Item::Message(item) => {
+                QueueRow::Message(Box::new(MessageRow::new(*item, names, &waits)))
+            }
+            Item::Transaction(item) => {
+                QueueRow::Transaction(Box::new(TransactionRow::new(*item, names, &waits)))
+            }
+            Item::Event(item) => QueueRow::Event(Box::new(EventRow::new(*item, now, &waits))),
+        })
+    });
+    Ok(RowPage {
+        rows: rows.collect(),
+        next: last.filter(|_| more),
+    })
+}
+
+/// A row as the store has it.
+enum Item {
+    Message(Box<InboxItem>),
+    Transaction(Box<OutboxItem>),
+    Event(Box<EventItem>),
+}
+
+impl Item {
+    fn read(db: &Reader, queue: QueueKind, row: i64) -> Result<Option<Self>, StoreError> {
+        let filter = Filter {
+            row: Some(row),
+            limit: 1,
+            ..Filter::default()
+        };
+        Ok(match queue {
             QueueKind::Inbox => {
-                let found = list::inbox(db, &filter)?;
-                let waits = Waits::ask(&found, &[], store).await;
-                let row = |item| Box::new(MessageRow::new(item, names, &waits));
-                found.into_iter().map(row).map(QueueRow::Message).collect()
+                let item = list::inbox(db, &filter)?.pop();
+                item.map(|item| Self::Message(Box::new(item)))
             }
             QueueKind::Outbox => {
-                let found = list::outbox(db, &filter)?;
-                let waits = Waits::ask(&[], &found, store).await;
-                let row = |item| Box::new(TransactionRow::new(item, names, &waits));
-                found
-                    .into_iter()
-                    .map(row)
-                    .map(QueueRow::Transaction)
-                    .collect()
+                let item = list::outbox(db, &filter)?.pop();
+                item.map(|item| Self::Transaction(Box::new(item)))
             }
             QueueKind::Events => {
-                let found = list::events(db, &filter)?;
-                let (waits, now) = (Waits::ask(&[], &[], store).await, Clock::default().now());
-                let row = |item| Box::new(EventRow::new(item, now, &waits));
-                found.into_iter().map(row).map(QueueRow::Event).collect()
+                let item = list::events(db, &filter)?.pop();
+                item.map(|item| Self::Event(Box::new(item)))
             }
-        };
-        if few.is_empty() {
-            return Ok(RowPage { rows, next: None });
-        }
-        few.reverse();
-        for row in few {
-            bytes += row.bytes();
-            filter.before = row.id().split_once('/').and_then(|(_, id)| id.parse().ok());
-            rows.push(row);
-            if rows.len() >= limit || bytes >= PAGE_BYTES {
-                let next = filter.before;
-                return Ok(RowPage { rows, next });
-            }
+        })
+    }
+
+    /// How many bytes of content it has.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Message(item) => item.stored.len(),
+            Self::Transaction(item) => item.payload.len(),
+            Self::Event(item) => item.data.len(),
         }
     }
 }
@@ -366,17 +401,6 @@ pub enum QueueRow {
 }
 
 impl QueueRow {
-    /// How many bytes of content it has.
-    fn bytes(&self) -> usize {
-        let text = |words: &Words| words.text.as_ref().map_or(0, String::len);
-        match self {
-            Self::Message(row) => text(&row.words),
-            Self::Transaction(row) => text(&row.words),
-            Self::Event(row) => row.item.data.len(),
-            Self::Forged(row) => text(&row.words),
-        }
-    }
-
     /// Its id.
     pub fn id(&self) -> &str {
         match self {

@@ -3,6 +3,7 @@
 use agentry_core::AgentId;
 use agentry_protocol::command::JobId;
 use agentry_sdk::{AnyBehaviour, Task, Tokens};
+use agentry_store::list::pick;
 use agentry_store::list::task::{self, ExecutingFilter, ExecutingItem};
 use agentry_store::{Reader, StoreError, read};
 use serde_json::{Value, json};
@@ -138,6 +139,36 @@ pub fn page(
             }
         }
     }
+}
+
+/// The newest tasks that have not ended, newest first: those before a row, at most so many, of the agent
+/// with this name or address, or of all; and before which row the others begin.
+///
+/// # Errors
+/// The store's.
+pub fn open(
+    db: &Reader,
+    agent: Option<&str>,
+    (before, limit): (Option<i64>, usize),
+    config: &Config,
+) -> Result<(Vec<ExecutingTask>, Option<i64>), StoreError> {
+    // One more than the limit shows whether there are others.
+    let most = (limit as u64).saturating_add(1);
+    let mut rows = pick::open_tasks(db, agent, before, most)?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let mut tasks = Vec::new();
+    for row in &rows {
+        let filter = ExecutingFilter {
+            row: Some(*row),
+            limit: 1,
+            ..ExecutingFilter::default()
+        };
+        for item in task::executing(db, &filter)? {
+            tasks.push(ExecutingTask::new(item, db, config)?);
+        }
+    }
+    Ok((tasks, rows.last().copied().filter(|_| more)))
 }
 
 /// Finds a task by its row (`task/7`), or by the id or the hash under which its submitter knows it;

@@ -10,6 +10,8 @@ use agentry_cluster::{Database, TakenCall};
 use agentry_core::cluster::{Incarnation, ShardId};
 use tokio::time::{Instant, sleep};
 
+use crate::doors::api::Api;
+use crate::doors::console::sessions::Sessions;
 use crate::runtime::control::{self, ControlSocket};
 use crate::runtime::presence::Presence;
 
@@ -27,14 +29,16 @@ const TAKE: Duration = Duration::from_millis(200);
 pub(super) struct Relays {
     database: Database,
     presence: Presence,
+    console: Sessions,
     sockets: BTreeMap<ShardId, ControlSocket>,
 }
 
 impl Relays {
-    pub(super) fn new(database: Database, presence: Presence) -> Self {
+    pub(super) fn new(database: Database, api: &Api) -> Self {
         Self {
             database,
-            presence,
+            presence: api.presence().clone(),
+            console: api.console().clone(),
             sockets: BTreeMap::new(),
         }
     }
@@ -57,7 +61,7 @@ impl Relays {
                 refreshed.map_err(|error| error.to_string())
             }
         };
-        match control::relay(store, pass_on, refresh) {
+        match control::relay(store, self.console.clone(), pass_on, refresh) {
             Ok(socket) => {
                 self.sockets.insert(shard, socket);
             }

@@ -124,7 +124,7 @@ impl Shards {
         count: NonZeroU16,
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
-        let relays = Relays::new(database.clone(), process.api.presence().clone());
+        let relays = Relays::new(database.clone(), &process.api);
         let store = process.config.store.path.clone();
         let path_of = move |shard| copy::path(&store, shard);
         process

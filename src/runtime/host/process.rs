@@ -70,12 +70,16 @@ impl Process {
             None => Metrics::new(),
         });
         let webhooks = webhooks::prepare(&config.webhooks).await?;
-        let api = Api::new(workers.clone(), config.http.streams);
+        let api = Api::new(workers.clone(), &config.http);
         let status = StatusServer::start(&config.http, Arc::clone(&metrics), api.clone());
         let status = status.map_err(|source| HostError::Listen {
             listen: config.http.listen,
             source,
         })?;
+        if api.console().is_on() {
+            let (series, presence) = (api.series().clone(), api.presence().clone());
+            workers.spawn(series.keep(Arc::downgrade(&metrics), presence));
+        }
 
         let embedded = config.devnet.clone().filter(|_| options.embedded_node);
         let (wallets, passwords) = {

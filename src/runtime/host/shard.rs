@@ -356,6 +356,7 @@ impl Prepared {
                     keys: signer.clone().recipient(),
                     outbox,
                 },
+                console: process.api.console().clone(),
             },
         })
         .map_err(|source| HostError::Socket {

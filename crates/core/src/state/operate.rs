@@ -27,6 +27,12 @@ fn selection(target: &QueueTarget) -> Option<Selection> {
     }
 }
 
+/// Whether a row that failed for this reason is selected.
+fn failed_for(selection: &Selection, reason: Option<&str>) -> bool {
+    let wanted = selection.reason.as_deref();
+    wanted.is_none_or(|wanted| reason == Some(wanted))
+}
+
 impl State {
     /// Whether a selection includes rows of a queue and an agent.
     fn is_selected(&self, selection: &Selection, queue: QueueKind, agent: AgentId) -> bool {
@@ -50,6 +56,7 @@ impl State {
                 .as_ref()
                 .is_none_or(|sender| row.sender.as_str() == sender)
             && selection.since.is_none_or(|since| row.seen_at >= since)
+            && failed_for(selection, row.reason.as_deref())
     }
 
     fn selects_event(&self, selection: &Selection, row: &Event) -> bool {
@@ -61,6 +68,7 @@ impl State {
                 .as_ref()
                 .is_none_or(|behaviour| row.behaviour == *behaviour)
             && selection.since.is_none_or(|since| row.made_at >= since)
+            && failed_for(selection, row.reason.as_deref())
     }
 
     fn selects_transaction(&self, selection: &Selection, row: &Outgoing) -> bool {
@@ -76,6 +84,7 @@ impl State {
                 row.origin.contains(&format!("/{behaviour}/"))
             })
             && selection.since.is_none_or(|since| row.created_at >= since)
+            && failed_for(selection, row.reason.as_deref())
     }
 
     /// The messages that a target means: a named one, or the selected dead letters.

@@ -539,6 +539,7 @@ impl Dice<'_> {
                 recipient: (self.number(4) == 0).then(|| address(self.sender()).to_string()),
                 behaviour: (self.number(4) == 0).then(|| self.behaviour()),
                 since: (self.number(4) == 0).then_some(self.at),
+                reason: (self.number(4) == 0).then(|| self.word()),
             }),
         }
     }
