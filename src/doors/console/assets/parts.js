@@ -119,7 +119,7 @@ export function Empty({ title, children }) {
 // The content of what is loaded, or why there is none yet.
 export function Loaded({ of, children }) {
   if (of.data === null) return of.error ? html`<${Trouble} error=${of.error} retry=${of.reload} />` : html`<${Loading} />`;
-  return html`<div class=${of.loading ? "fresh" : ""}>
+  return html`<div class="loaded">
     ${of.error && html`<${Trouble} error=${of.error} retry=${of.reload} />`}
     ${children(of.data)}
   </div>`;
@@ -173,7 +173,7 @@ export function useCursor(depends) {
   };
 }
 
-export function Pager({ cursor, next, total }) {
+export function Pager({ cursor, next, total, words = ["Newer", "Older"] }) {
   useEffect(() => {
     const turn = (event) => {
       if (event.detail === "next" && next) cursor.next(next);
@@ -182,11 +182,11 @@ export function Pager({ cursor, next, total }) {
     addEventListener("agentry:page", turn);
     return () => removeEventListener("agentry:page", turn);
   }, [next, cursor.page]);
-  if (cursor.page === 1 && !next) return total === undefined ? null : html`<p class="pager"><span>${number(total)} in all</span></p>`;
+  if (cursor.page === 1 && !next) return null;
   return html`<nav class="pager" aria-label="Pages">
-    <button type="button" disabled=${cursor.page === 1} onClick=${cursor.previous}>← Newer</button>
+    <button type="button" disabled=${cursor.page === 1} onClick=${cursor.previous}>← ${words[0]}</button>
     <span aria-live="polite">Page ${cursor.page}${total === undefined ? "" : ` of ${number(total)} rows`}</span>
-    <button type="button" disabled=${!next} onClick=${() => cursor.next(next)}>Older →</button>
+    <button type="button" disabled=${!next} onClick=${() => cursor.next(next)}>${words[1]} →</button>
   </nav>`;
 }
 

@@ -51,6 +51,12 @@ function useScheme() {
 
 const HEIGHT = 150;
 
+// The last days, with room for the bars at both ends.
+function days(count) {
+  const today = Math.floor(Date.now() / 86400000) * 86400;
+  return [today - (count - 0.1) * 86400, today + 0.9 * 86400];
+}
+
 // A plot, and the same in words: what the lines are, and their last values.
 export function Plot({ title, series, lines, format = rate, at, bars }) {
   const box = useRef(null);
@@ -70,9 +76,9 @@ export function Plot({ title, series, lines, format = rate, at, bars }) {
       padding: [8, 8, 0, 0],
       cursor: { y: false, points: { size: 6 } },
       legend: { show: false },
-      scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.1 : 1] }, ...(bars ? { x: { range: (_, low, high) => [low - 43200, high + 43200] } } : {}) },
+      scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.1 : 1] }, ...(bars ? { x: { range: () => days(bars) } } : {}) },
       axes: [
-        { ...axis, space: 70, values: bars ? (_, ticks) => ticks.map((tick) => new Date(tick * 1000).toISOString().slice(5, 10)) : (_, ticks) => ticks.map((tick) => time(tick * 1000).slice(0, 5)) },
+        { ...axis, size: 26, space: 70, values: bars ? (_, ticks) => ticks.map((tick) => new Date(tick * 1000).toISOString().slice(5, 10)) : (_, ticks) => ticks.map((tick) => time(tick * 1000).slice(0, 5)) },
         { ...axis, size: 58, space: 34, values: (_, ticks) => ticks.map((tick) => format(tick)) },
       ],
       series: [{}, ...lines.map((line) => ({

@@ -3,7 +3,7 @@
 import { html, useState } from "./vendor/preact.js";
 import { get, id } from "./api.js";
 import { Empty, Facts, Field, Head, Loaded, Search, State, Status, Table, go, link, useLoad } from "./parts.js";
-import { Hash, T, When, ait, number, plain, time } from "./text.js";
+import { Hash, T, When, ait, duration, number, plain, some, time } from "./text.js";
 
 const WORDS = {
   arrived: "Arrived", verified: "Sender verified", unverified: "Sender not verified", attempts: "Attempts failed",
@@ -15,13 +15,26 @@ const WORDS = {
 
 const KINDS = { received: "Received", sent: "Sent", resent: "Sent again", task: "Task", event: "Event" };
 
-function Stage({ one }) {
+// A stage, with the time since the one before: what takes long is seen at once.
+function Stage({ one, before }) {
   const level = one.failed ? "bad" : one.stage === "unverified" ? "warn" : one.reached ? "good" : "idle";
+  const passed = one.at && before ? one.at - before : null;
   return html`<li class="stage ${level}">
-    <${Status} level=${level}>${WORDS[one.stage] ?? one.stage}${!one.reached ? html` <span class="quiet">not yet</span>` : ""}<//>
-    <span class="when">${one.at ? html`${time(one.at)} <span class="quiet"><${When} at=${one.at} /></span>` : ""}${one.height !== null && one.height !== undefined ? html` <span class="tag">block ${number(one.height)}</span>` : ""}${one.count ? html` <span class="tag">${number(one.count)}×</span>` : ""}</span>
-    ${one.detail && html`<span class="why"><${T} text=${one.detail} max=${400} /></span>`}
+    <${Status} level=${level}>${WORDS[one.stage] ?? one.stage}${one.count ? ` ${number(one.count)}×` : ""}<//>
+    <span class="when">${!one.reached && !one.at ? "not yet" : one.at ? html`<time datetime=${new Date(one.at).toISOString()} title=${new Date(one.at).toISOString().replace("T", " ").replace("Z", " UTC")}>${passed === null || passed < 0 ? time(one.at) : `+${duration(passed)}`}</time>` : ""}${one.height !== null && one.height !== undefined ? ` block ${number(one.height)}` : ""}</span>
   </li>`;
+}
+
+function Stages({ of }) {
+  let before = null;
+  const shown = of.map((one) => {
+    const stage = html`<${Stage} one=${one} before=${before} />`;
+    before = one.at ?? before;
+    return stage;
+  });
+  const why = of.filter((one) => one.detail);
+  return html`<ol class="stages">${shown}</ol>
+    ${why.length > 0 && html`<ul class="whys">${why.map((one) => html`<li><strong>${WORDS[one.stage] ?? one.stage}:</strong> <${T} text=${one.detail} max=${600} /></li>`)}</ul>`}`;
 }
 
 function Content({ of }) {
@@ -37,10 +50,11 @@ function Part({ part, depth, asked }) {
       <header>
         <h2><span class="kind">${KINDS[part.kind] ?? part.kind}</span> ${message ? html`${message.direction === "sent" ? "to" : "from"} <${T} text=${other} max=${40} />` : html`<${T} text=${part.label} max=${40} />`}</h2>
         <span class="mono quiet">${plain(part.id)}</span> <${State} state=${part.state} />
+        ${message?.seen_at && html`<span class="quiet"><${When} at=${message.seen_at} /></span>`}
         ${part.behaviour && html`<span class="tag">behaviour <${T} text=${part.behaviour} max=${40} /></span>`}
       </header>
       ${message && html`<${Content} of=${message} />`}
-      <ol class="stages">${part.stages.map((one) => html`<${Stage} one=${one} />`)}</ol>
+      <${Stages} of=${part.stages} />
       ${message && html`<details><summary>Details</summary><${Facts} of=${[
         ["From", html`<span class="mono break"><${T} text=${message.from} /></span>`],
         ["To", html`<span class="mono break"><${T} text=${message.to} /></span>`],
@@ -97,7 +111,7 @@ function Choose({ filters }) {
   return html`<${Head} title="Conversations" lead="Of which agent?" />
     <div class="filters" role="search"><${Search} label="Name or address" value=${search} onInput=${(search) => go(["conversations"], { search }, true)} /></div>
     <${Loaded} of=${loaded}>${(page) => page.agents.length === 0 ? html`<${Empty} title="No agent matches">Try another search.<//>` : html`
-      <p class="quiet">${number(page.matching)} of ${number(page.all)} agents</p>
+      <p class="quiet">${number(page.matching)} of ${some(page.all, "agent")}</p>
       <${Table} label="Agents" rows=${page.agents} keyOf=${(row) => row.address} href=${(row) => link(["conversations", row.address])} columns=${[
         { title: "Agent", class: "wide", cell: (row) => html`<${T} text=${row.agent} max=${80} />` },
         { title: "Address", cell: (row) => html`<${Hash} value=${row.address} />` },

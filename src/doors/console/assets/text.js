@@ -8,10 +8,11 @@ import { html } from "./vendor/preact.js";
 
 const ODD = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202f\u205f-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb]|[\u{e0000}-\u{e0fff}]/u;
 
+const CONTROLS = "NUL SOH STX ETX EOT ENQ ACK BEL BS TAB LF VT FF CR SO SI DLE DC1 DC2 DC3 DC4 NAK SYN ETB CAN EM SUB ESC FS GS RS US".split(" ");
+
 function named(character) {
   const code = character.codePointAt(0);
-  if (code < 0x20) return String.fromCodePoint(0x2400 + code);
-  if (code === 0x7f) return "\u2421";
+  if (code < 0x20) return `‹${CONTROLS[code]}›`;
   return `‹U+${code.toString(16).toUpperCase().padStart(4, "0")}›`;
 }
 
@@ -69,6 +70,11 @@ const fine = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 
 export function number(value) {
   return value === null || value === undefined ? "–" : whole.format(value);
+}
+
+// A number of things in words: one agent, two agents.
+export function some(count, one, several = `${one}s`) {
+  return `${number(count)} ${count === 1 ? one : several}`;
 }
 
 export function rate(value) {

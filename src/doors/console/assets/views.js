@@ -4,7 +4,7 @@ import { html, useState } from "./vendor/preact.js";
 import { get, id, post } from "./api.js";
 import { Choice, Confirm, Empty, Facts, Field, Head, Loaded, Pager, Search, State, Status, Table, go, link, useCursor, useLoad } from "./parts.js";
 import { Plot, Plots, useSeries } from "./plots.js";
-import { Hash, T, When, ait, day, duration, number, plain } from "./text.js";
+import { Hash, T, When, ait, day, duration, number, plain, some } from "./text.js";
 
 const LONG = 5 * 60 * 1000;
 
@@ -22,7 +22,7 @@ function checks(all) {
   else {
     add(of.ready ? "good" : "bad", "Ready", of.ready ? "agents act, and what they send is posted" : "see below");
     if (!of.source_up) add("bad", "Chain", "it cannot be read");
-    else if (of.behind > 0) add(of.caught_up ? "warn" : "bad", "Chain", `the node is ${number(of.behind)} blocks behind the blocks already read`);
+    else if (of.behind > 0) add(of.caught_up ? "warn" : "bad", "Chain", `the node is ${some(of.behind, "block")} behind the blocks already read`);
     else add("good", "Chain", of.height === null ? "no block was read yet" : `read up to block ${number(of.height)}`);
     if (!of.acting) add("warn", "Catching up", "agents wait until the chain is read up to its head");
     if (!of.node_up) add("bad", "Posting node", "it does not answer: the circuit breaker is open");
@@ -31,10 +31,10 @@ function checks(all) {
   if (all.halted || (of && !of.posting)) add("bad", "Posting is stopped", all.halted ?? "until an operator resumes it", null);
   add(all.dead_letters > 0 ? "bad" : "good", "Dead letters", all.dead_letters > 0 ? `${number(all.dead_letters)} could not be handled or sent` : "none", link(["queues"], { part: "dead" }));
   add(age > LONG ? "warn" : "good", "Oldest waiting", all.oldest ? html`${duration(age)}, at <${T} text=${all.oldest.agent} max=${40} />` : "nothing waits", all.oldest ? link(["timeline", all.oldest.id], { agent: all.oldest.agent }) : null);
-  add(all.out_of_budget > 0 ? "warn" : "good", "Out of budget", all.out_of_budget > 0 ? `${number(all.out_of_budget)} agents, with ${number(all.waiting_for_budget)} transactions` : "none", all.out_of_budget > 0 ? link(["agents"], { trouble: "yes" }) : null);
+  add(all.out_of_budget > 0 ? "warn" : "good", "Out of budget", all.out_of_budget > 0 ? `${some(all.out_of_budget, "agent")}, with ${some(all.waiting_for_budget, "transaction")}` : "none", all.out_of_budget > 0 ? link(["agents"], { trouble: "yes" }) : null);
   add(all.hung > 0 ? "bad" : "good", "Hung behaviours", all.hung > 0 ? `${number(all.hung)} since the start` : "none");
-  add(all.overdue > 0 ? "warn" : "good", "Overdue", all.overdue > 0 ? `${number(all.overdue)} accepted transactions are in no block` : "none", all.overdue > 0 ? link(["queues"], { queue: "outbox" }) : null);
-  if (all.approvals > 0) add("warn", "Approvals", `${number(all.approvals)} effects wait for you`, link(["approvals"]));
+  add(all.overdue > 0 ? "warn" : "good", "Overdue", all.overdue > 0 ? `accepted and in no block for long: ${some(all.overdue, "transaction")}` : "none", all.overdue > 0 ? link(["queues"], { queue: "outbox" }) : null);
+  if (all.approvals > 0) add("warn", "Approvals", `${some(all.approvals, "effect")} ${all.approvals === 1 ? "waits" : "wait"} for you`, link(["approvals"]));
   return found;
 }
 
@@ -100,7 +100,7 @@ export function Agents({ filters }) {
     </div>
     <${Loaded} of=${loaded}>${(page) => page.agents.length === 0
       ? html`<${Empty} title=${page.all === 0 ? "No agent is hosted yet" : "No agent matches"}>${page.all === 0 ? "Name one in agents.toml, and reload." : `${number(page.all)} agents are hosted. Try another search.`}<//>`
-      : html`<p class="quiet" aria-live="polite">${number(page.matching)} of ${number(page.all)} agents</p>
+      : html`<p class="quiet" aria-live="polite" data-matching=${page.matching}>${number(page.matching)} of ${some(page.all, "agent")}</p>
         <${Table} label="Agents" rows=${page.agents} keyOf=${(row) => row.address} href=${(row) => link(["agents", row.address])}
         columns=${[
           { ...sorted("name", "Agent"), class: "wide", cell: (row) => html`<${T} text=${row.agent} max=${80} />${!row.configured && html` <span class="tag">not configured</span>`}` },
@@ -112,7 +112,7 @@ export function Agents({ filters }) {
           { title: "Tasks", class: "num", cell: (row) => number(row.tasks) },
           { ...sorted("spent", "Spent today"), class: "num", cell: (row) => html`<${Budget} spent=${row.spent} budget=${row.daily_budget} />` },
         ]} />
-        <${Pager} cursor=${cursor} next=${page.next} total=${page.matching} />`}<//>`;
+        <${Pager} cursor=${cursor} next=${page.next} words=${["Previous", "Next"]} />`}<//>`;
 }
 
 function Budget({ spent, budget }) {
@@ -145,7 +145,7 @@ export function Agent({ who }) {
 
 function Days({ days }) {
   if (days.length === 0) return html`<p class="quiet">Nothing was spent in the last thirty days.</p>`;
-  return html`<${Plot} title="AIT per day (UTC)" bars=${true} at=${days.map((one) => one.at)} format=${number} lines=${[{ title: "spent", values: days.map((one) => one.spent), color: "--plot-1" }]} />`;
+  return html`<${Plot} title="AIT per day (UTC)" bars=${30} at=${days.map((one) => one.at)} format=${number} lines=${[{ title: "spent", values: days.map((one) => one.spent), color: "--plot-1" }]} />`;
 }
 
 function Shares({ page }) {
@@ -244,7 +244,7 @@ export function Queues({ filters, session }) {
       onClose=${() => { act(null); loaded.reload(); counted.reload(); }}
       act=${async () => {
         const done = await post(`/queue/${action}`, { all: true, queue, ...conditions(filters), expected: dead });
-        return `${number(done.changed)} rows ${action === "retry" ? "are tried again" : "were dropped"}.`;
+        return action === "retry" ? `${some(done.changed, "row")} ${done.changed === 1 ? "is" : "are"} tried again.` : `${some(done.changed, "row")} ${done.changed === 1 ? "was" : "were"} dropped.`;
       }}>
       <p>${action === "retry" ? "Each row is handled or posted once more." : "Dropped rows are not tried again. Their senders are told if they asked for it."}</p>
       <${Facts} of=${[["Queue", queue], ...Object.entries(conditions(filters)).map(([name, value]) => [name, name === "since" ? new Date(value).toISOString() : html`<${T} text=${value} max=${200} />`]), ["Rows", html`<strong>${number(dead)}</strong> on all pages`]]} />
