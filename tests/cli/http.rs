@@ -28,7 +28,7 @@ fn tables() -> [String; 3] {
 }
 
 /// A runtime with these keys in `[http]`.
-fn start<'a>(world: &'a World, keys: &str) -> Host<'a> {
+pub(crate) fn start<'a>(world: &'a World, keys: &str) -> Host<'a> {
     crate::host::configure(world, &tables());
     let path = world.path("agents.toml");
     let text = fs::read_to_string(&path).unwrap();
@@ -59,7 +59,7 @@ impl Response {
     }
 
     /// Checks the status and the code of an error.
-    fn refused(&self, status: u16, code: &str) {
+    pub(crate) fn refused(&self, status: u16, code: &str) {
         assert_eq!(self.status, status, "{self:?}");
         assert!(
             self.headers.contains("application/problem+json"),

@@ -7,6 +7,7 @@ mod bench;
 mod chain;
 mod cluster;
 mod config;
+mod console;
 mod directory;
 mod doctor;
 mod doors;

@@ -35,8 +35,9 @@ export function go(steps, filters, replace) {
 }
 
 // Reads something, and reads it again when what it depends on changes, on demand, every so often, and
-// when events of these kinds come. What was read before is shown meanwhile.
-export function useLoad(read, depends, { every, on } = {}) {
+// when events of these kinds come. What was read before is shown meanwhile, unless it was something else;
+// with `keep`, that too, as what it is: out of date.
+export function useLoad(read, depends, { every, on, keep } = {}) {
   const [state, set] = useState({ data: null, error: null, loading: true });
   const [turn, again] = useState(0);
   const key = JSON.stringify(depends);
@@ -46,10 +47,10 @@ export function useLoad(read, depends, { every, on } = {}) {
     const control = new AbortController();
     const fresh = seen.current !== key;
     seen.current = key;
-    set((old) => ({ data: fresh ? null : old.data, error: fresh ? null : old.error, loading: true }));
+    set((old) => ({ data: fresh && !keep ? null : old.data, error: fresh ? null : old.error, loading: true, stale: (fresh && keep) || old.stale }));
     read(control.signal).then(
       (data) => !control.signal.aborted && set({ data, error: null, loading: false }),
-      (error) => !control.signal.aborted && set((old) => ({ data: old.data, error, loading: false })),
+      (error) => !control.signal.aborted && set((old) => ({ ...old, error, loading: false })),
     );
     return () => control.abort();
   }, [key, turn]);
@@ -119,7 +120,7 @@ export function Empty({ title, children }) {
 // The content of what is loaded, or why there is none yet.
 export function Loaded({ of, children }) {
   if (of.data === null) return of.error ? html`<${Trouble} error=${of.error} retry=${of.reload} />` : html`<${Loading} />`;
-  return html`<div class="loaded">
+  return html`<div class=${of.stale ? "loaded stale" : "loaded"} aria-busy=${of.stale ? "true" : "false"}>
     ${of.error && html`<${Trouble} error=${of.error} retry=${of.reload} />`}
     ${children(of.data)}
   </div>`;
@@ -135,7 +136,7 @@ export function Head({ title, lead, children }) {
 // A table whose rows lead somewhere: with the pointer, or with j, k and Enter.
 export function Table({ label, columns, rows, href, keyOf }) {
   const shown = columns.filter(Boolean);
-  return html`<div class="scroll" tabindex="0" role="region" aria-label=${label}>
+  return html`<div class="scroll" tabindex="0" role="group" aria-label=${label}>
     <table>
       <caption class="hidden">${label}</caption>
       <thead><tr>${shown.map((column) => html`<th scope="col" class=${column.class ?? ""} aria-sort=${column.sorted ? "descending" : null}>
@@ -267,6 +268,11 @@ export function Confirm({ title, count, verb, danger, children, onClose, act }) 
             <button class=${danger ? "danger" : "primary"} disabled=${!ready || state.busy}>${state.busy ? "Working…" : verb}</button></p>
         </form>`}
   <//>`;
+}
+
+// A text that may be long: it scrolls, also with the keyboard.
+export function Said({ text, max, label = "Content", quote }) {
+  return html`<div class=${quote ? "quote" : "said"} tabindex="0" role="group" aria-label=${label}><${T} text=${text} lines=${true} max=${max} /></div>`;
 }
 
 export function Facts({ of }) {

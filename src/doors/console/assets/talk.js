@@ -2,7 +2,7 @@
 
 import { html, useState } from "./vendor/preact.js";
 import { get, id } from "./api.js";
-import { Empty, Facts, Field, Head, Loaded, Search, State, Status, Table, go, link, useLoad } from "./parts.js";
+import { Empty, Facts, Field, Head, Loaded, Said, Search, State, Status, Table, go, link, useLoad } from "./parts.js";
 import { Hash, T, When, ait, duration, number, plain, some, time } from "./text.js";
 
 const WORDS = {
@@ -39,7 +39,7 @@ function Stages({ of }) {
 
 function Content({ of }) {
   if (of.text === null || of.text === undefined) return html`<p class="quiet">${of.sealed ? "sealed" : "no content"}${of.closed ? html`: <${T} text=${of.closed} max=${200} />` : ""}</p>`;
-  return html`<p class="said"><${T} text=${of.text} lines=${true} max=${4000} /></p>`;
+  return html`<${Said} text=${of.text} max=${4000} />`;
 }
 
 function Part({ part, depth, asked }) {
@@ -107,7 +107,7 @@ export function Conversations({ steps, filters }) {
 
 function Choose({ filters }) {
   const search = filters.search ?? "";
-  const loaded = useLoad((signal) => get("/hosted", { search, sort: "name", limit: 50 }, signal), [search]);
+  const loaded = useLoad((signal) => get("/hosted", { search, sort: "name", limit: 50 }, signal), [search], { keep: true });
   return html`<${Head} title="Conversations" lead="Of which agent?" />
     <div class="filters" role="search"><${Search} label="Name or address" value=${search} onInput=${(search) => go(["conversations"], { search }, true)} /></div>
     <${Loaded} of=${loaded}>${(page) => page.agents.length === 0 ? html`<${Empty} title="No agent matches">Try another search.<//>` : html`

@@ -2,9 +2,9 @@
 
 import { html, useState } from "./vendor/preact.js";
 import { get, id, post } from "./api.js";
-import { Choice, Confirm, Empty, Facts, Field, Head, Loaded, Pager, Search, State, Status, Table, go, link, useCursor, useLoad } from "./parts.js";
+import { Choice, Confirm, Empty, Facts, Field, Head, Loaded, Pager, Said, Search, State, Status, Table, go, link, useCursor, useLoad } from "./parts.js";
 import { Plot, Plots, useSeries } from "./plots.js";
-import { Hash, T, When, ait, day, duration, number, plain, some } from "./text.js";
+import { Hash, T, When, ait, duration, number, plain, some } from "./text.js";
 
 const LONG = 5 * 60 * 1000;
 
@@ -78,7 +78,7 @@ export function Overview({ session }) {
         ${resume && html`<${Confirm} title="Resume posting" verb="Resume posting" onClose=${() => { ask(false); loaded.reload(); }}
           act=${async () => ((await post("/queue/resume", {})).resumed ? "Posting goes on." : "Posting was not stopped.")}>
           <p>Posting was stopped because something did not fit together:</p>
-          <p class="quote"><${T} text=${all.halted ?? "the log has the reason"} lines=${true} max=${1000} /></p>
+          <${Said} quote text=${all.halted ?? "the log has the reason"} label="Reason" max=${1000} />
           <p>Signed transactions are posted again as they are. Resume only if the chain is the right one.</p>
         <//>`}`;
     }}<//>`;
@@ -89,7 +89,7 @@ const TROUBLE = { dead_letters: "dead letters", out_of_budget: "out of budget", 
 export function Agents({ filters }) {
   const wanted = { search: filters.search ?? "", sort: filters.sort ?? "trouble", trouble: filters.trouble === "yes" };
   const cursor = useCursor(wanted);
-  const loaded = useLoad((signal) => get("/hosted", { ...wanted, limit: 50, cursor: cursor.cursor }, signal), [wanted, cursor.cursor], { every: 10000 });
+  const loaded = useLoad((signal) => get("/hosted", { ...wanted, limit: 50, cursor: cursor.cursor }, signal), [wanted, cursor.cursor], { every: 10000, keep: true });
   const change = (more) => go(["agents"], { ...filters, ...more }, true);
   const sorted = (sort, title) => ({ title, sort: () => change({ sort }), sorted: wanted.sort === sort });
   return html`<${Head} title="Agents" lead="Sorted by trouble: dead letters, budget, waiting messages." />
@@ -169,10 +169,10 @@ export function Spending() {
   const top = useLoad((signal) => get("/hosted", { sort: "spent", limit: 20 }, signal), [], { every: 30000 });
   const series = useSeries();
   return html`<${Head} title="Spending" lead="Fees and amounts, by UTC day." />
-    <div class="plots">
+    <section><h2>Over time</h2><div class="plots">
       <${Loaded} of=${loaded}>${(page) => html`<${Days} days=${page.days} />`}<//>
       <${Plot} title="Spent today, in AIT" series=${series} format=${number} lines=${[{ title: "all agents", of: "spent", color: "--plot-1" }]} />
-    </div>
+    </div></section>
     <section><h2>Agents that spent most today</h2>
       <${Loaded} of=${top}>${(page) => {
         const rows = page.agents.filter((row) => row.spent > 0 || row.tokens > 0);
@@ -203,7 +203,7 @@ export function Queues({ filters, session }) {
   const part = filters.part ?? "open";
   const wanted = { queue, part, ...conditions(filters) };
   const cursor = useCursor(wanted);
-  const loaded = useLoad((signal) => get("/queue", { ...wanted, limit: 50, cursor: cursor.cursor }, signal), [wanted, cursor.cursor], { every: 10000, on: ["dead_letter"] });
+  const loaded = useLoad((signal) => get("/queue", { ...wanted, limit: 50, cursor: cursor.cursor }, signal), [wanted, cursor.cursor], { every: 10000, on: ["dead_letter"], keep: true });
   const counted = useLoad((signal) => (part === "dead" ? get("/queue/count", { queue, ...conditions(filters) }, signal) : Promise.resolve(null)), [wanted, part], { every: 10000 });
   const [action, act] = useState(null);
   const change = (more) => go(["queues"], { ...filters, ...more }, true);
@@ -255,7 +255,7 @@ export function Queues({ filters, session }) {
 export function Directory({ filters }) {
   const wanted = { name: filters.name ?? "", capabilities: filters.capability ?? "", commands: filters.command ?? "", expired: filters.expired === "yes" };
   const cursor = useCursor(wanted);
-  const loaded = useLoad((signal) => get("/agents", { ...wanted, limit: 50, cursor: cursor.cursor }, signal), [wanted, cursor.cursor]);
+  const loaded = useLoad((signal) => get("/agents", { ...wanted, limit: 50, cursor: cursor.cursor }, signal), [wanted, cursor.cursor], { keep: true });
   const change = (more) => go(["directory"], { ...filters, ...more }, true);
   return html`<${Head} title="Directory" lead="Cards that agents have announced on the chain. Anybody can announce anything." />
     <div class="filters" role="search">
@@ -314,9 +314,8 @@ export function Approvals({ session }) {
         return asked.grant ? "It is carried out." : "It is not carried out.";
       }}>
       <${Facts} of=${[["Agent", html`<${T} text=${asked.row.agent} />`], asked.row.to ? ["To", html`<${T} text=${asked.row.to_name ?? asked.row.to} />`] : ["Task", html`<${T} text=${asked.row.kind} />`], asked.row.amount ? ["Amount", ait(asked.row.amount)] : null]} />
-      <p class="quote"><${T} text=${asked.row.text ?? asked.row.input ?? "sealed"} lines=${true} max=${4000} /></p>
+      <${Said} quote text=${asked.row.text ?? asked.row.input ?? "sealed"} max=${4000} />
       <label class="field wide"><span>Reason (optional; a denial tells it)</span><input value=${reason} maxlength="1000" onInput=${(event) => say(event.target.value)} /></label>
     <//>`}`;
 }
 
-export { Budget, Tile, day };

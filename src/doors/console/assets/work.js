@@ -2,8 +2,8 @@
 
 import { html, useState } from "./vendor/preact.js";
 import { get, id, post } from "./api.js";
-import { Choice, Confirm, Empty, Facts, Field, Head, Loaded, Pager, State, Table, go, link, useCursor, useLoad } from "./parts.js";
-import { Hash, T, When, ait, number, plain } from "./text.js";
+import { Choice, Confirm, Empty, Facts, Field, Head, Loaded, Pager, Said, State, Table, go, link, useCursor, useLoad } from "./parts.js";
+import { Hash, T, When, number, plain } from "./text.js";
 
 const STATES = [["", "any"], ["submitted", "submitted"], ["working", "working"], ["input-required", "input required"], ["completed", "completed"], ["failed", "failed"], ["canceled", "canceled"]];
 
@@ -19,7 +19,7 @@ export function Tasks({ steps, filters, session }) {
   const wanted = { agent: filters.agent, state: filters.state === "open" ? "" : filters.state, ...(side === "work" ? { open: (filters.state ?? "open") === "open" } : {}) };
   const cursor = useCursor({ side, ...wanted });
   const path = side === "work" ? "/work" : "/tasks";
-  const loaded = useLoad((signal) => get(path, { ...wanted, limit: 50, cursor: cursor.cursor }, signal), [path, wanted, cursor.cursor], { every: 5000, on: ["task", "message"] });
+  const loaded = useLoad((signal) => get(path, { ...wanted, limit: 50, cursor: cursor.cursor }, signal), [path, wanted, cursor.cursor], { every: 5000, on: ["task", "message"], keep: true });
   const change = (more) => go(["tasks"], { ...filters, ...more }, true);
   const states = side === "work" ? [["open", "open"], ...STATES.slice(1), ["all", "any"]] : STATES;
   return html`<${Head} title="Tasks" lead=${side === "work" ? "What agents do for others." : "What agents have requested of others."} />
@@ -66,8 +66,8 @@ function Work({ who, filters }) {
       task.waits_for ? ["Waits for", html`<${T} text=${task.waits_for} />`] : null,
       task.error ? ["Error", html`<${T} text=${task.error} max=${2000} />`] : null,
     ]} />
-    <section><h2>Input</h2><p class="said"><${T} text=${JSON.stringify(task.input, null, 2)} lines=${true} max=${8000} /></p></section>
-    ${result !== null && html`<section><h2>Result</h2><p class="said"><${T} text=${result} lines=${true} max=${20000} /></p></section>`}`}<//>`;
+    <section><h2>Input</h2><${Said} text=${JSON.stringify(task.input, null, 2)} label="Input" max=${8000} /></section>
+    ${result !== null && html`<section><h2>Result</h2><${Said} text=${result} label="Result" max=${20000} /></section>`}`}<//>`;
 }
 
 function Requested({ who, filters, session }) {
@@ -79,7 +79,7 @@ function Requested({ who, filters, session }) {
       ${open.includes(task.state) && !session.read_only && html`<button type="button" class="danger" onClick=${() => ask(true)}>Cancel task…</button>`}
     <//>
     <${Facts} of=${Object.entries(task).filter(([, value]) => value !== null && value !== undefined && typeof value !== "object").map(([name, value]) => [name.replaceAll("_", " "), /_at$/.test(name) ? html`<${When} at=${value} />` : html`<${T} text=${value} max=${4000} lines=${true} />`])} />
-    ${task.result && html`<section><h2>Result</h2><p class="said"><${T} text=${task.result.text ?? JSON.stringify(task.result, null, 2)} lines=${true} max=${20000} /></p></section>`}
+    ${task.result && html`<section><h2>Result</h2><${Said} text=${task.result.text ?? JSON.stringify(task.result, null, 2)} label="Result" max=${20000} /></section>`}
     <p><a href=${link(["timeline", task.id], { agent: filters.agent })}>Timeline of the request</a></p>
     ${asked && html`<${Confirm} title="Cancel task" verb="Cancel task" danger onClose=${() => { ask(false); loaded.reload(); }}
       act=${async () => {
@@ -87,5 +87,3 @@ function Requested({ who, filters, session }) {
         return "The agent that does it is asked to cancel it.";
       }}><p>The agent that does it decides; the message that asks for it costs a fee.</p><//>`}`}<//>`;
 }
-
-export { ait };
