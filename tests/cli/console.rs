@@ -96,7 +96,10 @@ fn a_session_is_a_cookie_and_a_key_together() {
     let session = page.get(&host, "/console/session").good(200);
     assert_eq!(session["read_only"], false);
     let overview = page.get(&host, "/api/v1/overview").good(200);
-    assert_eq!((&overview["agents"], &overview["dead_letters"]), (&json!(3), &json!(0)));
+    assert_eq!(
+        (&overview["agents"], &overview["dead_letters"]),
+        (&json!(3), &json!(0))
+    );
     // A cookie alone is that of a page at another port; a key alone is nothing.
     for headers in [
         vec![page.cookie.as_str()],
@@ -124,12 +127,17 @@ fn a_session_is_a_cookie_and_a_key_together() {
     let done = page.post(&host, "/api/v1/queue/retry", &json!({ "all": true }));
     assert_eq!(done.good(200)["changed"], 0);
     // Neither opens other doors.
-    let mcp = page.post(&host, "/mcp", &json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }));
+    let mcp = page.post(
+        &host,
+        "/mcp",
+        &json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }),
+    );
     assert_eq!(mcp.status, 401, "{mcp:?}");
     let left = page.post(&host, "/console/logout", &json!({}));
     assert_eq!(left.status, 204, "{left:?}");
     assert!(left.headers.contains("max-age=0"), "{left:?}");
-    page.get(&host, "/api/v1/overview").refused(401, "unauthenticated");
+    page.get(&host, "/api/v1/overview")
+        .refused(401, "unauthenticated");
     other.get(&host, "/api/v1/overview").good(200);
 }
 
@@ -138,7 +146,10 @@ fn a_read_only_session_sees_everything_and_changes_nothing() {
     let world = World::new();
     let host = start(&world, "");
     let page = Page::sign_in(&host, &["--read-only"]);
-    assert_eq!(page.get(&host, "/console/session").good(200)["read_only"], true);
+    assert_eq!(
+        page.get(&host, "/console/session").good(200)["read_only"],
+        true
+    );
     for path in [
         "/overview",
         "/series",
@@ -171,7 +182,10 @@ fn a_read_only_session_sees_everything_and_changes_nothing() {
     let world = World::new();
     let host = start(&world, "console = \"read-only\"");
     let page = Page::sign_in(&host, &[]);
-    assert_eq!(page.get(&host, "/console/session").good(200)["read_only"], true);
+    assert_eq!(
+        page.get(&host, "/console/session").good(200)["read_only"],
+        true
+    );
     let refused = page.post(&host, "/api/v1/queue/retry", &json!({ "all": true }));
     refused.refused(403, "not_allowed");
 }
@@ -208,7 +222,11 @@ fn files_have_a_strict_policy_and_are_asked_for_again() {
             "cross-origin-opener-policy: same-origin",
             "cross-origin-resource-policy: same-origin",
         ] {
-            assert!(file.headers.contains(wanted), "{path}: {wanted}: {}", file.headers);
+            assert!(
+                file.headers.contains(wanted),
+                "{path}: {wanted}: {}",
+                file.headers
+            );
         }
         let policies = file.headers.lines();
         let policies = policies.filter(|line| line.starts_with("content-security-policy: "));
@@ -228,7 +246,10 @@ fn files_have_a_strict_policy_and_are_asked_for_again() {
             assert!(policy.contains(wanted), "{path}: {policy}");
         }
         assert!(!policy.contains("unsafe"), "{policy}");
-        let tag = file.headers.lines().find_map(|line| line.strip_prefix("etag: "));
+        let tag = file
+            .headers
+            .lines()
+            .find_map(|line| line.strip_prefix("etag: "));
         let known = format!("If-None-Match: {}", tag.unwrap());
         let same = call(&host, "GET", path, &[&known], "");
         assert_eq!((same.status, same.body.as_str()), (304, ""), "{path}");
@@ -248,7 +269,11 @@ fn the_browser_gets_a_file_that_only_its_owner_can_read() {
     let tools = world.path("tools");
     fs::create_dir(&tools).unwrap();
     let opener = tools.join("xdg-open");
-    fs::write(&opener, "#!/bin/sh\ncp -p \"$1\" \"$SEEN\" && echo \"$1\" > \"$SEEN.path\"\n").unwrap();
+    fs::write(
+        &opener,
+        "#!/bin/sh\ncp -p \"$1\" \"$SEEN\" && echo \"$1\" > \"$SEEN.path\"\n",
+    )
+    .unwrap();
     fs::set_permissions(&opener, fs::Permissions::from_mode(0o755)).unwrap();
     let seen = world.path("seen.html");
     let path = std::env::var("PATH").unwrap();
@@ -261,7 +286,9 @@ fn the_browser_gets_a_file_that_only_its_owner_can_read() {
         .spawn()
         .unwrap();
     let named = world.path("seen.html.path");
-    eventually("the browser is opened", || named.exists() && fs::read(&named).unwrap().ends_with(b"\n"));
+    eventually("the browser is opened", || {
+        named.exists() && fs::read(&named).unwrap().ends_with(b"\n")
+    });
     let page = fs::read_to_string(&seen).unwrap();
     assert_eq!(mode(&seen), 0o600);
     let file = fs::read_to_string(&named).unwrap();
@@ -289,19 +316,35 @@ fn operations_of_the_console_follow_a_message_and_a_filter() {
     let id = sent["id"].as_str().unwrap();
     let stage = |story: &Value, part: usize, name: &str| {
         let stages = story["parts"][part]["stages"].as_array().unwrap();
-        stages.iter().any(|one| one["stage"] == name && one["reached"] == true)
+        stages
+            .iter()
+            .any(|one| one["stage"] == name && one["reached"] == true)
     };
     let path = format!("/messages/{id}/timeline");
     eventually("the whole story", || {
         let story = api(&path);
-        let all = ["requested", "signed", "posted", "accepted", "mined", "final", "acknowledged"];
+        let all = [
+            "requested",
+            "signed",
+            "posted",
+            "accepted",
+            "mined",
+            "final",
+            "acknowledged",
+        ];
         all.iter().all(|name| stage(&story, 0, name))
             && story["parts"].as_array().unwrap().len() >= 4
     });
     let story = api(&path);
-    assert_eq!((&story["id"], &story["agent"]), (&json!(id), &json!("asker")));
+    assert_eq!(
+        (&story["id"], &story["agent"]),
+        (&json!(id), &json!("asker"))
+    );
     let parts = story["parts"].as_array().unwrap();
-    let answer = parts.iter().position(|part| part["message"]["text"] == "pong").unwrap();
+    let answer = parts
+        .iter()
+        .position(|part| part["message"]["text"] == "pong")
+        .unwrap();
     assert_eq!(parts[answer]["from"], id);
     assert!(stage(&story, answer, "verified") && stage(&story, answer, "handled"));
 
@@ -309,36 +352,73 @@ fn operations_of_the_console_follow_a_message_and_a_filter() {
     let inbox = api("/queue?queue=inbox&part=all&agent=worker");
     let inbox = inbox["rows"].as_array().unwrap();
     let received = inbox.iter().find(|row| row["text"] == "ping").unwrap();
-    let story = api(&format!("/messages/{}/timeline", received["id"].as_str().unwrap()));
+    let story = api(&format!(
+        "/messages/{}/timeline",
+        received["id"].as_str().unwrap()
+    ));
     let parts = story["parts"].as_array().unwrap();
-    assert_eq!((&parts[0]["kind"], &parts[0]["state"]), (&json!("received"), &json!("handled")));
-    let caused = parts.iter().find(|part| part["message"]["text"] == "pong").unwrap();
-    assert_eq!((&caused["from"], &caused["behaviour"]), (&received["id"], &json!("pong")));
+    assert_eq!(
+        (&parts[0]["kind"], &parts[0]["state"]),
+        (&json!("received"), &json!("handled"))
+    );
+    let caused = parts
+        .iter()
+        .find(|part| part["message"]["text"] == "pong")
+        .unwrap();
+    assert_eq!(
+        (&caused["from"], &caused["behaviour"]),
+        (&received["id"], &json!("pong"))
+    );
 
     let talks = api("/conversations?agent=worker");
     let talk = &talks["conversations"][0];
-    assert_eq!((&talk["peer_name"], &talk["thread"]), (&json!("asker"), &json!("tea")));
+    assert_eq!(
+        (&talk["peer_name"], &talk["thread"]),
+        (&json!("asker"), &json!("tea"))
+    );
     let said = api("/conversations/asker?agent=worker&thread=tea&limit=50");
     let said = said["messages"].as_array().unwrap();
     let texts: Vec<&str> = said.iter().filter_map(|one| one["text"].as_str()).collect();
-    assert!(texts.starts_with(&["ping"]) && texts.contains(&"pong"), "{texts:?}");
+    assert!(
+        texts.starts_with(&["ping"]) && texts.contains(&"pong"),
+        "{texts:?}"
+    );
 
     let hosted = api("/hosted?search=WORK&sort=name");
-    assert_eq!((&hosted["matching"], &hosted["all"]), (&json!(1), &json!(3)));
+    assert_eq!(
+        (&hosted["matching"], &hosted["all"]),
+        (&json!(1), &json!(3))
+    );
     assert_eq!(hosted["agents"][0]["agent"], "worker");
     let first = api("/hosted?sort=name&limit=2");
-    let next = api(&format!("/hosted?sort=name&limit=2&cursor={}", first["next"].as_str().unwrap()));
-    assert_eq!((&next["agents"][0]["agent"], &next["next"]), (&json!("worker"), &json!(null)));
+    let next = api(&format!(
+        "/hosted?sort=name&limit=2&cursor={}",
+        first["next"].as_str().unwrap()
+    ));
+    assert_eq!(
+        (&next["agents"][0]["agent"], &next["next"]),
+        (&json!("worker"), &json!(null))
+    );
 
     // Nothing is changed if another number is expected.
     assert_eq!(api("/queue/count?agent=worker")["dead_letters"], 0);
     let other = json!({ "all": true, "agent": "worker", "expected": 1 });
-    page.post(&host, "/api/v1/queue/retry", &other).refused(409, "conflict");
+    page.post(&host, "/api/v1/queue/retry", &other)
+        .refused(409, "conflict");
     let none = json!({ "all": true, "agent": "worker", "expected": 0 });
-    assert_eq!(page.post(&host, "/api/v1/queue/retry", &none).good(200)["changed"], 0);
+    assert_eq!(
+        page.post(&host, "/api/v1/queue/retry", &none).good(200)["changed"],
+        0
+    );
     let mixed = json!({ "ids": ["inbox/1"], "reason": "any" });
-    page.post(&host, "/api/v1/queue/retry", &mixed).refused(400, "invalid");
-    assert!(api("/spending?agent=worker")["days"][0]["spent"].as_u64().unwrap() > 0);
+    page.post(&host, "/api/v1/queue/retry", &mixed)
+        .refused(400, "invalid");
+    assert!(
+        api("/spending?agent=worker")["days"][0]["spent"]
+            .as_u64()
+            .unwrap()
+            > 0
+    );
     assert_eq!(api("/series")["every_ms"], 10_000);
 }
 
@@ -363,5 +443,9 @@ fn the_stream_of_a_session_ends_with_it() {
     let left = page.post(&host, "/console/logout", &json!({}));
     assert_eq!(left.status, 204);
     // It is looked at again when nothing has happened for a while.
-    assert!(lines.map_while(Result::ok).all(|line| !line.starts_with("event: message")));
+    assert!(
+        lines
+            .map_while(Result::ok)
+            .all(|line| !line.starts_with("event: message"))
+    );
 }

@@ -306,8 +306,12 @@ try {
   });
 
   if (pictures) {
-    for (const [name, hash, selector] of views.filter(([name]) => ["overview", "agents", "queues", "timeline", "live"].includes(name))) {
+    for (const [name, hash, selector] of views.filter(([name]) => ["overview", "agents", "timeline", "live"].includes(name))) {
       await go(page, hash, selector);
+      if (name === "live") {
+        for (let at = 0; at < 6; at += 1) await stage.send("worker", "ping");
+        await until("events", () => page.evaluate(() => document.querySelectorAll(".feed tbody tr").length > 20));
+      }
       await picture(page, name);
     }
   }

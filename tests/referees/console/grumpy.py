@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A behaviour that answers what begins with "good", and fails for good at everything else."""
+"""A behaviour that fails for good at what begins with "bad" or "worse", and does nothing otherwise."""
 
 import json
 import sys
@@ -15,9 +15,11 @@ for line in sys.stdin:
     if kind == "hello":
         say({"type": "ready", "protocol": 1})
     elif kind == "event":
-        text = json.dumps(line)
-        if '"good' in text:
-            say({"type": "effects", "id": number, "effects": []})
-        else:
-            reason = "it is not good" if '"bad' in text else "<img src=x onerror=alert(1)> \u202egnp.exe"
+        text = line["event"].get("message", {}).get("text", "")
+        if text.startswith("bad"):
+            say({"type": "error", "id": number, "message": "it is not good", "transient": False})
+        elif text.startswith("worse"):
+            reason = "<img src=x onerror=alert(1)> \u202egnp.exe"
             say({"type": "error", "id": number, "message": reason, "transient": False})
+        else:
+            say({"type": "effects", "id": number, "effects": []})

@@ -59,6 +59,13 @@ export class Stage {
 
   // Runs the agents, and waits until they act.
   async run() {
+    await this.resume();
+    const made = await this.json("token", "create", "test", "--allow", "read,send,operate");
+    this.secret = made.secret;
+  }
+
+  // The same, once there is a token.
+  async resume() {
     this.child = spawn(binary, ["run", "--json"], { cwd: this.folder, stdio: ["ignore", "pipe", "pipe"] });
     this.log = "";
     this.child.stderr.on("data", (text) => {
@@ -71,10 +78,7 @@ export class Stage {
     ]);
     const started = JSON.parse(first);
     this.url = `${started.status.replace(/\/$/, "")}/`;
-    this.started = started;
-    const made = await this.json("token", "create", "test", "--allow", "read,send,operate");
-    this.secret = made.secret;
-    await until("readiness", async () => (await fetch(`${this.url}ready`)).ok);
+    await until("readiness", async () => (await fetch(`${this.url}ready`)).ok, 300000);
   }
 
   async command(...args) {
@@ -102,7 +106,8 @@ export class Stage {
     return this.command("ui", "--print", ...args);
   }
 
-  async stop() {
+  // Ends the runtime, and keeps its folder.
+  async halt() {
     if (this.child?.exitCode === null) {
       const ended = new Promise((done) => this.child.once("exit", done));
       this.child.kill("SIGTERM");
@@ -110,6 +115,10 @@ export class Stage {
       await ended;
       clearTimeout(late);
     }
+  }
+
+  async stop() {
+    await this.halt();
     await rm(this.folder, { recursive: true, force: true });
   }
 }

@@ -125,8 +125,8 @@ pub fn loads(db: &Reader, day: u64) -> Result<Vec<AgentLoad>, StoreError> {
     // The key of the spending begins with the agent.
     each(
         &format!(
-            "SELECT a.id, sum(s.spent), sum(s.tokens) FROM agent a CROSS JOIN spending s
-             ON s.agent = a.id AND s.day = {} GROUP BY a.id",
+            "SELECT agent.id, sum(s.spent), sum(s.tokens) FROM agent CROSS JOIN spending s
+             ON s.agent = agent.id AND s.day = {} GROUP BY agent.id",
             integer(day)
         ),
         |load, row| {

@@ -1,17 +1,22 @@
 //! The queries of the runtime cost what they find, however much the store holds.
 
-use agentry_core::commit::{QueueTarget, Selection};
+use agentry_core::commit::{QueueKind, QueueTarget, Selection};
 use agentry_core::rows::{EventId, InboxId, TaskId};
 use agentry_protocol::{Timestamp, TransactionHash};
 
 use super::*;
+use crate::list::pick::Part;
 use crate::reader::PREPARED;
 use crate::{list, schema};
 
-/// What may be read as a whole: the indexes of open rows, and tables that stay small or that a start
-/// reads into memory.
-const SMALL: [&str; 9] = [
+/// What may be read as a whole: the indexes of open and dead rows, and tables that stay small or that a
+/// start reads into memory.
+const SMALL: [&str; 13] = [
     "inbox_waiting",
+    "inbox_dead",
+    "event_dead",
+    "outbox_failed",
+    "outbox_mined",
     "event_due",
     "outbox_open",
     "receipt_due",
@@ -56,6 +61,28 @@ fn run_each_query(db: &Reader) -> Result<(), StoreError> {
     list::task::asked_at(db, 1)?;
     list::task::carriers(db, 1)?;
     list::task::answers(db, 1, "any")?;
+    list::load::loads(db, 1)?;
+    list::load::waiting_at(db, 1)?;
+    list::load::oldest_waiting_at(db)?;
+    list::load::dead_reasons(db, 9)?;
+    list::load::spending_by_day(db, Some(1), 1)?;
+    list::story::caused(db, 1)?;
+    list::story::roots(db, 1)?;
+    list::story::resends(db, 1)?;
+    list::story::answers(db, "any", &hash.to_string())?;
+    list::pick::open_tasks(db, None, None, 9)?;
+    let of_agent = Selection {
+        agent: Some("any".to_owned()),
+        ..Selection::default()
+    };
+    for selection in [&Selection::default(), &of_agent] {
+        for queue in [QueueKind::Inbox, QueueKind::Outbox, QueueKind::Events] {
+            for part in [Part::Open, Part::Dead, Part::All] {
+                list::pick::pick(db, queue, part, selection, None, 9)?;
+            }
+        }
+        list::pick::count_dead(db, selection)?;
+    }
     let selection = Selection::default();
     dead_letters(db, &QueueTarget::Matching(selection), InboxId(1), 9)?;
     Ok(())

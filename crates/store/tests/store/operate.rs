@@ -6,6 +6,8 @@ use agentry_core::commit::{
 use agentry_core::rows::EventRef;
 use agentry_core::{AgentId, Authenticity, Commit, InboxId, OutboxId, Standing};
 use agentry_protocol::Timestamp;
+use agentry_store::list::load::{dead_reasons, loads};
+use agentry_store::list::pick::{Part, count_dead, pick};
 use agentry_store::list::stats::stats;
 use agentry_store::list::{self, Filter};
 use agentry_store::{Store, read};
@@ -65,11 +67,20 @@ async fn dead_letters() -> (tempfile::TempDir, Store, Vec<AgentId>) {
 
 async fn retried(selection: Selection) -> (usize, Vec<AgentId>, usize) {
     let (_dir, store, _) = dead_letters().await;
+    let counted = selection.clone();
+    let counted = store
+        .read(move |db| count_dead(db, &counted))
+        .await
+        .unwrap();
     let retry = Commit::Retry {
         target: QueueTarget::Matching(selection),
         at: NOW,
     };
     let changes = store.commit(retry).await.unwrap();
+    assert_eq!(
+        counted, changes.rows as u64,
+        "what is counted is what is changed"
+    );
     (changes.rows, changes.due, changes.reopened.len())
 }
 
@@ -117,6 +128,81 @@ async fn rows_to_retry_can_be_selected() {
         (4, vec![], 4)
     );
     assert_eq!(retried(of_late(NOW.plus_ms(1))).await, (0, vec![], 0));
+    let failed_for = |reason: &str| Selection {
+        reason: Some(reason.to_owned()),
+        ..Selection::default()
+    };
+    assert_eq!(retried(failed_for("no")).await, (4, vec![one, two], 0));
+    assert_eq!(retried(failed_for("refused")).await, (4, vec![], 4));
+    assert_eq!(retried(failed_for("ref")).await, (0, vec![], 0));
+}
+
+#[tokio::test]
+async fn rows_are_found_by_their_indexes_and_agents_have_their_loads() {
+    let (_dir, store, _) = dead_letters().await;
+    let found = |queue, part, agent: Option<&str>, before, limit| {
+        let selection = Selection {
+            agent: agent.map(ToOwned::to_owned),
+            ..Selection::default()
+        };
+        store.read(move |db| pick(db, queue, part, &selection, before, limit))
+    };
+    let (inbox, outbox) = (QueueKind::Inbox, QueueKind::Outbox);
+    for part in [Part::Dead, Part::All] {
+        for queue in [inbox, outbox] {
+            assert_eq!(
+                found(queue, part, None, None, 9).await.unwrap(),
+                [4, 3, 2, 1]
+            );
+            assert_eq!(found(queue, part, None, Some(3), 1).await.unwrap(), [2]);
+        }
+        assert_eq!(
+            found(inbox, part, Some("agent-2"), None, 9).await.unwrap(),
+            [4, 3]
+        );
+        assert_eq!(
+            found(outbox, part, Some("agent-1"), None, 9).await.unwrap(),
+            [2, 1]
+        );
+    }
+    assert!(
+        found(inbox, Part::Open, None, None, 9)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let retry = Commit::Retry {
+        target: QueueTarget::Inbox(InboxId(2)),
+        at: NOW,
+    };
+    store.commit(retry).await.unwrap();
+    assert_eq!(found(inbox, Part::Open, None, None, 9).await.unwrap(), [2]);
+    let loads = store.read(|db| loads(db, 0)).await.unwrap();
+    let numbers: Vec<_> = loads
+        .iter()
+        .map(|load| {
+            (
+                load.name.as_str(),
+                load.waiting,
+                load.oldest,
+                load.dead,
+                load.failed,
+            )
+        })
+        .collect();
+    assert_eq!(
+        numbers,
+        [("agent-1", 1, Some(2), 1, 2), ("agent-2", 0, None, 2, 2)]
+    );
+    let reasons = store.read(|db| dead_reasons(db, 9)).await.unwrap();
+    let reasons: Vec<_> = reasons
+        .iter()
+        .map(|one| (one.queue, one.reason.as_deref(), one.count))
+        .collect();
+    assert_eq!(
+        reasons,
+        [("outbox", Some("refused"), 4), ("inbox", Some("no"), 3)]
+    );
 }
 
 #[tokio::test]

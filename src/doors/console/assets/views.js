@@ -247,7 +247,7 @@ export function Queues({ filters, session }) {
         return action === "retry" ? `${some(done.changed, "row")} ${done.changed === 1 ? "is" : "are"} tried again.` : `${some(done.changed, "row")} ${done.changed === 1 ? "was" : "were"} dropped.`;
       }}>
       <p>${action === "retry" ? "Each row is handled or posted once more." : "Dropped rows are not tried again. Their senders are told if they asked for it."}</p>
-      <${Facts} of=${[["Queue", queue], ...Object.entries(conditions(filters)).map(([name, value]) => [name, name === "since" ? new Date(value).toISOString() : html`<${T} text=${value} max=${200} />`]), ["Rows", html`<strong>${number(dead)}</strong> on all pages`]]} />
+      <${Facts} of=${[["Queue", QUEUES.find(([name]) => name === queue)[1]], ...Object.entries(conditions(filters)).map(([name, value]) => [name[0].toUpperCase() + name.slice(1), name === "since" ? new Date(value).toISOString() : html`<${T} text=${value} max=${200} />`]), ["Rows", html`<strong>${number(dead)}</strong> on all pages`]]} />
       <p class="quiet">If it is another number by then, nothing is changed.</p>
     <//>`}`;
 }
