@@ -479,6 +479,11 @@ async fn callers_see_and_do_only_what_they_may() {
             part: QueuePart::All,
             agent: None,
             limit: None,
+            from: None,
+            to: None,
+            behaviour: None,
+            since: None,
+            reason: None,
             cursor: None,
         }))
         .await,

@@ -14,6 +14,21 @@ const KINDS = [["", "everything"], ["message", "messages"], ["delivery", "transa
 const NAMES = { message: "message", delivery: "transaction", receipt: "acknowledgment", task: "task", dead_letter: "dead letter" };
 const STREAM = { open: ["good", "live"], connecting: ["busy", "connecting"], waiting: ["warn", "connection lost, trying again"], busy: ["warn", "too many streams are open"], refused: ["bad", "refused"], closed: ["idle", "closed"] };
 
+// A row does not change: it is made once, and is not compared again.
+function Row(row) {
+  const to = row.id.startsWith("event/") ? link(["agents"], { search: row.agent }) : row.id.startsWith("task/") ? link(["tasks", row.id], { agent: row.agent }) : link(["timeline", row.id], { agent: row.agent });
+  const other = row.from ?? row.to ?? row.submitter;
+  const why = row.reason ?? row.error ?? row.detail;
+  return html`<tr key=${row.number} data-href=${to} class="goes">
+    <td class="mono" data-title="At">${time(row.at)}</td>
+    <td data-title="What">${row.event === "dead_letter" ? html`<${Status} level="bad">dead letter<//>` : NAMES[row.event]}${row.new ? html` <span class="tag">new</span>` : ""}</td>
+    <td data-title="Row"><a class="mono" href=${to}>${plain(row.id)}</a></td>
+    <td data-title="Agent"><${T} text=${row.agent} max=${40} /></td>
+    <td data-title="State">${row.state ? html`<${State} state=${row.state} />` : ""}</td>
+    <td class="wide" data-title="With">${other ? html`<${Hash} value=${other} />` : ""} ${why ? html`<${T} text=${why} max=${120} />` : ""}</td>
+  </tr>`;
+}
+
 export function Live({ filters }) {
   const kept = useRef({ rows: [], queue: [], dropped: 0, missed: 0, seen: 0, number: 0, since: performance.now(), counted: 0 });
   const paused = useRef(false);
@@ -95,15 +110,5 @@ export function Live({ filters }) {
       : html`<div class="scroll" tabindex="0" role="region" aria-label="Events"><table class="feed">
         <caption class="hidden">Events, the latest first</caption>
         <thead><tr><th scope="col">At</th><th scope="col">What</th><th scope="col">Row</th><th scope="col">Agent</th><th scope="col">State</th><th scope="col" class="wide">With</th></tr></thead>
-        <tbody>${state.rows.map((row) => {
-          const to = row.id.startsWith("event/") ? link(["agents"], { search: row.agent }) : row.id.startsWith("task/") ? link(["tasks", row.id], { agent: row.agent }) : link(["timeline", row.id], { agent: row.agent });
-          return html`<tr key=${row.number} data-href=${to} class="goes">
-            <td class="mono" data-title="At">${time(row.at)}</td>
-            <td data-title="What">${row.event === "dead_letter" ? html`<${Status} level="bad">dead letter<//>` : NAMES[row.event]}${row.new ? html` <span class="tag">new</span>` : ""}</td>
-            <td data-title="Row"><a class="mono" href=${to}>${plain(row.id)}</a></td>
-            <td data-title="Agent"><${T} text=${row.agent} max=${40} /></td>
-            <td data-title="State">${row.state ? html`<${State} state=${row.state} />` : ""}</td>
-            <td class="wide" data-title="With">${row.from || row.to || row.submitter ? html`<${Hash} value=${row.from ?? row.to ?? row.submitter} />` : ""} ${row.reason || row.error || row.detail ? html`<${T} text=${row.reason ?? row.error ?? row.detail} max=${120} />` : ""}</td>
-          </tr>`;
-        })}</tbody></table></div>`}`;
+        <tbody>${state.rows.map((row) => (row.shown ??= Row(row)))}</tbody></table></div>`}`;
 }
