@@ -31,8 +31,8 @@ impl Kind for ConsoleAccess {
         match word.as_str() {
             "read-only" => Some(Self::ReadOnly),
             // Outside of the file, everything is a text.
-            "true" if !value.is_of_file() => Some(Self::On),
-            "false" if !value.is_of_file() => Some(Self::Off),
+            "true" => Some(Self::On),
+            "false" => Some(Self::Off),
             _ => value.must_be("true, false or \"read-only\""),
         }
     }

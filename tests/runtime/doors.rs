@@ -20,6 +20,11 @@ async fn dead_letters_are_listed_and_retried() {
         part: QueuePart::Dead,
         agent: None,
         limit: Some(1),
+        from: None,
+        to: None,
+        behaviour: None,
+        since: None,
+        reason: None,
         cursor: None,
     };
     let row = loop {
