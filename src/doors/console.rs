@@ -66,7 +66,8 @@ fn file(asset: &assets::Asset, request: &HttpRequest) -> HttpResponse {
     let tag = asset.tag();
     let known = request.headers().get_all(header::IF_NONE_MATCH);
     let mut known = known.filter_map(|value| value.to_str().ok());
-    let mut response = match known.any(|known| known.split(',').any(|one| one.trim() == tag)) {
+    let is_known = known.any(|known| known.split(',').any(|one| one.trim() == tag));
+    let mut response = match is_known {
         true => HttpResponse::NotModified(),
         false => HttpResponse::Ok(),
     };
@@ -82,15 +83,10 @@ fn file(asset: &assets::Asset, request: &HttpRequest) -> HttpResponse {
             HeaderName::from_static("permissions-policy"),
             HeaderValue::from_static("camera=(), geolocation=(), microphone=()"),
         ));
-    let built = response.finish();
-    if built.status() == actix_web::http::StatusCode::NOT_MODIFIED {
-        return built;
+    match is_known {
+        true => response.finish(),
+        false => response.content_type(asset.media_type).body(asset.bytes),
     }
-    response = HttpResponse::Ok();
-    for (name, value) in built.headers() {
-        response.insert_header((name.clone(), value.clone()));
-    }
-    response.content_type(asset.media_type).body(asset.bytes)
 }
 
 /// The body of `POST /console/login`.

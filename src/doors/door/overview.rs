@@ -221,7 +221,7 @@ impl Door {
                 None => reasons.push(found),
             }
         }
-        reasons.sort_by(|one, other| other.count.cmp(&one.count));
+        reasons.sort_by_key(|one| std::cmp::Reverse(one.count));
         reasons.truncate(REASONS as usize);
         let latest = self.series.as_ref().map(series::Series::latest);
         let latest = latest.unwrap_or_default();
@@ -279,6 +279,7 @@ impl Door {
     ///
     /// # Errors
     /// [`DoorError`].
+    #[expect(clippy::unused_async, reason = "the table of operations awaits each")]
     pub async fn get_series(&self, request: GetSeries) -> Result<SeriesPage, DoorError> {
         self.caller.check_oversee_all()?;
         let mut page = SeriesPage {

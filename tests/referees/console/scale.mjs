@@ -44,6 +44,15 @@ try {
   await stage.run();
   console.log(`${agents} agents are hosted after ${ms(Date.now() - began)}`);
   const names = Array.from({ length: agents }, (_, at) => `many/w-${String(at + 1).padStart(String(agents).length, "0")}`);
+  // Addresses are resolved at once; the name of an agent of a fleet is looked up in its vault.
+  const addresses = [];
+  for (let cursor; addresses.length < Math.min(agents, 2000); ) {
+    const page = await stage.api("GET", `/hosted?sort=name&search=many/&limit=100${cursor ? `&cursor=${cursor}` : ""}`);
+    addresses.push(...page.agents.map((row) => row.address));
+    cursor = page.next;
+    if (!cursor) break;
+  }
+  const to = (at) => addresses[at % addresses.length];
   const send = (to, text) => stage.api("POST", "/messages", { from: "asker", to, text });
   // Several at a time, as clients would.
   const each = async (count, of, width = 8) => {
@@ -56,7 +65,7 @@ try {
       }
     }));
   };
-  await each(DEAD, (at) => send(names[(at * 7) % agents], `bad ${at}`));
+  await each(DEAD, (at) => send(to(at * 7), `bad ${at}`));
   await until("the dead letters", async () => (await stage.api("GET", "/queue/count")).dead_letters === DEAD, 600000);
   if (messages > 0) {
     await stage.halt();
@@ -137,8 +146,8 @@ try {
   let sent = 0;
   await Promise.all(Array.from({ length: 8 }, async () => {
     while (Date.now() < end) {
-      await send(names[(sent * 13) % agents], "ping");
       sent += 1;
+      await send(to(sent * 13), "ping");
     }
   }));
   const seen = Number(await page.getAttribute("[data-seen]", "data-seen"));

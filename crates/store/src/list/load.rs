@@ -220,7 +220,7 @@ pub fn dead_reasons(db: &Reader, limit: u32) -> Result<Vec<DeadReason>, StoreErr
         )?;
         all.extend(found);
     }
-    all.sort_by(|one, other| other.count.cmp(&one.count));
+    all.sort_by_key(|one| std::cmp::Reverse(one.count));
     all.truncate(limit as usize);
     Ok(all)
 }
