@@ -10,10 +10,9 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agentry_protocol::ContentHash;
-use tokio::time::Instant;
 
 use super::super::caller::Caller;
 use crate::config::ConsoleAccess;
@@ -68,7 +67,7 @@ fn hash(secret: &str) -> ContentHash {
 }
 
 /// What a page presents: the cookie, and its key.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Proof {
     cookie: ContentHash,
     key: ContentHash,
@@ -126,14 +125,17 @@ struct Code {
 
 #[derive(Debug)]
 struct Open {
-    cookie: ContentHash,
-    key: ContentHash,
+    proof: Proof,
     read_only: bool,
     until: Instant,
     used: Instant,
 }
 
 impl Open {
+    fn is(&self, proof: &Proof) -> bool {
+        self.proof == *proof
+    }
+
     fn is_over(&self, now: Instant) -> bool {
         self.until <= now || self.used + IDLE <= now
     }
@@ -194,26 +196,15 @@ impl Sessions {
     /// The system grants no random bytes.
     pub fn code(&self, read_only: bool) -> Result<Secret, getrandom::Error> {
         let code = Secret::random()?;
-        let now = Instant::now();
-        let mut state = self.lock();
-        state.codes.retain(|code| code.until > now);
-        if state.codes.len() == CODES {
-            state.codes.remove(0);
-        }
-        state.codes.push(Code {
-            hash: hash(code.expose()),
-            read_only: read_only || self.0.access == ConsoleAccess::ReadOnly,
-            until: now + CODE_LIFE,
-        });
+        let read_only = read_only || self.0.access == ConsoleAccess::ReadOnly;
+        self.lock()
+            .add_code(hash(code.expose()), read_only, Instant::now());
         Ok(code)
     }
 
     /// Whether one can still sign in with a code.
     pub fn waits(&self, code: &str) -> bool {
-        let (code, now) = (hash(code), Instant::now());
-        let state = self.lock();
-        let mut codes = state.codes.iter();
-        codes.any(|one| one.hash == code && one.until > now)
+        self.lock().waits(hash(code), Instant::now())
     }
 
     /// Signs in with a code; `None` if it is not valid, or not any more.
@@ -222,28 +213,9 @@ impl Sessions {
     /// The system grants no random bytes.
     pub fn sign_in(&self, code: &str) -> Result<Option<SignedIn>, getrandom::Error> {
         let (cookie, key) = (Secret::random()?, Secret::random()?);
-        let (code, now) = (hash(code), Instant::now());
-        let mut state = self.lock();
-        state.codes.retain(|code| code.until > now);
-        let Some(at) = state.codes.iter().position(|one| one.hash == code) else {
-            return Ok(None);
-        };
-        let read_only = state.codes.remove(at).read_only;
-        state.open.retain(|open| !open.is_over(now));
-        if state.open.len() == SESSIONS {
-            let oldest = state.open.iter().enumerate();
-            if let Some((at, _)) = oldest.min_by_key(|(_, open)| open.used) {
-                state.open.remove(at);
-            }
-        }
-        state.open.push(Open {
-            cookie: hash(cookie.expose()),
-            key: hash(key.expose()),
-            read_only,
-            until: now + SESSION_LIFE,
-            used: now,
-        });
-        Ok(Some(SignedIn {
+        let proof = Proof::of(cookie.expose(), key.expose());
+        let read_only = self.lock().sign_in(hash(code), &proof, Instant::now());
+        Ok(read_only.map(|read_only| SignedIn {
             cookie,
             key,
             read_only,
@@ -252,22 +224,12 @@ impl Sessions {
 
     /// The session of a page, if it has one. It is used then.
     pub fn session(&self, proof: &Proof) -> Option<Session> {
-        let now = Instant::now();
-        let mut state = self.lock();
-        state.open.retain(|open| !open.is_over(now));
-        let mut open = state.open.iter_mut();
-        let found = open.find(|open| open.cookie == proof.cookie && open.key == proof.key)?;
-        found.used = now;
-        Some(Session {
-            read_only: found.read_only,
-            left: found.until - now,
-        })
+        self.lock().session(proof, Instant::now())
     }
 
     /// Ends a session.
     pub fn sign_out(&self, proof: &Proof) {
-        let is = |open: &Open| open.cookie == proof.cookie && open.key == proof.key;
-        self.lock().open.retain(|open| !is(open));
+        self.lock().open.retain(|open| !open.is(proof));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -275,83 +237,141 @@ impl Sessions {
     }
 }
 
+impl State {
+    fn add_code(&mut self, hash: ContentHash, read_only: bool, now: Instant) {
+        self.codes.retain(|code| code.until > now);
+        if self.codes.len() == CODES {
+            self.codes.remove(0);
+        }
+        self.codes.push(Code {
+            hash,
+            read_only,
+            until: now + CODE_LIFE,
+        });
+    }
+
+    fn waits(&self, code: ContentHash, now: Instant) -> bool {
+        let mut codes = self.codes.iter();
+        codes.any(|one| one.hash == code && one.until > now)
+    }
+
+    /// Begins a session; returns whether its holder may only read. `None` if the code is not valid.
+    fn sign_in(&mut self, code: ContentHash, proof: &Proof, now: Instant) -> Option<bool> {
+        self.codes.retain(|code| code.until > now);
+        let at = self.codes.iter().position(|one| one.hash == code)?;
+        let read_only = self.codes.remove(at).read_only;
+        self.open.retain(|open| !open.is_over(now));
+        if self.open.len() == SESSIONS {
+            let oldest = self.open.iter().enumerate();
+            if let Some((at, _)) = oldest.min_by_key(|(_, open)| open.used) {
+                self.open.remove(at);
+            }
+        }
+        self.open.push(Open {
+            proof: proof.clone(),
+            read_only,
+            until: now + SESSION_LIFE,
+            used: now,
+        });
+        Some(read_only)
+    }
+
+    fn session(&mut self, proof: &Proof, now: Instant) -> Option<Session> {
+        self.open.retain(|open| !open.is_over(now));
+        let found = self.open.iter_mut().find(|open| open.is(proof))?;
+        found.used = now;
+        Some(Session {
+            read_only: found.read_only,
+            left: found.until - now,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sessions() -> Sessions {
-        Sessions::new(ConsoleAccess::On)
+    fn proof(name: &str) -> Proof {
+        Proof::of(&format!("cookie {name}"), &format!("key {name}"))
     }
 
-    fn proof(signed_in: &SignedIn) -> Proof {
-        Proof::of(signed_in.cookie.expose(), signed_in.key.expose())
+    /// Signs in with a code of its own.
+    fn sign_in(state: &mut State, name: &str, now: Instant) {
+        state.add_code(hash(name), false, now);
+        assert_eq!(state.sign_in(hash(name), &proof(name), now), Some(false));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_code_is_good_once_and_for_a_minute() {
-        let sessions = sessions();
-        let code = sessions.code(false).unwrap();
-        assert!(sessions.waits(code.expose()));
-        assert!(sessions.sign_in("another").unwrap().is_none());
-        let signed_in = sessions.sign_in(code.expose()).unwrap().unwrap();
-        assert!(!signed_in.read_only);
-        assert!(!sessions.waits(code.expose()));
-        assert!(sessions.sign_in(code.expose()).unwrap().is_none());
-        let late = sessions.code(false).unwrap();
-        tokio::time::advance(CODE_LIFE).await;
-        assert!(!sessions.waits(late.expose()));
-        assert!(sessions.sign_in(late.expose()).unwrap().is_none());
-        assert!(!format!("{code:?} {signed_in:?}").contains(code.expose()));
+    #[test]
+    fn a_code_is_good_once_and_for_a_minute() {
+        let (mut state, now) = (State::default(), Instant::now());
+        state.add_code(hash("code"), true, now);
+        assert!(state.waits(hash("code"), now));
+        assert_eq!(state.sign_in(hash("another"), &proof("one"), now), None);
+        let just = now + CODE_LIFE - Duration::from_millis(1);
+        assert_eq!(state.sign_in(hash("code"), &proof("one"), just), Some(true));
+        assert!(!state.waits(hash("code"), just));
+        assert_eq!(state.sign_in(hash("code"), &proof("two"), just), None);
+        state.add_code(hash("late"), false, now);
+        let late = now + CODE_LIFE;
+        assert!(!state.waits(hash("late"), late));
+        assert_eq!(state.sign_in(hash("late"), &proof("two"), late), None);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_session_needs_both_secrets_and_ends() {
-        let sessions = sessions();
-        let sign_in = || {
-            let code = sessions.code(true).unwrap();
-            sessions.sign_in(code.expose()).unwrap().unwrap()
-        };
-        let (one, other) = (sign_in(), sign_in());
-        assert!(sessions.session(&proof(&one)).unwrap().read_only);
-        let mixed = Proof::of(one.cookie.expose(), other.key.expose());
-        assert!(sessions.session(&mixed).is_none());
-        sessions.sign_out(&proof(&one));
-        assert!(sessions.session(&proof(&one)).is_none());
-        assert!(sessions.session(&proof(&other)).is_some());
+    #[test]
+    fn a_session_needs_both_secrets_and_ends() {
+        let (mut state, now) = (State::default(), Instant::now());
+        sign_in(&mut state, "one", now);
+        sign_in(&mut state, "two", now);
+        let mixed = Proof::of("cookie one", "key two");
+        assert_eq!(state.session(&mixed, now), None);
+        assert!(state.session(&proof("one"), now + IDLE / 2).is_some());
+        assert_eq!(
+            state.session(&proof("two"), now + IDLE),
+            None,
+            "nobody used it"
+        );
         // One that is used lasts until its end.
-        let mut lasted = Duration::ZERO;
-        while sessions.session(&proof(&other)).is_some() {
-            tokio::time::advance(IDLE / 2).await;
-            lasted += IDLE / 2;
+        let mut at = now;
+        while state.session(&proof("one"), at).is_some() {
+            at += IDLE / 2;
         }
-        assert_eq!(lasted, SESSION_LIFE);
-        let idle = sign_in();
-        tokio::time::advance(IDLE).await;
-        assert!(sessions.session(&proof(&idle)).is_none());
+        assert_eq!(at - now, SESSION_LIFE);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn codes_and_sessions_are_bounded() {
-        let sessions = sessions();
-        let codes: Vec<_> = (0..=CODES).map(|_| sessions.code(false).unwrap()).collect();
-        let waiting = codes.iter().filter(|code| sessions.waits(code.expose()));
-        assert_eq!(waiting.count(), CODES);
-        let mut signed_in = Vec::new();
-        for _ in 0..=SESSIONS {
-            let code = sessions.code(false).unwrap();
-            signed_in.push(sessions.sign_in(code.expose()).unwrap().unwrap());
-            tokio::time::advance(Duration::from_secs(1)).await;
+    #[test]
+    fn codes_and_sessions_are_bounded() {
+        let (mut state, now) = (State::default(), Instant::now());
+        let names: Vec<String> = (0..=SESSIONS).map(|number| number.to_string()).collect();
+        for name in &names {
+            state.add_code(hash(name), false, now);
         }
-        assert!(sessions.session(&proof(&signed_in[0])).is_none());
-        for one in &signed_in[1..] {
-            assert!(sessions.session(&proof(one)).is_some());
+        let waiting = names.iter().filter(|name| state.waits(hash(name), now));
+        assert_eq!(waiting.count(), CODES);
+        let mut at = now;
+        for name in &names {
+            at += Duration::from_secs(1);
+            sign_in(&mut state, name, at);
+        }
+        assert_eq!(state.session(&proof("0"), at), None);
+        for name in &names[1..] {
+            assert!(state.session(&proof(name), at).is_some());
         }
     }
 
     #[test]
-    fn a_console_that_is_read_only_stays_so() {
+    fn secrets_are_random_and_shown_nowhere_and_a_read_only_console_stays_so() {
         let sessions = Sessions::new(ConsoleAccess::ReadOnly);
         let code = sessions.code(false).unwrap();
-        assert!(sessions.sign_in(code.expose()).unwrap().unwrap().read_only);
+        assert_ne!(code, sessions.code(false).unwrap());
+        let signed_in = sessions.sign_in(code.expose()).unwrap().unwrap();
+        assert!(signed_in.read_only);
+        let proof = Proof::of(signed_in.cookie.expose(), signed_in.key.expose());
+        assert!(sessions.session(&proof).unwrap().read_only);
+        let shown = format!("{code:?} {signed_in:?} {proof:?} {sessions:?}");
+        for secret in [&code, &signed_in.cookie, &signed_in.key] {
+            assert!(!shown.contains(secret.expose()), "{shown}");
+        }
+        sessions.sign_out(&proof);
+        assert_eq!(sessions.session(&proof), None);
     }
 }
