@@ -222,6 +222,7 @@ pub(super) async fn send(
             at: shared.clock.now(),
         },
         queueing: Queueing::AtOnce,
+        seen_at: None,
         span: tracing::info_span!("outgoing", agent.name = hosted.config.name),
     };
     let changes = links.outbox.commit(submit).await?;

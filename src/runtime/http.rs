@@ -11,17 +11,15 @@ use std::time::Duration;
 use actix_web::dev::{ServerHandle, Service};
 use actix_web::http::{KeepAlive, Method, header};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpResponse, HttpServer, Resource, Route, guard, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, Route, guard, web};
 
 use super::metrics::Metrics;
+use super::metrics::text::Format;
 use crate::config::{HostName, HttpConfig};
 use crate::doors::a2a;
 use crate::doors::api::connections::{Connection, Connections};
 use crate::doors::api::{self, Api, access};
 use crate::doors::{console, mcp};
-
-/// The media type of Prometheus' text format (OpenMetrics 1.0).
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// How long the head of a request may take to arrive.
 const HEAD: Duration = Duration::from_secs(5);
@@ -197,8 +195,8 @@ impl PlainServer {
     }
 }
 
-async fn plain_text(metrics: web::Data<Text>) -> HttpResponse {
-    answer_text((metrics.get_ref())())
+async fn plain_text(request: HttpRequest, metrics: web::Data<Text>) -> HttpResponse {
+    answer_text(&request, (metrics.get_ref())())
 }
 
 /// A page, with the answer to any other method.
@@ -240,13 +238,17 @@ async fn ready(metrics: web::Data<Metrics>) -> HttpResponse {
     }
 }
 
-async fn text(metrics: web::Data<Metrics>) -> HttpResponse {
-    answer_text(metrics.encode())
+async fn text(request: HttpRequest, metrics: web::Data<Metrics>) -> HttpResponse {
+    answer_text(&request, metrics.encode())
 }
 
-fn answer_text(text: Result<String, std::fmt::Error>) -> HttpResponse {
+fn answer_text(request: &HttpRequest, text: Result<String, std::fmt::Error>) -> HttpResponse {
+    let accept = request.headers().get(header::ACCEPT);
+    let format = Format::accepted(accept.and_then(|accept| accept.to_str().ok()));
     match text {
-        Ok(text) => HttpResponse::Ok().content_type(OPEN_METRICS).body(text),
+        Ok(text) => HttpResponse::Ok()
+            .content_type(format.media_type())
+            .body(format.of(text)),
         Err(error) => HttpResponse::InternalServerError().body(error.to_string()),
     }
 }

@@ -1,7 +1,9 @@
-//! Counters and gauges, in the format that Prometheus reads.
+//! Counters, gauges and histograms, in the format that Prometheus reads.
 
 mod cluster;
+pub(super) mod durations;
 mod gauges;
+pub(super) mod text;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,22 +16,17 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
 use agentry_cluster::{JobCount, WorkerSeen};
 use agentry_core::cluster::{Incarnation, View};
 use agentry_core::rows::{Spent, TaskState};
-use agentry_store::Condition as StoreCondition;
+use agentry_store::{Condition as StoreCondition, Store};
 
 use self::cluster::ClusterGauges;
+use self::durations::Durations;
 use self::gauges::{Gauges, STANDINGS, Shards, Together, signed};
 use super::series::{Timing, Totals};
-
-/// The bounds of the histograms, in seconds: from a local answer to a node that hangs.
-const SECONDS: [f64; 12] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
-];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Run {
@@ -96,7 +93,7 @@ struct Registered {
     resent: Counter,
     rate_paused: Counter,
     runs: Family<Run, Counter>,
-    run_seconds: Histogram,
+    durations: Durations,
     hung: Counter,
     accepted: Counter,
     mined: Counter,
@@ -108,7 +105,6 @@ struct Registered {
     #[cfg(feature = "otlp")]
     spans: Family<SpanEnded, Counter>,
     posts_failed: Counter,
-    post_seconds: Histogram,
     reorganisations: Counter,
     budget_spent: Gauge,
     budget_spent_by: Family<SpentBy, Gauge>,
@@ -268,20 +264,7 @@ impl Registered {
             "runs of behaviours, by kind and outcome",
             runs.clone(),
         );
-        let run_seconds = Histogram::new(SECONDS);
-        registry.register_with_unit(
-            "behaviour_run",
-            "duration of behaviour runs",
-            Unit::Seconds,
-            run_seconds.clone(),
-        );
-        let post_seconds = Histogram::new(SECONDS);
-        registry.register_with_unit(
-            "post",
-            "duration of transaction POSTs to the node",
-            Unit::Seconds,
-            post_seconds.clone(),
-        );
+        let durations = Durations::register(&mut registry);
         let budget_spent_by = Family::default();
         registry.register(
             "budget_spent_by",
@@ -360,7 +343,7 @@ impl Registered {
             resent,
             rate_paused,
             runs,
-            run_seconds,
+            durations,
             hung,
             accepted,
             mined,
@@ -372,7 +355,6 @@ impl Registered {
             #[cfg(feature = "otlp")]
             spans,
             posts_failed,
-            post_seconds,
             reorganisations,
             budget_spent,
             budget_spent_by,
@@ -590,6 +572,22 @@ impl Metrics {
         self.all.last_handled_ms.store(now.get(), Ordering::Relaxed);
     }
 
+    /// A message comes to its first attempt after it has waited that long.
+    pub(crate) fn message_waited(&self, waited: Duration) {
+        self.all.durations.message_waited(waited);
+    }
+
+    /// An attempt at a task of this type has ended on this host.
+    pub(crate) fn task_ran(&self, kind: &str, took: Duration) {
+        self.all.durations.tasks.ran(kind, took);
+    }
+
+    /// Has the commits of a store timed.
+    pub(crate) fn time_commits(&self, store: &Store) {
+        let commits = self.all.durations.commits.clone();
+        store.time_commits(move |took| commits.observe(took.as_secs_f64()));
+    }
+
     pub(crate) fn dead_letters(&self, count: usize) {
         self.all
             .dead_letters
@@ -617,7 +615,7 @@ impl Metrics {
                 outcome,
             })
             .inc();
-        self.all.run_seconds.observe(took.as_secs_f64());
+        self.all.durations.behaviour_ran(kind, took);
         self.all.run_times.observe(took);
     }
 
@@ -629,12 +627,16 @@ impl Metrics {
         if !ok {
             self.all.posts_failed.inc();
         }
-        self.all.post_seconds.observe(took.as_secs_f64());
+        self.all.durations.posted(took);
         self.all.post_times.observe(took);
     }
 
-    pub(crate) fn accepted(&self, now: Timestamp) {
+    /// The node has accepted a transaction; `seen_at` is when the message was seen that it answers.
+    pub(crate) fn accepted(&self, now: Timestamp, seen_at: Option<Timestamp>) {
         self.all.accepted.inc();
+        if let Some(seen_at) = seen_at {
+            self.all.durations.answered(now.since(seen_at));
+        }
         self.all
             .last_accepted_ms
             .store(now.get(), Ordering::Relaxed);

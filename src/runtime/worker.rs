@@ -95,6 +95,7 @@ pub struct Worker {
 struct Open {
     kind: String,
     run: Run,
+    since: Instant,
     /// Whether its result is being put into the database.
     is_delivered: bool,
 }
@@ -369,6 +370,7 @@ impl Worker {
             Open {
                 kind,
                 run,
+                since: Instant::now(),
                 is_delivered: false,
             },
         );
@@ -392,6 +394,7 @@ impl Worker {
             }
         };
         open.is_delivered = true;
+        self.metrics.ran(&open.kind, open.since.elapsed());
         self.metrics.ended(&open.kind, verdict.counted());
         let (database, id) = (self.results.clone(), Arc::clone(&self.id));
         self.deliveries.spawn(async move {

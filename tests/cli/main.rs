@@ -21,6 +21,7 @@ mod interrupt;
 mod json;
 mod limits;
 mod mcp;
+mod metrics;
 mod moving;
 mod paths;
 mod private;

@@ -185,6 +185,8 @@ fn metrics() -> BTreeSet<String> {
         "agentry_task_tokens",
         "agentry_trace_spans",
         "agentry_behaviour_runs",
+        "agentry_behaviour_run_seconds",
+        "agentry_task_run_seconds",
         "agentry_budget_spent_by",
         "agentry_shard_owner",
         "agentry_shard_epoch",

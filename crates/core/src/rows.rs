@@ -319,6 +319,10 @@ pub struct DueMessage {
     pub done: Vec<String>,
     /// Whether one of them rejected it.
     pub rejected: bool,
+    /// When it was seen.
+    pub seen_at: Timestamp,
+    /// Whether it waits for its first attempt, and was never put off.
+    pub untried: bool,
 }
 
 impl DueMessage {
@@ -337,6 +341,8 @@ impl DueMessage {
             attempts: message.attempts,
             done: message.done.iter().cloned().collect(),
             rejected: message.rejected.is_some(),
+            seen_at: message.seen_at,
+            untried: message.is_untried() && message.done.is_empty(),
         })
     }
 }

@@ -235,6 +235,12 @@ impl Store {
         self.0.health.watch()
     }
 
+    /// Has `told` called with the time of each commit, from its call until it was durable, on the
+    /// writer's thread: it must be short. Only the first call of this counts.
+    pub fn time_commits(&self, told: impl Fn(Duration) + Send + Sync + 'static) {
+        self.0.writer.stopwatch().start(told);
+    }
+
     /// The rows that change from now on, in groups, as the tables are written. One who lags far behind
     /// misses some, and is told so.
     pub fn changes(&self) -> broadcast::Receiver<Arc<[RowChange]>> {

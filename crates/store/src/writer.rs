@@ -20,9 +20,9 @@ mod elsewhere;
 mod file;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -87,6 +87,7 @@ pub(super) enum Haste {
 struct Job {
     pending: Pending,
     haste: Haste,
+    since: Instant,
     answer: oneshot::Sender<Result<Changes, StoreError>>,
     _room: OwnedSemaphorePermit,
 }
@@ -135,9 +136,34 @@ enum Request {
     },
 }
 
+/// Is told how long each commit took, from its call until it was durable.
+#[derive(Clone, Default)]
+pub(super) struct Stopwatch(Arc<OnceLock<Box<dyn Fn(Duration) + Send + Sync>>>);
+
+impl Stopwatch {
+    /// Has commits timed from now on. Only the first call counts.
+    pub(super) fn start(&self, told: impl Fn(Duration) + Send + Sync + 'static) {
+        // A store has one runtime, which asks once.
+        let _ = self.0.set(Box::new(told));
+    }
+
+    fn stored(&self, since: Instant) {
+        if let Some(told) = self.0.get() {
+            told(since.elapsed());
+        }
+    }
+}
+
+impl std::fmt::Debug for Stopwatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stopwatch").finish_non_exhaustive()
+    }
+}
+
 /// The handle of the thread.
 #[derive(Debug)]
 pub(super) struct Writer {
+    stopwatch: Stopwatch,
     publisher: Publisher,
     requests: Option<mpsc::Sender<Request>>,
     room: Arc<Semaphore>,
@@ -170,7 +196,9 @@ impl Writer {
         let waits = Waits::new(health.clone(), closing.subscribe());
         let until = waits.clone();
         let file = OpenFile::at(path)?;
+        let stopwatch = Stopwatch::default();
         let mut writer = Self {
+            stopwatch: stopwatch.clone(),
             publisher,
             requests: Some(requests),
             room: Arc::new(Semaphore::new(QUEUE)),
@@ -186,6 +214,7 @@ impl Writer {
                 db,
                 file,
                 health,
+                stopwatch,
                 behind,
                 position,
                 behind_since: None,
@@ -208,6 +237,11 @@ impl Writer {
         writer.thread = Some(thread);
         opens.recv().map_err(|_| StoreError::Closed)??;
         Ok(writer)
+    }
+
+    /// What times commits.
+    pub(super) fn stopwatch(&self) -> &Stopwatch {
+        &self.stopwatch
     }
 
     /// The place of the last record that the state has, now and as it changes.
@@ -239,6 +273,7 @@ impl Writer {
         haste: Haste,
         after: Option<Applied>,
     ) -> Result<Enqueued, StoreError> {
+        let since = Instant::now();
         let room = Arc::clone(&self.room).acquire_owned().await;
         let pending = Pending::new(commit, after);
         let (answer, answered) = oneshot::channel();
@@ -249,6 +284,7 @@ impl Writer {
         self.request(Request::Commit(Box::new(Job {
             pending,
             haste,
+            since,
             answer,
             _room: room.map_err(|_| StoreError::Closed)?,
         })))?;
@@ -337,6 +373,7 @@ struct Work {
     tables: Tables,
     file: OpenFile,
     health: Health,
+    stopwatch: Stopwatch,
     /// Whether the tables lack what was committed, for callers.
     behind: Arc<AtomicBool>,
     /// The last record that the state has, for callers.
@@ -553,6 +590,9 @@ impl Work {
         for (job, answer) in group.drain(..answers.len()).zip(answers) {
             if let Some(trouble) = answer.as_ref().err().and_then(StoreError::trouble) {
                 self.health.met(&trouble);
+            }
+            if answer.is_ok() {
+                self.stopwatch.stored(job.since);
             }
             // The caller may have stopped waiting; the change is stored nevertheless.
             let _ = job.answer.send(answer);

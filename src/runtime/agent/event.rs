@@ -201,6 +201,7 @@ impl Work {
                 at: now,
             },
             queueing: Queueing::Waits,
+            seen_at: None,
             span: span.clone(),
         };
         if self.links.outbox.commit(resend).await?.result != CommitResult::Stale {

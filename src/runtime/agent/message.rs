@@ -122,6 +122,10 @@ impl Work {
                 return self.fail(&run, &error).await;
             }
         };
+        if due.untried {
+            let waited = self.shared.clock.now().since(due.seen_at);
+            self.shared.metrics.message_waited(waited);
+        }
         let unacted = shown.unacted(&due.done);
         let Shown {
             accepting,

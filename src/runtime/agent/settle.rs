@@ -50,6 +50,14 @@ impl Subject {
         }
     }
 
+    /// When the message was seen; `None` for an event.
+    pub(super) fn seen_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Message(message) => Some(message.seen_at),
+            Self::Event(_) => None,
+        }
+    }
+
     /// What it is, in a word.
     pub(super) fn kind(&self) -> &'static str {
         match self {

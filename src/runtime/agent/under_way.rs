@@ -117,6 +117,7 @@ impl Work {
             agent: self.id,
             commit: Commit::Outcome(outcome),
             queueing: Queueing::Behind(self.under_way.sequence.link()),
+            seen_at: run.subject.seen_at(),
             span: span.clone(),
         };
         let at_work = self.shared.in_hand.begin();

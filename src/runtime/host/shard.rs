@@ -204,6 +204,7 @@ impl Prepared {
         plans::commit(&store, agents, Occasion::Start, clock.now()).await?;
         let directory = Directory::load(&store, config.contacts.clone(), &process.cards).await?;
         metrics.directory(directory.len());
+        metrics.time_commits(&store);
         let environment = Arc::new(RuntimeEnvironment::new(
             store.clone(),
             directory.clone(),

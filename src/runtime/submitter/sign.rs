@@ -317,7 +317,7 @@ impl Work {
         };
         let stored = self.shared.store.commit(prepare).await;
         let signed = signed.into_iter().map(|(_, one)| Some(one));
-        self.stored(signed.collect(), &stored, None);
+        self.stored(signed.collect(), &stored, (None, None));
         self.wake(stored?.due).await;
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! The loops of the submitter share it. None of them borrows it across an `.await`, so each change
 //! is made as a whole.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,28 @@ pub(super) struct State {
     /// that they take no room from others.
     pub(super) unfunded: HashSet<AgentId>,
     pub(super) money: Money,
+    pub(super) answers: Answers,
+}
+
+/// The messages that transactions answer, until the node has accepted these: how long that takes is
+/// measured. Of the transactions of an earlier process it is not known, nor of those that wait behind
+/// so many others that there is no room here.
+#[derive(Debug, Default)]
+pub(super) struct Answers(BTreeMap<OutboxId, Timestamp>);
+
+impl Answers {
+    /// A transaction answers a message that was seen then. The oldest gives way.
+    pub(super) fn asked(&mut self, id: OutboxId, seen_at: Timestamp) {
+        self.0.insert(id, seen_at);
+        if self.0.len() > MAX_OPEN {
+            self.0.pop_first();
+        }
+    }
+
+    /// When the message was seen that this transaction answers. It is asked once.
+    fn take(&mut self, id: OutboxId) -> Option<Timestamp> {
+        self.0.remove(&id)
+    }
 }
 
 /// A transaction that is signed and not mined.
@@ -140,6 +162,7 @@ impl State {
             unsignable: HashMap::new(),
             unfunded: HashSet::new(),
             money,
+            answers: Answers::default(),
         }
     }
 
@@ -232,8 +255,16 @@ impl State {
         // The row no longer shows a reason.
         open.delay = None;
         if surely && !std::mem::replace(&mut open.is_counted, true) {
-            self.shared.metrics.accepted(self.shared.clock.now());
+            self.count_accepted(id);
         }
+    }
+
+    /// The node has a transaction, which was not known before.
+    fn count_accepted(&mut self, id: OutboxId) {
+        let seen_at = self.answers.take(id);
+        self.shared
+            .metrics
+            .accepted(self.shared.clock.now(), seen_at);
     }
 
     /// Follows a transaction as one that the node may have: its proof of absence starts over.
@@ -260,7 +291,7 @@ impl State {
             });
             if !open.is_counted {
                 // The answer to its POST was lost, or came after the block.
-                self.shared.metrics.accepted(self.shared.clock.now());
+                self.count_accepted(id);
             }
             self.shared.metrics.mined();
         }

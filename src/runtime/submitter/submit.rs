@@ -4,7 +4,7 @@
 use actix::prelude::*;
 use agentry_core::rows::{Charge, Prepared};
 use agentry_core::{AgentId, Changes, Commit, SendResult};
-use agentry_protocol::Nonce;
+use agentry_protocol::{Nonce, Timestamp};
 use agentry_store::{Applied, Enqueued, Store, StoreError};
 use tokio::sync::oneshot;
 
@@ -25,6 +25,8 @@ pub struct Submit {
     pub commit: Commit,
     /// What the commit waits for.
     pub queueing: Queueing,
+    /// When the message was seen that the drafts follow from at once, if they do.
+    pub seen_at: Option<Timestamp>,
     /// The span of what the drafts follow from.
     pub span: tracing::Span,
 }
@@ -131,12 +133,13 @@ impl Work {
             agent,
             mut commit,
             queueing,
+            seen_at,
             span,
         } = submit;
         self.state().money.unstored += 1;
         let signed = self.sign_at_once(agent, &mut commit).await;
         let stored = store(&self.shared.store, commit, queueing).await;
-        self.stored(signed, &stored, Some(&span));
+        self.stored(signed, &stored, (seen_at, Some(&span)));
         self.state().money.unstored -= 1;
         stored
     }
@@ -196,7 +199,7 @@ impl Work {
         &self,
         signed: Vec<Option<Paid>>,
         stored: &Result<Changes, StoreError>,
-        span: Option<&tracing::Span>,
+        (seen_at, span): (Option<Timestamp>, Option<&tracing::Span>),
     ) {
         let mut state = self.state();
         let mut sends = [].iter();
@@ -205,7 +208,11 @@ impl Work {
             sends = changes.sends.iter();
         }
         for one in signed {
-            match (one, sends.next()) {
+            let send = sends.next();
+            if let (Some(seen_at), Some(SendResult::Stored(id))) = (seen_at, send) {
+                state.answers.asked(*id, seen_at);
+            }
+            match (one, send) {
                 // It is paid for, if it was signed.
                 (_, Some(SendResult::OnChain(_))) => {}
                 (Some((prepared, charge)), Some(SendResult::Stored(id))) => {

@@ -175,6 +175,10 @@ impl Attempt {
                 );
             } else {
                 self.links.shared.metrics.tokens_used(used);
+                // A worker measures what it runs itself.
+                if run.job.is_none() {
+                    self.links.shared.metrics.task_ran(&self.row.kind, took);
+                }
                 said();
             }
         }

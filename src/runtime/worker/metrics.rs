@@ -1,12 +1,15 @@
 //! What a worker counts.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+
+use crate::runtime::metrics::durations::TaskRuns;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfKind {
@@ -55,13 +58,16 @@ pub struct WorkerMetrics {
     most: Family<OfKind, Gauge>,
     taken: Family<OfKind, Counter>,
     ended: Family<Ended, Counter>,
+    runs: TaskRuns,
 }
 
 impl WorkerMetrics {
     /// The metrics of a worker that runs so many tasks of each type at the same time.
     pub fn new(kinds: &BTreeMap<String, usize>) -> Self {
+        let mut registry = Registry::with_prefix("agentry");
         let mut metrics = Self {
-            registry: Registry::with_prefix("agentry"),
+            runs: TaskRuns::register(&mut registry),
+            registry,
             up: Gauge::default(),
             running: Family::default(),
             most: Family::default(),
@@ -129,6 +135,11 @@ impl WorkerMetrics {
         self.running.get_or_create(&kind).inc();
     }
 
+    /// A run has taken this long.
+    pub(super) fn ran(&self, kind: &str, took: Duration) {
+        self.runs.ran(kind, took);
+    }
+
     /// A run has ended.
     pub(super) fn ended(&self, kind: &str, outcome: JobOutcome) {
         let of_kind = OfKind {
@@ -153,6 +164,7 @@ mod tests {
         metrics.took("chat");
         metrics.took("chat");
         metrics.ended("chat", JobOutcome::Done);
+        metrics.ran("chat", Duration::from_millis(30));
         metrics.reached(false);
         let text = metrics.encode().unwrap();
         for line in [
@@ -161,6 +173,7 @@ mod tests {
             "agentry_worker_jobs_most{kind=\"chat\"} 2",
             "agentry_worker_jobs_taken_total{kind=\"chat\"} 2",
             "agentry_worker_jobs_ended_total{kind=\"chat\",outcome=\"done\"} 1",
+            "agentry_task_run_seconds_count{kind=\"chat\"} 1",
         ] {
             assert!(text.contains(line), "{line}: {text}");
         }

@@ -254,6 +254,7 @@ impl Stage {
             agent,
             commit: self.commit(agent, draft),
             queueing: Queueing::Waits,
+            seen_at: None,
             span: tracing::Span::none(),
         };
         outbox.commit(submit).await.unwrap().sends[0].id()
@@ -347,7 +348,7 @@ impl Running {
     pub(super) async fn store(&self, signed: Signed) -> Result<Changes, StoreError> {
         let Signed { commit, signed } = signed;
         let stored = self.work.shared.store.commit(commit).await;
-        self.work.stored(vec![Some(signed)], &stored, None);
+        self.work.stored(vec![Some(signed)], &stored, (None, None));
         stored
     }
 
