@@ -14,6 +14,7 @@
 //! | [`delivery`] | following a message to its end |
 //! | [`console`] | a code with which one can sign in to the console |
 //! | [`conversations`] | the messages that an agent sent and received |
+//! | [`history`] | what an agent did, in the order of time |
 //! | [`directory`] | looking up cards |
 //! | [`cards`] | announcing a hosted agent in the directory, and withdrawing its card |
 //! | [`tasks`] | jobs that are requested from others, and tasks that are executed here |
@@ -46,6 +47,7 @@ pub mod conversations;
 pub mod delivery;
 pub mod directory;
 pub mod error;
+pub mod history;
 pub mod names;
 pub mod queues;
 pub mod sealed;

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::num::ParseIntError;
 use std::time::Duration;
 
-use agentry_protocol::Amount;
+use agentry_protocol::{Amount, Timestamp};
 use clap::Command;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -14,6 +14,37 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write one such as 500ms, 30s or 5m"))
+}
+
+/// A point in time on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Since {
+    /// A duration before now.
+    Ago(Duration),
+    /// This time.
+    At(Timestamp),
+}
+
+impl Since {
+    /// The point in time.
+    pub(super) fn at(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Ago(ago) => now.minus(ago),
+            Self::At(at) => at,
+        }
+    }
+}
+
+/// Parses a point in time.
+pub(super) fn since(text: &str) -> Result<Since, String> {
+    if let Ok(ago) = humantime::parse_duration(text) {
+        return Ok(Since::Ago(ago));
+    }
+    let at = humantime::parse_rfc3339_weak(text).map_err(|_| {
+        "write a time such as 2026-11-22T08:00:00Z, or how long ago, such as 90s, 2h or 7d"
+            .to_owned()
+    })?;
+    Ok(Since::At(at.into()))
 }
 
 /// Parses an amount in AIT.

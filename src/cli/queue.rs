@@ -5,14 +5,13 @@ pub(super) mod list;
 mod show;
 mod stats;
 
-use std::time::Duration;
-
 use agentry_core::commit::{QueueKind, Selection};
 use agentry_protocol::Timestamp;
 use agentry_store::{Reader, open_for_reading};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
+use super::args::{Since, since};
 use super::global::About;
 use super::{Context, Failure, runtime};
 use crate::config::Config;
@@ -102,36 +101,6 @@ impl DeadQueue {
             Self::Events => QueueKind::Events,
         }
     }
-}
-
-/// A point in time on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Since {
-    /// A duration before now.
-    Ago(Duration),
-    /// This time.
-    At(Timestamp),
-}
-
-impl Since {
-    /// The point in time.
-    fn at(self, now: Timestamp) -> Timestamp {
-        match self {
-            Self::Ago(ago) => now.minus(ago),
-            Self::At(at) => at,
-        }
-    }
-}
-
-fn since(text: &str) -> Result<Since, String> {
-    if let Ok(ago) = humantime::parse_duration(text) {
-        return Ok(Since::Ago(ago));
-    }
-    let at = humantime::parse_rfc3339_weak(text).map_err(|_| {
-        "write a time such as 2026-11-22T08:00:00Z, or how long ago, such as 90s, 2h or 7d"
-            .to_owned()
-    })?;
-    Ok(Since::At(at.into()))
 }
 
 impl RowArgs {

@@ -14,6 +14,7 @@ mod doors;
 mod exit;
 mod forms;
 mod general;
+mod history;
 mod host;
 mod http;
 mod init;

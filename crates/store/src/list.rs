@@ -6,6 +6,7 @@
 //! | `approval` | effects that wait for an operator's approval |
 //! | [`load`] | the load of all agents at once, and why there are dead letters |
 //! | [`pick`] | the rows that an operator selects, by number |
+//! | [`history`] | what an agent did, in the order of time |
 //! | [`stats`] | the number of rows by state, and what was spent |
 //! | [`story`] | what belongs to the story of one message |
 //! | [`talk`] | the messages to and from hosted wallets |
@@ -14,6 +15,7 @@
 mod approval;
 mod event;
 mod forged;
+pub mod history;
 mod inbox;
 pub mod load;
 mod outbox;

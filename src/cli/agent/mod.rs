@@ -1,7 +1,8 @@
-//! `agentry agent message|messages|chat|register|withdraw|list|show`.
+//! `agentry agent message|messages|chat|history|register|withdraw|list|show`.
 
 mod card;
 mod chat;
+mod history;
 mod list;
 mod message;
 mod messages;
@@ -14,6 +15,7 @@ use super::global::About;
 use super::{Context, Failure, runtime};
 
 pub use chat::ChatArgs;
+pub use history::HistoryArgs;
 pub use list::ListArgs;
 pub use message::MessageArgs;
 pub use messages::MessagesArgs;
@@ -29,6 +31,12 @@ pub enum AgentCommand {
     Messages(MessagesArgs),
     /// Talks with an agent: sends each line of the input, and prints the answer
     Chat(ChatArgs),
+    /// Prints what an agent did: messages, answers, posts, tasks, acknowledgments
+    ///
+    /// The entries are in the order of time. The store tells them, whether a runtime is running or
+    /// not, for as long as it keeps the rows (`retention`). Timers and other events that were
+    /// handled leave no row.
+    History(HistoryArgs),
     /// Announces a hosted agent in the directory, and renews its card
     Register(Box<RegisterArgs>),
     /// Withdraws a hosted agent's card
@@ -45,6 +53,7 @@ impl AgentCommand {
             Self::Message(args) => About::Agent(args.sender()),
             Self::Messages(args) => About::Agent(args.agent()),
             Self::Chat(args) => About::Agent(args.agent()),
+            Self::History(args) => About::Agent(args.agent()),
             Self::Register(args) => About::Agent(args.agent()),
             Self::Withdraw(args) => About::Agent(args.agent()),
             Self::List(_) | Self::Show(_) => About::Anything,
@@ -59,6 +68,7 @@ pub(super) fn run(command: AgentCommand, context: &Context) -> Result<(), Failur
             AgentCommand::Message(args) => message::run(args, &config, context).await,
             AgentCommand::Messages(args) => messages::run(args, &config, context).await,
             AgentCommand::Chat(args) => chat::run(args, &config, context).await,
+            AgentCommand::History(args) => history::run(args, &config, context).await,
             AgentCommand::Register(args) => register::register(*args, &config, context).await,
             AgentCommand::Withdraw(args) => register::withdraw(&args, &config, context).await,
             AgentCommand::List(args) => list::run(args, &config, context),
