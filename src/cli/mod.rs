@@ -10,8 +10,9 @@
 //! | `names` | addresses in lists, by their names |
 //! | `guard` | hardening of the process |
 //! | `interrupt` | signals that end a command |
+//! | `systemd` | what the service manager is told |
 //! | `init` | running as the first process of a container |
-//! | [`agent`], [`approvals`], [`mod@bench`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`mcp`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`token`], [`tx`], [`ui`], [`wallet`], [`worker`] | one group of commands each |
+//! | [`agent`], [`approvals`], [`mod@bench`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`man`], [`mcp`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`token`], [`tx`], [`ui`], [`wallet`], [`worker`] | one group of commands each |
 //!
 //! A binary with its own behaviours:
 //! ```no_run
@@ -37,6 +38,7 @@ mod guard;
 mod init;
 mod interrupt;
 pub mod logging;
+pub mod man;
 pub mod mcp;
 mod names;
 pub mod output;
@@ -44,6 +46,7 @@ pub mod queue;
 pub mod reload;
 pub mod replay;
 pub mod run;
+mod systemd;
 pub mod task;
 pub mod token;
 pub mod tx;
@@ -179,6 +182,9 @@ enum Command {
     Config(config::ConfigCommand),
     /// Shell completions
     Completions(completions::CompletionsArgs),
+    /// Writes a manual page for each command into a folder
+    #[command(hide = true)]
+    Man(man::ManArgs),
 }
 
 /// Runs the command line of this process with these kinds of behaviours, and returns its exit code.
@@ -288,6 +294,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Tx(command) => tx::run(command, context),
         Command::Config(command) => config::run(&command, context),
         Command::Completions(args) => completions::run(&args, context),
+        Command::Man(args) => man::run(&args, context),
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::args::duration;
 use super::failure::{io_code, wallet_code};
 use super::interrupt::{Signals, at_once};
+use super::systemd::Manager;
 use super::{Context, ExitCode, Failure, logging, runtime};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
@@ -75,6 +76,8 @@ async fn serve(reread: Reread, options: HostOptions, context: &Context) -> Resul
     // From here on SIGHUP does not end the process; one during the start takes effect after it.
     let mut hangup = signal(SignalKind::hangup())
         .map_err(|error| Failure::io("listening for signals", &error))?;
+    let mut manager = Manager::of_environment();
+    manager.starting();
     let (cancel, cancelled) = watch::channel(false);
     let limit = options.stop_limit;
     let mut starting = tokio::task::spawn_blocking(move || -> Result<Host, Failure> {
@@ -84,6 +87,7 @@ async fn serve(reread: Reread, options: HostOptions, context: &Context) -> Resul
         biased;
         _ = signals.next() => {
             tracing::info!("asked to stop during the start");
+            manager.stopping();
             // Nobody receives this if the start has just ended.
             let _ = cancel.send(true);
             tokio::select! {
@@ -105,13 +109,22 @@ async fn serve(reread: Reread, options: HostOptions, context: &Context) -> Resul
     };
     let host = started.map_err(|_| Failure::internal("starting panicked"))??;
     announce(host.started(), context);
+    manager.ready();
+    let mut reloaded = host.reloaded();
     while !host.has_ended() {
         tokio::select! {
             _ = signals.next() => break,
-            _ = hangup.recv() => host.reload(),
+            _ = hangup.recv() => {
+                manager.reloading();
+                host.reload();
+            }
+            Ok(()) = reloaded.changed() => manager.ready(),
             () = tokio::time::sleep(WATCH) => {}
         }
+        let started = host.started();
+        manager.look(started.agents, &started.metrics);
     }
+    manager.stopping();
     stop(host, &mut signals).await
 }
 

@@ -70,6 +70,7 @@ impl Default for HostOptions {
 pub struct Host {
     stop: watch::Sender<bool>,
     reload: watch::Sender<u64>,
+    reloaded: watch::Receiver<u64>,
     thread: Option<JoinHandle<Result<(), HostError>>>,
     started: Started,
 }
@@ -108,10 +109,12 @@ impl Host {
         prepare_limits(&config, &options)?;
         let (stop, stopping) = watch::channel(false);
         let (reload, reloads) = watch::channel(0);
+        let (done, reloaded) = watch::channel(0);
         let signals = run::Signals {
             stopping,
             cancel,
             reload: reloads,
+            reloaded: done,
         };
         let (ready, readied) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
@@ -122,6 +125,7 @@ impl Host {
             Ok(started) => Ok(Self {
                 stop,
                 reload,
+                reloaded,
                 thread: Some(thread),
                 started,
             }),
@@ -148,6 +152,12 @@ impl Host {
     /// Reloads the configuration, as [`reload`](super::reload) describes. The result is in the log.
     pub fn reload(&self) {
         self.reload.send_modify(|times| *times += 1);
+    }
+
+    /// Changes whenever the configuration was read again because of [`reload`](Self::reload), whether it
+    /// was applied or not.
+    pub fn reloaded(&self) -> watch::Receiver<u64> {
+        self.reloaded.clone()
     }
 
     /// Whether it has ended.

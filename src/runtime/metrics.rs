@@ -25,6 +25,7 @@ use agentry_store::{Condition as StoreCondition, Store};
 
 use self::cluster::ClusterGauges;
 use self::durations::Durations;
+pub use self::gauges::Pulse;
 use self::gauges::{Gauges, STANDINGS, Shards, Together, signed};
 use super::series::{Timing, Totals};
 
@@ -487,6 +488,23 @@ impl Metrics {
             }
             _ => self.own.condition(),
         }
+    }
+
+    /// The progress of the watchers of all shards of the process.
+    pub fn pulses(&self) -> Vec<Pulse> {
+        let shards = self.all.shards.all();
+        shards.iter().map(Gauges::pulse).collect()
+    }
+
+    /// The watcher of the chain has moved on.
+    pub(crate) fn watcher_moved(&self) {
+        // Never 0 again, in any time.
+        self.own.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The watcher of the chain has ended.
+    pub(crate) fn watcher_ended(&self) {
+        self.own.turns.store(0, Ordering::Relaxed);
     }
 
     /// A beat has shown this of the cluster.

@@ -20,6 +20,7 @@ use backon::ExponentialBackoff;
 use super::Shared;
 use super::backoff;
 use super::lag::Lag;
+use super::metrics::Metrics;
 use super::registry::AgentRegistry;
 use super::router::Route;
 use super::submitter::ChainNews;
@@ -42,6 +43,9 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_m
 /// How long a reading may take before the chain counts as unreadable. The source continues to wait:
 /// it can tell a slow node from one that is down.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a watcher that waits for the chain to change shows that it has not hung.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// How often the time of the newest block is read while it agrees with the local clock: the clock
 /// advances by itself in between.
@@ -111,6 +115,14 @@ impl Actor for ChainWatcher {
     }
 }
 
+/// Shows that the watcher waits, and does not hang, for as long as this is polled.
+async fn beat(metrics: &Metrics) {
+    loop {
+        tokio::time::sleep(BEAT).await;
+        metrics.watcher_moved();
+    }
+}
+
 struct Watch {
     shared: Shared,
     registry: AgentRegistry,
@@ -141,8 +153,14 @@ struct TimeReading {
 
 impl Watch {
     async fn run(mut self) {
+        self.watch().await;
+        self.shared.metrics.watcher_ended();
+    }
+
+    async fn watch(&mut self) {
         let mut stopping = self.shared.stopping.clone();
         while !self.shared.is_stopping() {
+            self.shared.metrics.watcher_moved();
             let Some(read) = self.read().await else {
                 continue;
             };
@@ -182,9 +200,11 @@ impl Watch {
                 }
             };
             if !more {
+                let metrics = &self.shared.metrics;
                 tokio::select! {
                     () = self.source.changed() => {}
                     _ = stopping.changed() => {}
+                    () = beat(metrics) => {}
                 }
             }
         }

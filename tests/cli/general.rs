@@ -42,6 +42,24 @@ fn typing_errors_are_usage_errors() {
 }
 
 #[test]
+fn there_is_a_manual_page_for_every_command() {
+    let world = World::new();
+    world.run(&["man", "pages/man1"]).good();
+    let page = |name: &str| {
+        let path = world.path("pages/man1").join(format!("{name}.1"));
+        std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
+    assert!(page("agentry").contains("agentry\\-run(1)"));
+    for name in ["agentry-run", "agentry-agent-history", "agentry-queue-list"] {
+        assert!(page(name).contains(".SH SYNOPSIS"), "{name}");
+    }
+    assert!(!world.path("pages/man1/agentry-man.1").exists());
+    world.private("file", "");
+    let failed = world.run(&["man", "file/pages"]);
+    assert_ne!(failed.code, 0);
+}
+
+#[test]
 fn completions_for_every_shell() {
     let world = World::new();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {

@@ -32,6 +32,7 @@ mod replay;
 mod run;
 mod secrets;
 mod streams;
+mod systemd;
 mod talk;
 mod task;
 mod tx;

@@ -108,7 +108,7 @@ fn describe(command: &Command, path: &mut Vec<String>, text: &mut String) {
     writeln!(text, "```text\n{}\n```", help.join("\n").trim_end()).unwrap();
     for inner in command
         .get_subcommands()
-        .filter(|inner| inner.get_name() != "help")
+        .filter(|inner| inner.get_name() != "help" && !inner.is_hide_set())
     {
         describe(inner, path, text);
     }

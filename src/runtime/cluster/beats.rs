@@ -54,6 +54,7 @@ pub(in crate::runtime) async fn run(
     let Signals {
         mut stopping,
         reload: _,
+        reloaded: _,
         cancel: _,
     } = signals;
     let (asks, mut asked) = mpsc::unbounded_channel();

@@ -156,8 +156,9 @@ impl Process {
     }
 
     /// Reads the configuration again whenever that is asked for.
-    pub(super) fn heed(&self, reload: watch::Receiver<u64>) {
-        self.workers.spawn(self.loader.clone().heed(reload));
+    pub(super) fn heed(&self, reload: watch::Receiver<u64>, reloaded: watch::Sender<u64>) {
+        self.workers
+            .spawn(self.loader.clone().heed(reload, reloaded));
     }
 
     /// Lets the API work, now that the process is a host of a cluster with so many shards. `asks` learns

@@ -79,6 +79,8 @@ pub(in crate::runtime) struct Signals {
     pub(in crate::runtime) cancel: watch::Receiver<bool>,
     /// The configuration has to be reloaded; counts the requests.
     pub(in crate::runtime) reload: watch::Receiver<u64>,
+    /// The last of these requests that was carried out.
+    pub(in crate::runtime) reloaded: watch::Sender<u64>,
 }
 
 async fn host(
@@ -91,7 +93,7 @@ async fn host(
 ) -> Result<(), HostError> {
     if let Some(cluster) = config.cluster.clone() {
         let (process, status) = Process::prepare(config, options, workers).await?;
-        process.heed(signals.reload.clone());
+        process.heed(signals.reload.clone(), signals.reloaded.clone());
         let traces = process.traces.clone();
         let ended = cluster::run(process, &cluster, status.address(), signals, ready).await;
         status.stop().await;
@@ -102,12 +104,13 @@ async fn host(
     let Signals {
         stopping,
         reload,
+        reloaded,
         cancel: _,
     } = signals;
     // The lock comes first: two runtimes on one store must not get as far as the node.
     let store = shard::open_store(&config, &workers).await?;
     let (process, status) = Process::prepare(config, options, workers).await?;
-    process.heed(reload);
+    process.heed(reload, reloaded);
     let prepared = Prepared::new(process.clone(), store, stopping).await?;
     // The rest is quick, and starts threads that only a stop ends.
     beyond_recall.set(true);

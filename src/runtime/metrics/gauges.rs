@@ -38,6 +38,26 @@ pub(super) struct Gauges {
     pub(super) catching_up: AtomicBool,
     pub(super) mempool_unreadable: AtomicBool,
     pub(super) store: Mutex<StoreCondition>,
+    /// How often the watcher of the chain has moved on; 0 if none is running.
+    pub(super) turns: AtomicU64,
+}
+
+/// The progress of the watcher of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pulse {
+    /// The shard, among those of the process.
+    pub shard: usize,
+    /// How often the watcher has moved on; 0 if none is running.
+    pub turns: u64,
+    /// Whether it may be waiting for something outside of the process: a node, a disk, a database.
+    pub waits: bool,
+}
+
+impl Pulse {
+    /// Whether nothing shows that the watcher has hung since an earlier pulse.
+    pub const fn beats_since(&self, before: &Self) -> bool {
+        self.waits || self.turns == 0 || self.turns != before.turns
+    }
 }
 
 /// A number that was counted in memory.
@@ -58,6 +78,14 @@ impl Gauges {
     fn trouble(&self) -> Option<String> {
         let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         store.reason().map(str::to_owned)
+    }
+
+    pub(super) fn pulse(self: &Arc<Self>) -> Pulse {
+        Pulse {
+            shard: Arc::as_ptr(self).addr(),
+            turns: self.turns.load(Ordering::Relaxed),
+            waits: self.source_down.load(Ordering::Relaxed) || self.trouble().is_some(),
+        }
     }
 
     pub(super) fn condition(&self) -> Condition {

@@ -106,11 +106,13 @@ impl Loader {
     }
 
     /// Reads the configuration, whenever that is asked for, until this is dropped. What is wrong with
-    /// it is in the log.
-    pub(crate) async fn heed(self, mut reload: watch::Receiver<u64>) {
+    /// it is in the log. `reloaded` learns of each time that it was read.
+    pub(crate) async fn heed(self, mut reload: watch::Receiver<u64>, reloaded: watch::Sender<u64>) {
         while reload.changed().await.is_ok() {
+            let request = *reload.borrow_and_update();
             // Reported.
             drop(self.load(&[]).await);
+            reloaded.send_replace(request);
         }
     }
 
