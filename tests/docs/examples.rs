@@ -217,6 +217,7 @@ fn every_metric_of_an_alert_exists() {
     for line in rules.lines().filter(|line| line.contains("expr:")) {
         let words = line.split(|letter: char| !letter.is_ascii_lowercase() && letter != '_');
         for name in words.filter(|word| word.starts_with("agentry_")) {
+            let name = name.trim_end_matches("_total").trim_end_matches("_bucket");
             assert!(known.contains(name), "{name}: {line}");
             seen.insert(name);
         }
