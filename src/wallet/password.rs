@@ -14,6 +14,8 @@ use super::{files, prompt};
 
 /// The environment variable that may hold the password.
 pub const VARIABLE: &str = "AGENTRY_PASSWORD";
+/// The name of the credential of systemd that may hold the password (`LoadCredential=`).
+pub const CREDENTIAL: &str = "agentry.password";
 /// The longest password file, in bytes.
 const LARGEST: u64 = 4096;
 
@@ -72,7 +74,8 @@ pub enum PasswordError {
 }
 
 /// Where to look for a password. The first that exists is used: the flag's file, [`VARIABLE`]
-/// unless it is empty, the configured file, `.password` in the keystore folder, a prompt.
+/// unless it is empty, the configured file, systemd's [`CREDENTIAL`], `.password` in the keystore
+/// folder, a prompt.
 #[derive(Clone, Debug, Default)]
 pub struct PasswordSource {
     /// The file given by a flag; it must exist.
@@ -122,13 +125,17 @@ impl PasswordSource {
             Err(std::env::VarError::NotUnicode(_)) => return Err(PasswordError::Variable),
             Ok(_) | Err(std::env::VarError::NotPresent) => {}
         }
-        let customary = self.keystore_dir.as_ref().map(|dir| dir.join(".password"));
-        for path in [&self.configured, &customary].into_iter().flatten() {
-            if path.exists() {
-                return read(path).map(Some);
-            }
+        if let Some(path) = self.configured.as_ref().filter(|path| path.exists()) {
+            return read(path).map(Some);
         }
-        Ok(None)
+        if let Some(path) = credential() {
+            return read_from(&path, true).map(Some);
+        }
+        let customary = self.keystore_dir.as_ref().map(|dir| dir.join(".password"));
+        match customary.filter(|path| path.exists()) {
+            Some(path) => read(&path).map(Some),
+            None => Ok(None),
+        }
     }
 
     fn ask(&self, prompt: &str) -> Result<Password, PasswordError> {
@@ -146,6 +153,13 @@ impl PasswordSource {
             .map(Zeroizing::new)
             .map_err(PasswordError::Prompt)
     }
+}
+
+/// The file of systemd's [`CREDENTIAL`], if this process has it.
+fn credential() -> Option<PathBuf> {
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty())?;
+    let path = Path::new(&folder).join(CREDENTIAL);
+    path.exists().then_some(path)
 }
 
 /// Rejects the empty password, for something new.
@@ -167,6 +181,12 @@ pub fn not_empty(password: Password) -> Result<Password, PasswordError> {
 /// # Errors
 /// See [`PasswordError`].
 pub fn read(path: &Path) -> Result<Password, PasswordError> {
+    read_from(path, false)
+}
+
+/// As [`read`]. systemd gives the user of a service its credentials by an access-control list, whose
+/// mask shows as the permissions of the group.
+fn read_from(path: &Path, is_credential: bool) -> Result<Password, PasswordError> {
     let failed = |source| PasswordError::Read {
         path: path.to_owned(),
         source,
@@ -187,7 +207,7 @@ pub fn read(path: &Path) -> Result<Password, PasswordError> {
             mode,
         });
     }
-    if metadata.is_file() && mode & 0o040 != 0 {
+    if metadata.is_file() && mode & 0o040 != 0 && !is_credential {
         tracing::warn!(path = %path.display(), "the password file can be read by its group");
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(256));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::world::{PASSWORD, World, mode, vectors};
+use crate::world::{PASSWORD, Run, World, mode, vectors};
 
 #[test]
 fn a_wallet_is_created_shown_renamed_and_deleted() {
@@ -293,6 +293,32 @@ fn passwords_come_from_files_and_the_environment() {
     world
         .wallet(&["show", "a", "--unlock", "--password-file", "no"])
         .failed(66, "no");
+}
+
+#[test]
+fn the_password_can_be_a_credential_of_systemd() {
+    let world = World::new();
+    world.wallet(&["create", "a"]).good();
+    let show = |folder: &std::path::Path| {
+        let mut command = world.command(&["wallet", "show", "a", "--unlock", "--keystore", "keys"]);
+        Run::of(
+            command
+                .env("CREDENTIALS_DIRECTORY", folder)
+                .output()
+                .unwrap(),
+        )
+    };
+    let folder = world.path("credentials");
+    fs::create_dir(&folder).unwrap();
+    show(&folder).failed(77, "no password is given");
+    let file = world.private("credentials/agentry.password", &format!("{PASSWORD}\n"));
+    show(&folder).good();
+    // An access-control list gives it to the user of the service: its mask is shown as the group's.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o440)).unwrap();
+    let shown = show(&folder);
+    assert_eq!(shown.good().err, "");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
+    show(&folder).failed(77, "every user");
 }
 
 #[test]
