@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`wire`] | the lines, and their JSON Schema |
 //! | [`settings`] | the keys in agents.toml |
+//! | [`mod@declare`] | what a program declares about itself |
 //! | [`error`] | the errors of a program |
 //! | `show`, `read` | conversion of the sdk's types to lines, and back |
 //! | `keeper` | starts the program when it is needed, and restarts it when it has ended |
@@ -24,13 +25,15 @@
 //! started again. The events that it had not answered are tried again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use agentry_sdk::protocol::Payload;
 use agentry_sdk::{
     Authenticity, Behaviour, BehaviourError, ConfigureError, Context, DeliveryUpdate, Desk,
-    Effects, Message, SentMessage, Settlement, Setup, Start, Starts, Task, TaskError, TaskLimits,
-    TaskOutput, TaskReport, Tick, Timer,
+    Effects, Message, Schedule, SentMessage, Settlement, Setup, Start, Starts, Task, TaskError,
+    TaskLimits, TaskOutput, TaskReport, Tick, Timer,
 };
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 mod journal;
@@ -42,6 +45,7 @@ mod session;
 mod show;
 mod watch;
 
+pub mod declare;
 pub mod error;
 pub mod settings;
 pub mod wire;
@@ -52,7 +56,7 @@ pub use settings::ProcessSettings;
 use keeper::Keeper;
 use launch::Launch;
 use session::{About, Answer, Subject, View};
-use wire::{Event, ToProgram};
+use wire::{Declaration, Event, ToProgram};
 
 /// The name of the kind.
 const KIND: &str = "process";
@@ -69,6 +73,8 @@ pub struct Process {
     demands_seal: bool,
     capabilities: Vec<String>,
     tasks: BTreeMap<String, TaskLimits>,
+    /// What the program declares about itself, if agents.toml names a file for that.
+    declared: Option<Arc<Declaration>>,
 }
 
 /// Which messages are shown, of those that are not answers.
@@ -138,28 +144,50 @@ impl Behaviour for Process {
     fn configure(settings: ProcessSettings, setup: &Setup<'_>) -> Result<Self, ConfigureError> {
         settings.check()?;
         let launch = Launch::new(&settings, setup)?;
-        let filter = if settings.commands.is_none() && settings.texts.is_none() {
-            Filter::All
-        } else {
-            Filter::Some {
+        let declared = match &settings.declared {
+            Some(name) => Some(Arc::new(declare::read(name, setup)?)),
+            None => None,
+        };
+        let filter = match &declared {
+            Some(declared) => Filter::Some {
+                commands: declared.commands.keys().cloned().collect(),
+                texts: declared.texts,
+            },
+            None if settings.commands.is_none() && settings.texts.is_none() => Filter::All,
+            None => Filter::Some {
                 commands: settings.commands.clone().unwrap_or_default(),
                 texts: settings.texts.unwrap_or_default(),
-            }
+            },
         };
+        let said = declared.as_deref();
+        let mut capabilities = said.map_or_else(Vec::new, |said| said.capabilities.clone());
+        for capability in &settings.capabilities {
+            if !capabilities.contains(capability) {
+                capabilities.push(capability.clone());
+            }
+        }
+        let mut tasks: BTreeMap<String, TaskLimits> = said
+            .into_iter()
+            .flat_map(|said| &said.tasks)
+            .map(|(kind, limits)| (kind.clone(), (*limits).into()))
+            .collect();
+        // The operator's limits count, not the author's.
+        let given = settings.tasks.iter();
+        tasks.extend(given.map(|(kind, keys)| (kind.clone(), (*keys).into())));
         Ok(Self {
-            keeper: Keeper::new(launch, &settings),
+            keeper: Keeper::new(launch, &settings, declared.clone()),
             filter,
-            answers: settings.answers,
+            answers: said.map_or(settings.answers.unwrap_or_default(), |said| said.answers),
             watches: settings.watches,
-            starts: settings.starts,
+            starts: match said {
+                Some(said) => said.starts.into(),
+                None => settings.starts.unwrap_or_default(),
+            },
             demands: settings.demands.into(),
             demands_seal: settings.demands_seal,
-            capabilities: settings.capabilities,
-            tasks: settings
-                .tasks
-                .into_iter()
-                .map(|(kind, keys)| (kind, keys.into()))
-                .collect(),
+            capabilities,
+            tasks,
+            declared,
         })
     }
 
@@ -182,8 +210,28 @@ impl Behaviour for Process {
         self.capabilities.clone()
     }
 
+    fn schemas(&self) -> Vec<(String, Value)> {
+        let declared = self.declared.iter().flat_map(|declared| &declared.commands);
+        declared
+            .filter(|(_, schema)| !schema.is_empty())
+            .map(|(command, schema)| (command.clone(), Value::Object(schema.clone())))
+            .collect()
+    }
+
     fn starts(&self) -> Starts {
         self.starts
+    }
+
+    fn schedules(&self) -> Vec<Schedule> {
+        let declared = self
+            .declared
+            .iter()
+            .flat_map(|declared| &declared.schedules);
+        declared.map(Schedule::from).collect()
+    }
+
+    fn content(&self) -> Value {
+        json!(self.declared.as_deref())
     }
 
     fn takes_schedules(&self) -> bool {
@@ -264,6 +312,10 @@ impl Behaviour for Process {
             Answer::Output(output) => Ok(output),
             Answer::Effects(_) => Err(mismatch().into()),
         }
+    }
+
+    fn executes(&self, kind: &str) -> bool {
+        self.declared.is_none() || self.tasks.contains_key(kind)
     }
 
     fn task_limits(&self, kind: &str) -> TaskLimits {

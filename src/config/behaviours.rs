@@ -115,6 +115,11 @@ fn instance(
     }
     let behaviour = build(&place, &kind, origin, entries, settings, registry, reader)?;
     let schedules = schedules::read((&place, origin), &*behaviour, given, reader);
+    let content = behaviour.content();
+    if !content.is_null() {
+        // No behaviour has a key of this name.
+        written.insert("\0content".to_owned(), content);
+    }
     Some(BehaviourInstance {
         name: name?,
         kind,

@@ -16,7 +16,8 @@
 //!
 //! An agent is identified by its address: under another name it is the same agent, changed; with
 //! another wallet it is another agent. Behaviours of unchanged agents are left alone, even if a
-//! file that they read at startup has changed, unless a restart is requested (`--restart`).
+//! file that they read at startup has changed (other than what a program declares), unless a restart
+//! is requested (`--restart`).
 //!
 //! A process reads its configuration and its wallets once for all its shards (the loader); each shard
 //! that runs here applies what concerns its agents (the [`Reloader`]).

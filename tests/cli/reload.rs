@@ -135,10 +135,10 @@ fn every_error_is_reported_and_nothing_is_applied() {
 #[test]
 fn a_changed_program_is_restarted_on_request() {
     let world = World::new();
-    let helper = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("behaviours/python");
+    let helper = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("python/src");
     let write = |text: &str| {
         let program = format!(
-            "import agentry\n\
+            "import agentry.behaviour as agentry\n\
              class Answers(agentry.Behaviour):\n    \
                  def on_message(self, message, context):\n        \
                      return agentry.Effects().reply({text:?})\n\

@@ -14,7 +14,7 @@ const SECRET: &str = "sk-s3cret-0123456789";
 
 /// A behaviour in Python that fails in every possible way.
 const ORACLE: &str = r#"
-import agentry, sys
+import agentry.behaviour as agentry, sys
 
 SECRET = "sk-s3cret-0123456789"
 
@@ -108,8 +108,8 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 #[test]
 fn no_text_of_an_error_reaches_the_chain() {
     let world = World::new();
-    let helper = Path::new(env!("CARGO_MANIFEST_DIR")).join("behaviours/python/agentry.py");
-    fs::copy(helper, world.path("agentry.py")).unwrap();
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/src/agentry");
+    std::os::unix::fs::symlink(package, world.path("agentry")).unwrap();
     let oracle = world.path("oracle.py");
     fs::write(&oracle, format!("#!/usr/bin/env python3\n{ORACLE}")).unwrap();
     let mut mode = fs::metadata(&oracle).unwrap().permissions();

@@ -27,7 +27,7 @@ const KEY: &str = "s3cret-key";
 
 /// The clerk has the work done by the worker, and tells whoever asked.
 const CLERK: &str = r#"
-import agentry
+import agentry.behaviour as agentry
 class Clerk(agentry.Behaviour):
     def on_message(self, message, context):
         if message.text is not None:
@@ -111,7 +111,7 @@ fn one_trace_leads_through_two_processes_and_a_model() {
     let (collector, model) = (Collector::start(), model());
     let program = dirs[0].path().join("clerk.py");
     std::fs::write(&program, CLERK.replace("WORKER", address(2).as_str())).unwrap();
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("behaviours/python");
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/src");
     let tables = format!(
         "[[agent]]\nname = \"clerk\"\nwallet = \"w1\"\n[[agent.behaviours]]\n\
          kind = \"process\"\nprogram = \"python3\"\nargs = [\"clerk.py\"]\n\

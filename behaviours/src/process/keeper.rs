@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::error::{End, ProcessError};
 use super::launch::Launch;
-use super::session::{Answer, Ask, Subject, Times, live, to_line};
+use super::session::{Answer, Ask, Greeting, Subject, Times, live, to_line};
 use super::settings::ProcessSettings;
 use super::watch::Watch;
-use super::wire::{MAX_EVENT_BYTES, PROTOCOL, ToProgram};
+use super::wire::{Declaration, MAX_EVENT_BYTES, PROTOCOL, ToProgram};
 
 /// If the pause before a restart is longer than this, the run fails at once with the reason, and
 /// the runtime tries it again later. A shorter pause does not count as an attempt.
@@ -34,7 +34,7 @@ enum Control {
 #[derive(Debug)]
 pub(super) struct Keeper {
     launch: Arc<Launch>,
-    hello: Arc<[u8]>,
+    greeting: Arc<Greeting>,
     times: Times,
     pauses: (Duration, Duration),
     permits: Arc<Semaphore>,
@@ -49,7 +49,11 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(launch: Launch, settings: &ProcessSettings) -> Self {
+    pub(super) fn new(
+        launch: Launch,
+        settings: &ProcessSettings,
+        declared: Option<Arc<Declaration>>,
+    ) -> Self {
         let hello = ToProgram::Hello {
             protocol: PROTOCOL,
             agentry: env!("CARGO_PKG_VERSION").to_owned(),
@@ -58,7 +62,10 @@ impl Keeper {
         Self {
             watch: settings.restart_on_change.then(|| launch.watch()),
             launch: Arc::new(launch),
-            hello: to_line(&hello).unwrap_or_default().into(),
+            greeting: Arc::new(Greeting {
+                hello: to_line(&hello).unwrap_or_default(),
+                declared,
+            }),
             times: Times {
                 start: settings.start_timeout.0,
                 grace: settings.grace.0,
@@ -131,7 +138,7 @@ impl Keeper {
         let (sender, receiver) = mpsc::unbounded_channel();
         runtime.spawn(keep(
             Arc::clone(&self.launch),
-            Arc::clone(&self.hello),
+            Arc::clone(&self.greeting),
             self.times,
             self.pauses,
             Inbox {
@@ -204,7 +211,7 @@ impl Inbox {
 /// Runs the program again and again until it is no longer needed.
 async fn keep(
     launch: Arc<Launch>,
-    hello: Arc<[u8]>,
+    greeting: Arc<Greeting>,
     times: Times,
     (shortest, longest): (Duration, Duration),
     mut inbox: Inbox,
@@ -223,7 +230,7 @@ async fn keep(
             }
             inbox.given_up.clear();
         }
-        let begun = live(&launch, &hello, times, &mut inbox).await;
+        let begun = live(&launch, &greeting, times, &mut inbox).await;
         inbox.given_up.clear();
         if begun.end == End::Dropped {
             return;

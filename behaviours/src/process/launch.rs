@@ -104,8 +104,8 @@ impl Launch {
         self.program.display().to_string()
     }
 
-    /// Starts the program, in a process group of its own.
-    pub(super) fn start(&self) -> Result<Running, End> {
+    /// The command that starts the program, with its arguments, its environment and pipes.
+    pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command
             .args(&self.args)
@@ -114,28 +114,27 @@ impl Launch {
             .envs(&self.env)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
-        let mut child =
-            start::alone(|| command.spawn()).map_err(|error| End::Unstarted(error.to_string()))?;
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts the program, in a process group of its own.
+    pub(super) fn start(&self) -> Result<Running, End> {
+        let mut group =
+            Group::spawn(self.command()).map_err(|error| End::Unstarted(error.to_string()))?;
+        let child = &mut group.child;
         tracing::info!(
             kind = super::KIND,
             program = self.name(),
             pid = child.id(),
             "the program was started"
         );
-        let group = child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw);
         let (Some(input), Some(output), Some(errors)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(End::Unstarted("its pipes are missing".to_owned()));
         };
         Ok(Running {
-            child,
             group,
             input: Some(input),
             output: Lines::new(output, MAX_LINE_BYTES, Overlong::Refuse),
@@ -144,11 +143,48 @@ impl Launch {
     }
 }
 
+/// A process and its process group, which is killed when this is dropped.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) child: Child,
+    id: Option<Pid>,
+}
+
+impl Group {
+    /// Starts a command in a process group of its own.
+    pub(super) fn spawn(mut command: Command) -> std::io::Result<Self> {
+        command.process_group(0).kill_on_drop(true);
+        let child = start::alone(|| command.spawn())?;
+        let id = child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
+        Ok(Self { child, id })
+    }
+
+    /// Kills the process group.
+    ///
+    /// The group's id is the program's process id. It cannot be reused before the program is waited
+    /// for, nor while a process of the group exists. If the program has ended by itself and left no
+    /// process, the id is free for a moment until the kill; the system reuses all other ids first.
+    pub(super) fn kill(&mut self) {
+        if let Some(group) = self.id.take() {
+            // An error means that no process of the group is left.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
 /// A running program. Dropping it kills its process group.
 #[derive(Debug)]
 pub(super) struct Running {
-    pub(super) child: Child,
-    group: Option<Pid>,
+    pub(super) group: Group,
     /// Its standard input; none after it was closed.
     pub(super) input: Option<ChildStdin>,
     pub(super) output: Lines<ChildStdout>,
@@ -157,28 +193,17 @@ pub(super) struct Running {
 
 impl Running {
     /// Kills the process group, and waits until the program has ended.
-    ///
-    /// The group's id is the program's process id. It cannot be reused before the program is waited
-    /// for, nor while a process of the group exists. If the program has ended by itself and left no
-    /// process, the id is free for a moment until the kill; the system reuses all other ids first.
     pub(super) async fn end(mut self) {
-        self.kill();
+        self.group.kill();
         // A killed process ends, but an uninterruptible system call may delay that. Only this task
         // waits for it.
-        let _ = self.child.wait().await;
-    }
-
-    fn kill(&mut self) {
-        if let Some(group) = self.group.take() {
-            // An error means that no process of the group is left.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        let _ = self.group.child.wait().await;
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.kill();
+        self.group.kill();
         // A process that left the group can hold the pipe open; its output is not read.
         self.errors.abort();
     }

@@ -9,6 +9,7 @@
 //! `hear` handles the program's lines.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use super::journal::Journal;
 use super::keeper::Inbox;
 use super::launch::{Launch, Running};
 use super::lines::Found;
-use super::wire::{Effect, Level, ToProgram};
+use super::wire::{Declaration, Effect, Level, ToProgram};
 
 mod hear;
 
@@ -41,6 +42,21 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) struct Times {
     pub(super) start: Duration,
     pub(super) grace: Duration,
+}
+
+/// What a session begins with.
+pub(super) struct Greeting {
+    /// The first line, with its line feed.
+    pub(super) hello: Vec<u8>,
+    /// What the program has declared, as far as agentry knows.
+    pub(super) declared: Option<Arc<Declaration>>,
+}
+
+impl fmt::Debug for Greeting {
+    /// Omits the line, which holds the program's settings.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Greeting").finish_non_exhaustive()
+    }
 }
 
 /// A request to the program.
@@ -117,7 +133,12 @@ pub(super) struct Ended {
 }
 
 /// Runs the program until it ends or is no longer needed.
-pub(super) async fn live(launch: &Launch, hello: &[u8], times: Times, inbox: &mut Inbox) -> Ended {
+pub(super) async fn live(
+    launch: &Launch,
+    greeting: &Greeting,
+    times: Times,
+    inbox: &mut Inbox,
+) -> Ended {
     let running = match launch.start() {
         Ok(running) => running,
         Err(end) => {
@@ -133,7 +154,8 @@ pub(super) async fn live(launch: &Launch, hello: &[u8], times: Times, inbox: &mu
         },
         times,
         journal: Journal::new(launch.name()),
-        unwritten: VecDeque::from([Outgoing::line(hello.to_vec())]),
+        unwritten: VecDeque::from([Outgoing::line(greeting.hello.clone())]),
+        declared: greeting.declared.clone(),
         written: 0,
         lookups: 0,
         asked: HashMap::new(),
@@ -156,6 +178,7 @@ struct Session {
     state: State,
     times: Times,
     journal: Journal,
+    declared: Option<Arc<Declaration>>,
     unwritten: VecDeque<Outgoing>,
     /// How much of the first line is written.
     written: usize,
@@ -237,7 +260,7 @@ impl Session {
                 wrote = write(&mut running.input, &self.unwritten, self.written) => {
                     Step::Wrote(wrote)
                 }
-                status = running.child.wait(), if self.exited.is_none() => Step::Exited(status),
+                status = running.group.child.wait(), if self.exited.is_none() => Step::Exited(status),
                 () = until(due) => Step::Due,
             };
             if let Some(end) = self.step(step, &mut running, inbox) {

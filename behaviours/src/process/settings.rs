@@ -39,6 +39,11 @@ pub struct ProcessSettings {
     #[serde(default)]
     pub settings: Map<String, Value>,
 
+    /// The file in which it declares what it is shown, in place of `commands`, `texts`, `answers`,
+    /// `starts` and its own schedules. `agentry dev` writes this file, as does the program with the
+    /// argument `--declare`.
+    #[serde(default)]
+    pub declared: Option<String>,
     /// The commands that it is shown. They are on the agent's card.
     #[serde(default)]
     pub commands: Option<Vec<String>>,
@@ -48,7 +53,7 @@ pub struct ProcessSettings {
     pub texts: Option<bool>,
     /// Whether it is shown the answers to messages that it sent. Default: no.
     #[serde(default)]
-    pub answers: bool,
+    pub answers: Option<bool>,
     /// Whether it is an observer: it is also told the outcome of the messages that it is shown, and
     /// being shown them does not count as acting on them. Default: no.
     #[serde(default)]
@@ -56,7 +61,7 @@ pub struct ProcessSettings {
     /// Which starts of the agent it is told of: `never`, `once` (when the agent is first hosted with
     /// it) or `always` (at each start of the runtime). Default `never`.
     #[serde(default)]
-    pub starts: Starts,
+    pub starts: Option<Starts>,
     /// The senders whose messages it is shown. Default `verified`.
     #[serde(default)]
     pub demands: Demands,
@@ -159,6 +164,19 @@ impl ProcessSettings {
         let refuse = |text: String| Err(ConfigureError(text));
         if self.program.is_empty() {
             return refuse("`program` is empty: name the program to run".into());
+        }
+        if self.declared.is_some() {
+            let given = [
+                ("commands", self.commands.is_some()),
+                ("texts", self.texts.is_some()),
+                ("answers", self.answers.is_some()),
+                ("starts", self.starts.is_some()),
+            ];
+            if let Some((key, _)) = given.iter().find(|(_, given)| *given) {
+                return refuse(format!(
+                    "`{key}` is what the file of `declared` says: remove one of the two keys"
+                ));
+            }
         }
         if self.commands.as_ref().is_some_and(Vec::is_empty) && self.texts != Some(true)
             || self.commands.is_none() && self.texts == Some(false)

@@ -5,6 +5,7 @@
 //! | this module | the lines |
 //! | [`event`] | the events that a program receives |
 //! | [`effect`] | the effects that a program returns |
+//! | [`declaration`] | what a program declares about itself |
 //!
 //! docs/process.schema.json is generated from these types ([`schema`]), and docs/process.md
 //! explains their use. These types define the wire format, so changing them changes the protocol. A
@@ -16,9 +17,11 @@ use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub mod declaration;
 pub mod effect;
 pub mod event;
 
+pub use declaration::{Declaration, TaskDeclared};
 pub use effect::{AckWord, Acknowledge, Effect, SealingWord};
 pub use event::{
     Answered, Authenticity, DeliveryUpdate, Event, Header, Message, News, Output, Question,
@@ -103,6 +106,10 @@ pub enum FromProgram {
     Ready {
         /// The version of the protocol that the program uses: 1.
         protocol: u32,
+        /// What the program declares about itself. If agents.toml names a file with a declaration, it
+        /// must be the same; otherwise the log says so. Only the file counts.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        declares: Option<Box<Declaration>>,
     },
     /// The effects of an event: all of them happen, or none.
     Effects {

@@ -250,7 +250,7 @@ async fn the_environment_is_clean() {
 #[tokio::test]
 async fn arguments_are_passed_without_a_shell() {
     let mut settings = python_program(
-        "import agentry, json, sys
+        "import agentry.behaviour as agentry, json, sys
 class Tells(agentry.Behaviour):
     def on_message(self, message, context):
         return agentry.Effects().reply(json.dumps(sys.argv[1:]))

@@ -12,7 +12,7 @@ use crate::support::{address, build, context_in, python_program, text};
 /// name to resolve.
 fn finder() -> Value {
     let program = r#"
-import agentry, json
+import agentry.behaviour as agentry, json
 def shown(card):
     return card.name + "".join("@" + place["url"] for place in card.endpoints)
 class Finder(agentry.Behaviour):
@@ -89,7 +89,7 @@ async fn a_message_can_be_sent_to_a_name() {
     environment.alias("boss", address("ait1boss"));
     let context = context_in(environment);
     let behaviour = build(&python_program(
-        "import agentry
+        "import agentry.behaviour as agentry
 class Sender(agentry.Behaviour):
     def on_message(self, message, context):
         return agentry.Effects().send(message.text, {'cmd': 'REPORT', 'n': 1}, amount=5, label='l')

@@ -8,7 +8,7 @@ use std::process::Command;
 use agentry_behaviours::process::wire::{FromProgram, ToProgram, schema};
 use serde_json::{Value, json};
 
-use crate::support::{ask, build_in, python, reply};
+use crate::support::{ask, build_in, examples as folder_of_examples, python, reply};
 
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs")
@@ -137,7 +137,7 @@ fn every_key_is_on_the_page() {
             "{key} is not on the page"
         );
     }
-    assert_eq!(seen, 20, "{error}");
+    assert_eq!(seen, 21, "{error}");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn the_example_by_hand_matches_the_page() {
     let script = blocks("sh").pop().unwrap();
     let output = Command::new("sh")
         .args(["-c", &script])
-        .current_dir(python())
+        .current_dir(folder_of_examples())
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
         .unwrap();

@@ -1,6 +1,5 @@
-//! The Python example and its module, run as real programs.
+//! A Python example and the Python package, run as real programs.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,14 +16,16 @@ use agentry_sdk::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{address, ask, build, context, python, python_program, reply, text, with};
+use crate::support::{
+    address, ask, build, context, examples, python, python_program, reply, text, with,
+};
 
 /// The keys that docs/process.md gives the greeter.
 fn greeter() -> Value {
     json!({
-        "program": python().join("greeter.py").to_str().unwrap(),
-        "commands": ["GREET"],
-        "env": { "PYTHONDONTWRITEBYTECODE": "1" },
+        "program": examples().join("greeter.py").to_str().unwrap(),
+        "declared": examples().join("greeter.json").to_str().unwrap(),
+        "env": { "PYTHONPATH": python().to_str().unwrap(), "PYTHONDONTWRITEBYTECODE": "1" },
     })
 }
 
@@ -98,8 +99,11 @@ async fn the_greeter_deletes_visitors_that_it_cannot_reach() {
         reason: "no funds".to_owned(),
     };
     let behaviour = build(&greeter());
+    let mut context = context();
+    let visits = json!({ "visits": 1, "last_ms": 1 });
+    context.state = State::new([("visitor:ait1ada".to_owned(), visits)]);
     let effects = behaviour
-        .on_event(&Event::DeliveryUpdate(sent, unsent), &context())
+        .on_event(&Event::DeliveryUpdate(sent, unsent), &context)
         .await
         .unwrap();
     assert_eq!(effects, Effects::none().clear_state("visitor:ait1ada"));
@@ -152,7 +156,7 @@ async fn settings_that_a_program_refuses_are_logged_and_fail_the_run() {
 #[tokio::test]
 async fn every_effect_of_the_module_is_one_of_the_sdk() {
     let behaviour = build(&python_program(
-        "import agentry
+        "import agentry.behaviour as agentry
 class All(agentry.Behaviour):
     def on_message(self, message, context):
         print('this goes into the log')
@@ -206,7 +210,7 @@ agentry.run(All())",
 #[tokio::test]
 async fn exceptions_are_failures_of_one_run() {
     let behaviour = build(&python_program(
-        "import agentry
+        "import agentry.behaviour as agentry
 class Fails(agentry.Behaviour):
     def on_message(self, message, context):
         if message.text == 'permanent': raise agentry.Permanent('never')
@@ -245,7 +249,7 @@ agentry.run(Fails())",
 #[tokio::test]
 async fn numbers_keep_all_digits_or_are_refused_by_name() {
     let behaviour = build(&python_program(
-        "import agentry, json
+        "import agentry.behaviour as agentry, json
 class Keeps(agentry.Behaviour):
     def on_message(self, message, context):
         value = json.loads(message.text)
@@ -300,7 +304,7 @@ agentry.run(Keeps())",
 #[tokio::test]
 async fn an_amount_of_more_than_64_bits_is_shown_as_text() {
     let behaviour = build(&python_program(
-        "import agentry
+        "import agentry.behaviour as agentry
 class Tells(agentry.Behaviour):
     def on_message(self, message, context):
         return agentry.Effects().reply(f'{message.amount} {message.amount_text}')
@@ -327,7 +331,7 @@ agentry.run(Tells())",
 #[tokio::test]
 async fn each_of_many_senders_gets_its_own_answer() {
     let settings = python_program(
-        "import agentry, os
+        "import agentry.behaviour as agentry, os
 class Echo(agentry.Behaviour):
     def on_message(self, message, context):
         return agentry.Effects().reply(message.text).set_state('pid', os.getpid())
@@ -361,7 +365,7 @@ agentry.run(Echo())",
 #[tokio::test]
 async fn every_event_reaches_its_handler() {
     let behaviour = build(&python_program(
-        "import agentry
+        "import agentry.behaviour as agentry
 def told(*what): return agentry.Effects().reply(repr(what))
 class Tells(agentry.Behaviour):
     def on_message(self, message, context): return told(message.text, message.verified)
@@ -499,15 +503,23 @@ agentry.run(Tells())",
 }
 
 #[test]
-fn the_module_causes_no_warning() {
-    let folder = python();
-    for file in ["agentry.py", "greeter.py"] {
-        let output = std::process::Command::new("python3")
-            .args(["-W", "error", "-c"])
-            .arg("import ast, sys; compile(open(sys.argv[1]).read(), sys.argv[1], 'exec')")
-            .arg(Path::new(&folder).join(file))
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
+fn the_package_and_the_examples_cause_no_warning() {
+    let mut files = 0;
+    for folder in [python().join("agentry"), examples()] {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|ending| ending != "py") {
+                continue;
+            }
+            let output = std::process::Command::new("python3")
+                .args(["-W", "error", "-c"])
+                .arg("import sys; compile(open(sys.argv[1]).read(), sys.argv[1], 'exec')")
+                .arg(&path)
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+            files += 1;
+        }
     }
+    assert!(files > 10, "{files}");
 }

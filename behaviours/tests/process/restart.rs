@@ -9,7 +9,7 @@ use crate::support::{ask, build_in, python, python_program, reply, with};
 /// A program in Python that answers with this text.
 fn answers(text: &str) -> String {
     format!(
-        "import agentry
+        "import agentry.behaviour as agentry
 class Answers(agentry.Behaviour):
     def on_message(self, message, context):
         return agentry.Effects().reply({text:?})

@@ -73,7 +73,12 @@ pub(crate) fn build(settings: &Value) -> Arc<dyn AnyBehaviour> {
     build_in(Path::new(""), settings).unwrap()
 }
 
-/// The folder of the Python example.
+/// The folder of the Python examples.
+pub(crate) fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/python")
+}
+
+/// The folder of the Python package.
 pub(crate) fn python() -> PathBuf {
     let found = std::process::Command::new("python3")
         .arg("--version")
@@ -82,7 +87,7 @@ pub(crate) fn python() -> PathBuf {
         found.is_ok_and(|found| found.status.success()),
         "these tests need python3 in PATH"
     );
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("python")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../python/src")
 }
 
 /// The settings of a Python program that is given on the command line.

@@ -29,7 +29,7 @@ fn no_desk() -> Desk {
 fn worker() -> Value {
     python_program(
         r#"
-import agentry, os, time
+import agentry.behaviour as agentry, os, time
 class Worker(agentry.Behaviour):
     def on_message(self, message, context):
         return agentry.Effects().reply(str(os.getpid()))

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::event::{DeliveryUpdate, SentMessage, Settlement, Start, TaskReport, Tick, Timer};
 use crate::registry::Setup;
@@ -58,6 +59,13 @@ pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
         Vec::new()
     }
 
+    /// The JSON Schemas (draft 2020-12) of the parameters of its [commands](Self::commands), as far as
+    /// it has some, for the agent's card in the directory: a schema that is not an object, or not of
+    /// one of its commands, is left out.
+    fn schemas(&self) -> Vec<(String, Value)> {
+        Vec::new()
+    }
+
     /// What it can do, for the agent's card in the directory and its status.
     fn capabilities(&self) -> Vec<String> {
         Vec::new()
@@ -82,6 +90,12 @@ pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
     /// are read.
     fn schedules(&self) -> Vec<Schedule> {
         Vec::new()
+    }
+
+    /// What it was made from besides its settings, such as the content of a file that they name. A reload
+    /// of the configuration makes the behaviour anew if this has changed.
+    fn content(&self) -> Value {
+        Value::Null
     }
 
     /// Whether its entry in agents.toml may have `schedules`.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use serde_json::Value;
+
 use crate::event::Event;
 use crate::task::{Desk, Executor, Task, TaskError, TaskLimits, TaskOutput};
 use crate::{Authenticity, Behaviour, BehaviourError, Context, Effects, Message, Schedule, Starts};
@@ -26,6 +28,8 @@ pub trait AnyBehaviour: fmt::Debug + Send + Sync {
     fn demands_seal(&self) -> bool;
     /// [`Behaviour::commands`].
     fn commands(&self) -> Vec<String>;
+    /// [`Behaviour::schemas`].
+    fn schemas(&self) -> Vec<(String, Value)>;
     /// [`Behaviour::capabilities`].
     fn capabilities(&self) -> Vec<String>;
     /// [`Behaviour::known_senders`].
@@ -38,6 +42,8 @@ pub trait AnyBehaviour: fmt::Debug + Send + Sync {
     fn starts(&self) -> Starts;
     /// [`Behaviour::schedules`].
     fn schedules(&self) -> Vec<Schedule>;
+    /// [`Behaviour::content`].
+    fn content(&self) -> Value;
     /// [`Behaviour::takes_schedules`].
     fn takes_schedules(&self) -> bool;
     /// Calls the handler for an event.
@@ -69,6 +75,10 @@ impl<B: Behaviour> AnyBehaviour for B {
         Behaviour::commands(self)
     }
 
+    fn schemas(&self) -> Vec<(String, Value)> {
+        Behaviour::schemas(self)
+    }
+
     fn capabilities(&self) -> Vec<String> {
         Behaviour::capabilities(self)
     }
@@ -91,6 +101,10 @@ impl<B: Behaviour> AnyBehaviour for B {
 
     fn schedules(&self) -> Vec<Schedule> {
         Behaviour::schedules(self)
+    }
+
+    fn content(&self) -> Value {
+        Behaviour::content(self)
     }
 
     fn takes_schedules(&self) -> bool {

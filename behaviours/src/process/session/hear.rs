@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::super::error::{End, ProcessError};
 use super::super::journal::printable;
 use super::super::show;
-use super::super::wire::{self, FromProgram, Level, PROTOCOL, ToProgram};
+use super::super::wire::{self, Declaration, FromProgram, Level, PROTOCOL, ToProgram};
 use super::{Answer, Asked, Session, State, Subject};
 
 /// The limits for JSON in a line. The length of lines is limited by their reader, the depth is that
@@ -68,10 +68,11 @@ impl Session {
         let starting = matches!(self.state, State::Starting { .. });
         match said {
             FromProgram::Log { level, message } => self.journal.say(level, &message),
-            FromProgram::Ready { protocol } if starting => {
+            FromProgram::Ready { protocol, declares } if starting => {
                 if protocol != PROTOCOL {
                     return Err(End::Version(protocol));
                 }
+                self.compare(declares.as_deref());
                 self.state = State::Ready;
                 self.journal.say(Level::Debug, "the program is ready");
             }
@@ -143,6 +144,20 @@ impl Session {
             FromProgram::Resolve { id, name } => self.resolve(id, &name),
         }
         Ok(())
+    }
+
+    /// Compares what the program declares with the file that agentry has read.
+    fn compare(&mut self, declares: Option<&Declaration>) {
+        if let (Some(declared), Some(declares)) = (&self.declared, declares)
+            && **declared != *declares
+        {
+            self.journal.say(
+                Level::Warn,
+                "the program declares something else than the file that `declared` in agents.toml \
+                 names, and only the file counts: write the file again with what the program prints \
+                 with --declare, and reload the configuration; `agentry dev` does both",
+            );
+        }
     }
 
     /// The desk of a running task.
