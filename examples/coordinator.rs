@@ -435,6 +435,7 @@ mod tests {
                 capabilities: Tags::new(vec!["shout".parse().unwrap()]).unwrap(),
                 commands: Tags::default(),
                 enc_key: None,
+                schemas: None,
                 endpoints: Endpoints::default(),
                 expires: START.plus_ms(24 * 3_600_000),
             },

@@ -52,6 +52,7 @@ impl CardWanted {
             &given(&self.commands, environment::commands),
             self.ttl_ms,
         )?
+        .with_schemas(environment::schemas(hosted))
         .with_endpoints(&self.endpoints)
     }
 }

@@ -9,11 +9,12 @@ use agentry_store::read::{self, AnnouncedCard, Renewal};
 use agentry_store::{Reader, StoreError};
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::who::{self, WhoError};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
-use crate::runtime::directory::{EndpointWanted, backfill};
+use crate::runtime::directory::{EndpointWanted, backfill, shown_schemas};
 
 /// How many cards are kept in memory at least, while more are read.
 const KEPT: usize = 1_000;
@@ -35,6 +36,8 @@ pub struct CardEntry {
     pub capabilities: Vec<String>,
     /// The commands that it accepts.
     pub commands: Vec<String>,
+    /// The JSON Schemas of the parameters of these commands, as far as it says them.
+    pub schemas: Map<String, Value>,
     /// Where else it says that it can be reached.
     pub endpoints: Vec<EndpointWanted>,
     /// Until when the card is valid.
@@ -64,6 +67,7 @@ impl CardEntry {
             description: card.card.description.as_ref().map(ToString::to_string),
             capabilities: words(&card.card.capabilities),
             commands: words(&card.card.commands),
+            schemas: shown_schemas(card.card.schemas.as_ref()),
             endpoints: EndpointWanted::all(&card.card.endpoints),
             expires: card.card.expires,
             expired: card.card.check_time(now).is_err(),

@@ -36,7 +36,9 @@ pub use cards::Cards;
 use contacts::Contacts;
 use table::Table;
 
-pub use registration::{EndpointWanted, MIN_TTL_MS, Registration, RegistrationError};
+pub use registration::{
+    EndpointWanted, MIN_TTL_MS, Registration, RegistrationError, shown_schemas,
+};
 pub use seen::card_of;
 
 /// Contacts and cards, in memory. Clones share one directory.

@@ -8,6 +8,7 @@ use agentry_protocol::{Address, Timestamp};
 use agentry_sdk::directory::Answer;
 use agentry_sdk::{BehaviourError, Card, CompletedTask, Environment, NameError, Query, TaskOutput};
 use agentry_store::{Store, read};
+use serde_json::Value;
 
 use super::clock::Clock;
 use super::directory::Directory;
@@ -172,6 +173,18 @@ pub fn capabilities(hosted: &Hosted) -> Tags {
 pub fn commands(hosted: &Hosted) -> Tags {
     let all = hosted.config.behaviours.iter();
     bounded(all.flat_map(|instance| instance.behaviour.commands()))
+}
+
+/// The schemas of the commands that the behaviours of an agent take; the first one counts.
+pub fn schemas(hosted: &Hosted) -> Vec<(String, Value)> {
+    let all = hosted.config.behaviours.iter();
+    let mut found: Vec<(String, Value)> = Vec::new();
+    for (cmd, schema) in all.flat_map(|instance| instance.behaviour.schemas()) {
+        if !found.iter().any(|(other, _)| *other == cmd) {
+            found.push((cmd, schema));
+        }
+    }
+    found
 }
 
 /// The words that are valid in a card, in their order, each once; at most as many as a card holds.

@@ -1,5 +1,6 @@
 //! Conversion of the sdk's types to lines for a program.
 
+use agentry_sdk::protocol::command::Schemas;
 use agentry_sdk::protocol::{AckRequest, Json, JsonRef, Kind, Payload, Timestamp};
 use agentry_sdk::{self as sdk, Context};
 use serde_json::{Map, Number, Value};
@@ -315,6 +316,7 @@ pub(super) fn card(card: &sdk::Card) -> wire::Card {
         description: card.card.description.as_ref().map(ToString::to_string),
         capabilities: tags(&card.card.capabilities),
         commands: tags(&card.card.commands),
+        schemas: schemas(card.card.schemas.as_ref()),
         endpoints: card
             .card
             .endpoints
@@ -329,6 +331,14 @@ pub(super) fn card(card: &sdk::Card) -> wire::Card {
         expires_ms: card.card.expires.get(),
         height: card.height.0,
     }
+}
+
+/// The schemas of a card, without what cannot be one.
+fn schemas(schemas: Option<&Schemas>) -> Map<String, Value> {
+    let object = schemas.map(|schemas| serde_json::from_str(schemas.as_str()));
+    let mut object: Map<String, Value> = object.and_then(Result::ok).unwrap_or_default();
+    object.retain(|_, schema| schema.is_object());
+    object
 }
 
 /// A query to the directory.

@@ -256,7 +256,7 @@ pub struct Query {
 }
 
 /// What an agent says about itself in the directory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Card {
     /// The agent's address.
     pub address: String,
@@ -269,6 +269,9 @@ pub struct Card {
     pub capabilities: Vec<String>,
     /// The commands that the agent handles.
     pub commands: Vec<String>,
+    /// The JSON Schemas of the parameters of these commands, as far as the agent says them.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub schemas: Map<String, Value>,
     /// Where else the agent can be reached.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Endpoint>,

@@ -416,6 +416,7 @@ fn card(key: &PublicKey, capability: &str) -> Card {
             capabilities: Tags::new(vec![capability.parse().unwrap()]).unwrap(),
             commands: Tags::default(),
             enc_key: None,
+            schemas: None,
             endpoints: Endpoints::default(),
             expires: Timestamp::new(CARD_MAX_AHEAD_MS),
         },

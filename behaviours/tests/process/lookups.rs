@@ -1,6 +1,6 @@
 //! A program's lookups of names and cards.
 
-use agentry_sdk::protocol::command::{Announce, Endpoint, Endpoints, Tags};
+use agentry_sdk::protocol::command::{Announce, Endpoint, Endpoints, Schemas, Tags};
 use agentry_sdk::protocol::{BlockHeight, SigningKey, TransactionHash};
 use agentry_sdk::testing::TestEnvironment;
 use agentry_sdk::{Card, Effect};
@@ -14,6 +14,8 @@ fn finder() -> Value {
     let program = r#"
 import agentry.behaviour as agentry, json
 def shown(card):
+    # What is no schema is left out.
+    assert card.schemas == {"PAINT": {"type": "object"}}, card
     return card.name + "".join("@" + place["url"] for place in card.endpoints)
 class Finder(agentry.Behaviour):
     def on_message(self, message, context):
@@ -44,6 +46,9 @@ fn card(name: &str, capability: &str) -> Card {
             capabilities: Tags::new(vec![capability.parse().unwrap()]).unwrap(),
             commands: Tags::default(),
             enc_key: None,
+            schemas: Some(
+                Schemas::new(r#"{"PAINT":{"type":"object"},"X":1}"#.parse().unwrap()).unwrap(),
+            ),
             endpoints: Endpoints::new(Vec::from_iter(endpoint)).unwrap(),
             expires: context_in(TestEnvironment::new()).now.plus_ms(60_000_000),
         },

@@ -27,7 +27,7 @@ mod talk;
 
 pub use card::{
     Announce, CARD_MAX_AHEAD_MS, CardTimeError, DESCRIPTION_MAX, Description, ENDPOINT_URL_MAX,
-    ENDPOINTS_MAX, Endpoint, Endpoints,
+    ENDPOINTS_MAX, Endpoint, Endpoints, SCHEMAS_MAX, Schemas,
 };
 pub use error::{CommandError, CommandFault};
 pub use fetch::{FetchResult, PART_MIN, ResultPart};

@@ -6,7 +6,8 @@ use agentry_protocol::command::{
     Ack, AckStatus, Announce, CARD_MAX_AHEAD_MS, CardTimeError, CommandError, CommandFault,
     DETAIL_MAX, ENDPOINTS_MAX, Endpoint, Endpoints, ExecuteAiJob, JobComplete, JobError, JobFailed,
     JobId, JobProgress, JobResult, PARAMS_MAX, PROMPT_MAX, Params, Progress, QueueCounts,
-    RESULT_MAX, Sealed, Status, StatusReport, TAGS_MAX, Tag, Tags, TaskCounts,
+    RESULT_MAX, SCHEMAS_MAX, Schemas, Sealed, Status, StatusReport, TAGS_MAX, Tag, Tags,
+    TaskCounts,
 };
 use agentry_protocol::{
     EncryptionKey, Envelope, Json, KnownCommand, MessageId, Payload, Timestamp, TransactionHash,
@@ -158,11 +159,12 @@ fn cards() {
         capabilities: tags(&["ping"]),
         commands: tags(&["PING"]),
         enc_key: Some(EncryptionKey::from_bytes([0xaa; 32])),
+        schemas: Some(Schemas::new(r#"{"PING":{"type":"object"}}"#.parse().unwrap()).unwrap()),
         endpoints: endpoints(&[("a2a", "https://ponger.example/a2a")]),
         expires,
     };
     let body = format!(
-        r#"{{"capabilities":["ping"],"cmd":"ANNOUNCE","commands":["PING"],"description":"answers","enc_key":"{key}","endpoints":[{{"protocol":"a2a","url":"https://ponger.example/a2a"}}],"expires":1000,"name":"ponger"}}"#
+        r#"{{"capabilities":["ping"],"cmd":"ANNOUNCE","commands":["PING"],"description":"answers","enc_key":"{key}","endpoints":[{{"protocol":"a2a","url":"https://ponger.example/a2a"}}],"expires":1000,"name":"ponger","schemas":{{"PING":{{"type":"object"}}}}}}"#
     );
     assert_eq!(
         known(&body),
@@ -181,6 +183,7 @@ fn cards() {
         capabilities: Tags::default(),
         commands: Tags::default(),
         enc_key: None,
+        schemas: None,
         endpoints: Endpoints::default(),
         expires: Timestamp::new(1),
     };
@@ -188,6 +191,7 @@ fn cards() {
     let many = format!("[{}\"x\"]", "\"x\",".repeat(TAGS_MAX));
     let one = r#"{"protocol":"a2a","url":"https://h"}"#;
     let too_many = format!("[{}{one}]", format!("{one},").repeat(ENDPOINTS_MAX));
+    let too_long = format!("{{\"A\":\"{}\"}}", "x".repeat(SCHEMAS_MAX));
     for (key, value) in [
         ("name", "null"),
         ("name", "\"\""),
@@ -210,6 +214,8 @@ fn cards() {
             r#"[{"protocol":"a2a","url":"https://user@h"}]"#,
         ),
         ("endpoints", too_many.as_str()),
+        ("schemas", "[]"),
+        ("schemas", too_long.as_str()),
     ] {
         let entries = [("name", "\"p\""), ("expires", "1"), ("enc_key", "null")];
         let entries: Vec<String> = entries
@@ -482,6 +488,9 @@ fn card() -> impl Strategy<Value = KnownCommand> {
     )
         .prop_map(
             |(name, description, capabilities, commands, key, places, expires)| {
+                let entries = commands.as_slice().iter();
+                let entries = entries.map(|word| (word.to_string(), Json::string("x")));
+                let schemas = Schemas::new(Json::object(entries)).ok();
                 let places = places.into_iter().map(|(protocol, url)| Endpoint {
                     protocol,
                     url: url.parse().unwrap(),
@@ -491,6 +500,7 @@ fn card() -> impl Strategy<Value = KnownCommand> {
                     description: description.map(|text| text.parse().unwrap()),
                     capabilities,
                     commands,
+                    schemas,
                     enc_key: key.map(EncryptionKey::from_bytes),
                     endpoints: Endpoints::new(places.collect()).unwrap(),
                     expires,

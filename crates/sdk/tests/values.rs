@@ -23,6 +23,7 @@ fn card(owner: &str, name: &str, capabilities: &[&str], height: u64) -> Card {
             capabilities: Tags::new(tags.collect()).unwrap(),
             commands: Tags::new(vec!["PING".parse().unwrap()]).unwrap(),
             enc_key: None,
+            schemas: None,
             endpoints: Endpoints::default(),
             expires: START.plus_ms(1_000),
         },

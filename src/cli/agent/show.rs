@@ -63,6 +63,10 @@ pub(super) fn run(args: &ShowArgs, config: &Config, context: &Context) -> Result
     }
     fields.push(("capabilities", list(&line.capabilities)));
     fields.push(("commands", list(&line.commands)));
+    fields.extend(line.schemas.iter().map(|(cmd, schema)| {
+        let schema = format!("{cmd} {schema}");
+        ("schema", printable(&schema, 400))
+    }));
     fields.extend(line.endpoints.iter().map(|endpoint| {
         let place = format!("{} {}", endpoint.protocol, endpoint.url);
         ("endpoint", printable(&place, 400))

@@ -1,12 +1,12 @@
 //! A hosted agent's announcement, and its renewal.
 
 use agentry_protocol::command::{
-    Announce, CARD_MAX_AHEAD_MS, Description, Endpoint, Endpoints, Tag, Tags,
+    Announce, CARD_MAX_AHEAD_MS, Description, Endpoint, Endpoints, Schemas, Tag, Tags,
 };
 use agentry_protocol::header::MAX_ID_AHEAD_MS;
-use agentry_protocol::{AgentName, EncryptionKey, Timestamp};
+use agentry_protocol::{AgentName, EncryptionKey, Json, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The shortest life of a card, in milliseconds: a minute. Each announcement costs a fee, and it
 /// must be mined before the card expires.
@@ -28,6 +28,8 @@ pub struct Registration {
     pub capabilities: Tags,
     /// The commands that the agent takes.
     pub commands: Tags,
+    /// What the parameters of these commands look like.
+    pub schemas: Option<Schemas>,
     /// Where else the agent can be reached.
     pub endpoints: Endpoints,
     /// How long a card is valid, in milliseconds.
@@ -148,9 +150,31 @@ impl Registration {
             )?,
             capabilities: tags("capability", capabilities)?,
             commands: tags("command", commands)?,
+            schemas: None,
             endpoints: Endpoints::default(),
             ttl_ms,
         })
+    }
+
+    /// The same registration, with the schemas of its commands. They are left out as far as they do
+    /// not fit into a card, the longest first: a card without a schema is better than none.
+    #[must_use]
+    pub fn with_schemas(mut self, declared: Vec<(String, Value)>) -> Self {
+        let mut fitting: Vec<(String, Value)> = declared
+            .into_iter()
+            .filter(|(cmd, schema)| schema.is_object() && self.commands.contains(cmd))
+            .collect();
+        fitting.sort_by_key(|(cmd, schema)| cmd.len() + schema.to_string().len());
+        self.schemas = None;
+        while !fitting.is_empty() && self.schemas.is_none() {
+            let object: Value = fitting.iter().cloned().collect::<Map<_, _>>().into();
+            let object = object.to_string().parse::<Json>();
+            self.schemas = object.ok().and_then(|object| Schemas::new(object).ok());
+            if self.schemas.is_none() {
+                fitting.pop();
+            }
+        }
+        self
     }
 
     /// The same registration, with these endpoints.
@@ -182,6 +206,7 @@ impl Registration {
             description: self.description.clone(),
             capabilities: self.capabilities.clone(),
             commands: self.commands.clone(),
+            schemas: self.schemas.clone(),
             enc_key: enc_key.into(),
             endpoints: self.endpoints.clone(),
             expires: now.plus_ms(self.life_ms()),
@@ -198,6 +223,14 @@ impl Registration {
     fn life_ms(&self) -> u64 {
         self.ttl_ms.clamp(MIN_TTL_MS, MAX_TTL_MS)
     }
+}
+
+/// The schemas of a card, by command. What cannot be a schema is left out.
+pub fn shown_schemas(schemas: Option<&Schemas>) -> Map<String, Value> {
+    let object = schemas.map(|schemas| serde_json::from_str(schemas.as_str()));
+    let mut object: Map<String, Value> = object.and_then(Result::ok).unwrap_or_default();
+    object.retain(|_, schema| schema.is_object());
+    object
 }
 
 fn tags(what: &'static str, words: &[String]) -> Result<Tags, RegistrationError> {
@@ -248,6 +281,9 @@ struct Written {
     capabilities: Vec<String>,
     commands: Vec<String>,
     /// Missing in a store of a version that did not know it.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    schemas: Map<String, Value>,
+    /// Missing in a store of a version that did not know it.
     #[serde(default)]
     endpoints: Vec<EndpointWanted>,
     ttl_ms: u64,
@@ -264,6 +300,7 @@ impl TryFrom<Written> for Registration {
             &written.commands,
             written.ttl_ms,
         )?
+        .with_schemas(written.schemas.into_iter().collect())
         .with_endpoints(&written.endpoints)
     }
 }
@@ -276,6 +313,7 @@ impl From<Registration> for Written {
             description: registration.description.as_ref().map(ToString::to_string),
             capabilities: words(&registration.capabilities),
             commands: words(&registration.commands),
+            schemas: shown_schemas(registration.schemas.as_ref()),
             endpoints: EndpointWanted::all(&registration.endpoints),
             ttl_ms: registration.ttl_ms,
         }

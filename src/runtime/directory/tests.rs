@@ -34,6 +34,7 @@ fn card(name: &str, expires: Timestamp) -> Announce {
         description: None,
         capabilities: agentry_protocol::command::Tags::default(),
         commands: agentry_protocol::command::Tags::default(),
+        schemas: None,
         enc_key: None,
         endpoints: Endpoints::default(),
         expires,

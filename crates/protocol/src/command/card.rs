@@ -2,8 +2,9 @@
 
 use super::error::{CommandError, CommandFault};
 use super::field::{Entries, Fields, Tag, Tags, parsed, tags, time};
+use super::job::BoundedObject;
 use crate::bounded::{AgentName, Bounded, HttpUrl};
-use crate::json::Json;
+use crate::json::{Json, JsonRef};
 use crate::sealing::EncryptionKey;
 use crate::timestamp::Timestamp;
 
@@ -23,6 +24,45 @@ pub const ENDPOINTS_MAX: usize = 8;
 
 /// Longest URL of an endpoint, in bytes.
 pub const ENDPOINT_URL_MAX: usize = 256;
+
+/// Longest schemas of a card, in bytes of their compact canonical JSON: so that 100,000 cards fit in
+/// memory.
+pub const SCHEMAS_MAX: usize = 4 << 10;
+
+/// What the parameters of an agent's commands look like: an object of at most 4 KiB and 64 levels, in
+/// which no key occurs twice, from commands to JSON Schemas (draft 2020-12). It is a claim, like the
+/// description; an entry that is no schema means nothing.
+///
+/// It is kept as text, which takes less memory than JSON that a stranger wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Schemas(Box<str>);
+
+impl Schemas {
+    /// Checks an object.
+    ///
+    /// # Errors
+    /// [`CommandFault::Type`] and [`CommandFault::TooLarge`].
+    pub fn new(object: Json) -> Result<Self, CommandFault> {
+        let checked = BoundedObject::<SCHEMAS_MAX>::new(object)?;
+        Ok(Self(checked.as_json().to_compact().into()))
+    }
+
+    /// The object, as compact canonical JSON.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn read(value: JsonRef<'_>) -> Result<Self, CommandFault> {
+        Self::new(value.to_json())
+    }
+
+    fn write(&self, entries: &mut Entries) {
+        // It was JSON before.
+        if let Ok(object) = self.0.parse() {
+            entries.json("schemas", object);
+        }
+    }
+}
 
 /// Where an agent can be reached otherwise than over the chain.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -91,6 +131,8 @@ pub struct Announce {
     pub capabilities: Tags,
     /// The commands that the agent accepts.
     pub commands: Tags,
+    /// What the parameters of these commands look like.
+    pub schemas: Option<Schemas>,
     /// The key with which messages to the agent are sealed. None: it accepts no sealed messages.
     pub enc_key: Option<EncryptionKey>,
     /// Where else the agent can be reached. These are claims like the description: whoever connects
@@ -141,6 +183,7 @@ impl Announce {
             description: fields.optional("description", parsed)?,
             capabilities: fields.optional("capabilities", tags)?.unwrap_or_default(),
             commands: fields.optional("commands", tags)?.unwrap_or_default(),
+            schemas: fields.optional("schemas", Schemas::read)?,
             enc_key: fields.optional("enc_key", parsed)?,
             endpoints: Endpoints::read(fields)?,
             expires: fields.required("expires", time)?,
@@ -155,6 +198,9 @@ impl Announce {
         entries.optional_text("enc_key", self.enc_key.as_ref());
         if !self.endpoints.0.is_empty() {
             self.endpoints.write(entries);
+        }
+        if let Some(schemas) = &self.schemas {
+            schemas.write(entries);
         }
         entries.time("expires", Some(self.expires));
     }

@@ -211,6 +211,7 @@ fn cards_on_the_chain_update_the_directory() {
                 capabilities: Tags::new(vec!["dig".parse().unwrap()]).unwrap(),
                 commands: Tags::default(),
                 enc_key: None,
+                schemas: None,
                 endpoints: Endpoints::default(),
                 expires: START.plus_ms(60_000),
             })
