@@ -32,6 +32,9 @@ pub const FORMAT: &str = "AGENTRY_LOG_FORMAT";
 /// protocols.
 pub const SERVING: &str = "info,actix_server=warn,actix_web=warn,rmcp=error";
 
+/// Default filter of `dev`: what needs attention, and what programs say.
+pub const DEV: &str = "warn,agentry_behaviours::process::journal=info";
+
 /// Default filter of `mcp`: without what a host is told anyway.
 pub const MCP: &str = "warn,rmcp=error";
 

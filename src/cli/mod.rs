@@ -12,7 +12,7 @@
 //! | `interrupt` | signals that end a command |
 //! | `systemd` | what the service manager is told |
 //! | `init` | running as the first process of a container |
-//! | [`agent`], [`approvals`], [`mod@bench`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`man`], [`mcp`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`token`], [`tx`], [`ui`], [`wallet`], [`worker`] | one group of commands each |
+//! | [`agent`], [`approvals`], [`mod@bench`], [`chain`], [`completions`], [`config`], [`demo`], [`dev`], [`devnet`], [`doctor`], [`man`], [`mcp`], [`new`], [`queue`], [`reload`], [`replay`], [`run`], [`simulate`], [`task`], [`token`], [`tx`], [`ui`], [`wallet`], [`worker`] | one group of commands each |
 //!
 //! A binary with its own behaviours:
 //! ```no_run
@@ -30,6 +30,7 @@ pub mod cluster;
 pub mod completions;
 pub mod config;
 pub mod demo;
+pub mod dev;
 pub mod devnet;
 pub mod doctor;
 pub mod failure;
@@ -41,11 +42,13 @@ pub mod logging;
 pub mod man;
 pub mod mcp;
 mod names;
+pub mod new;
 pub mod output;
 pub mod queue;
 pub mod reload;
 pub mod replay;
 pub mod run;
+pub mod simulate;
 mod systemd;
 pub mod task;
 pub mod token;
@@ -86,6 +89,28 @@ pub struct Cli {
 enum Command {
     /// Runs the agents of agents.toml
     Run(run::RunArgs),
+    /// Writes a project around an agent of your own
+    ///
+    /// The project is a folder of this name with an agents.toml, an agent, its tests and a README, and
+    /// runs as it is, on an embedded node. A project in Python has a copy of the Python package, and
+    /// needs nothing else (docs/python.md). One in Rust is a package that builds with agentry
+    /// (docs/writing-behaviours.md). A folder that exists is never changed: the exit code is then 73.
+    New(new::NewArgs),
+    /// Runs the agents of a project while you write them
+    ///
+    /// Starts the embedded node and the agents of agents.toml, and prints each message. When agents.toml or
+    /// a program has changed, it is loaded, and the file in which a program declares itself is written. What
+    /// you type is sent to an agent: a text, or a command as JSON; `@NAME …` sends it to another one. It
+    /// works only on an embedded node.
+    Dev(dev::DevArgs),
+    /// Simulates a chain for tests of agents, over JSON lines
+    ///
+    /// For tests in other languages than Rust: the Python package starts it (docs/python.md). Each line on
+    /// standard input is a request, and each line on standard output its answer. Programs run as they do
+    /// in a runtime, and what happens durably is decided by the same code; chain, clock and peers are
+    /// simulated, with crashes, repeated messages, lost transactions and withdrawn blocks. It ends with
+    /// its input.
+    Simulate(simulate::SimulateArgs),
     /// Applies configuration changes to the running runtime
     ///
     /// The runtime reads its configuration again, as on SIGHUP: agents, fleets, contacts and
@@ -263,17 +288,21 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Err
 fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
     logging::init(match command {
         Command::Run(_) | Command::Devnet(_) | Command::Worker(_) => logging::SERVING,
+        Command::Dev(_) | Command::Simulate(_) => logging::DEV,
         Command::Mcp(_) => logging::MCP,
         _ => "warn",
     })?;
     if !matches!(
         command,
-        Command::Run(_) | Command::Devnet(_) | Command::Worker(_)
+        Command::Run(_) | Command::Dev(_) | Command::Devnet(_) | Command::Worker(_)
     ) {
         interrupt::watch_where_nothing_else_does();
     }
     match command {
         Command::Run(args) => run::run(args, context),
+        Command::New(args) => new::run(&args, context),
+        Command::Dev(args) => dev::run(&args, context),
+        Command::Simulate(args) => simulate::run(args, context),
         Command::Reload(args) => reload::run(&args, context),
         Command::Doctor => doctor::run(context),
         Command::Replay(args) => replay::run(&args, context),

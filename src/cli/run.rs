@@ -36,7 +36,7 @@ pub struct RunArgs {
 }
 
 /// How often to check whether the runtime has ended by itself.
-const WATCH: Duration = Duration::from_millis(200);
+pub(super) const WATCH: Duration = Duration::from_millis(200);
 
 pub(super) fn run(args: RunArgs, context: &Context) -> Result<(), Failure> {
     let reread = reread(args.password_file, context);
@@ -57,7 +57,7 @@ pub(super) fn run(args: RunArgs, context: &Context) -> Result<(), Failure> {
 }
 
 /// Loads the configuration, at the start and at each reload.
-fn reread(password_file: Option<PathBuf>, context: &Context) -> Reread {
+pub(super) fn reread(password_file: Option<PathBuf>, context: &Context) -> Reread {
     let ((source, overlay), registry) = (context.layers(), context.registry.clone());
     Reread::new(move || {
         let mut config = Config::load(&source, &overlay, &registry)?;
@@ -78,36 +78,10 @@ async fn serve(reread: Reread, options: HostOptions, context: &Context) -> Resul
         .map_err(|error| Failure::io("listening for signals", &error))?;
     let mut manager = Manager::of_environment();
     manager.starting();
-    let (cancel, cancelled) = watch::channel(false);
-    let limit = options.stop_limit;
-    let mut starting = tokio::task::spawn_blocking(move || -> Result<Host, Failure> {
-        Ok(Host::start(reread.read()?, options, cancelled)?)
-    });
-    let started = tokio::select! {
-        biased;
-        _ = signals.next() => {
-            tracing::info!("asked to stop during the start");
-            manager.stopping();
-            // Nobody receives this if the start has just ended.
-            let _ = cancel.send(true);
-            tokio::select! {
-                started = tokio::time::timeout(limit, &mut starting) => match started {
-                    // The start completed before it saw the signal.
-                    Ok(Ok(Ok(host))) => return stop(host, &mut signals).await,
-                    Ok(_) => return Ok(()),
-                    Err(_) => {
-                        tracing::warn!(
-                            "the start did not end within the stop limit; it was abandoned"
-                        );
-                        return Ok(());
-                    }
-                },
-                _ = signals.next() => at_once(),
-            }
-        }
-        started = &mut starting => started,
+    let Some(host) = start(reread, options, &mut signals).await? else {
+        manager.stopping();
+        return Ok(());
     };
-    let host = started.map_err(|_| Failure::internal("starting panicked"))??;
     announce(host.started(), context);
     manager.ready();
     let mut reloaded = host.reloaded();
@@ -128,8 +102,46 @@ async fn serve(reread: Reread, options: HostOptions, context: &Context) -> Resul
     stop(host, &mut signals).await
 }
 
+/// Starts a host; `None` if it was asked to stop meanwhile.
+pub(super) async fn start(
+    reread: Reread,
+    options: HostOptions,
+    signals: &mut Signals,
+) -> Result<Option<Host>, Failure> {
+    let (cancel, cancelled) = watch::channel(false);
+    let limit = options.stop_limit;
+    let mut starting = tokio::task::spawn_blocking(move || -> Result<Host, Failure> {
+        Ok(Host::start(reread.read()?, options, cancelled)?)
+    });
+    let started = tokio::select! {
+        biased;
+        _ = signals.next() => {
+            tracing::info!("asked to stop during the start");
+            // Nobody receives this if the start has just ended.
+            let _ = cancel.send(true);
+            tokio::select! {
+                started = tokio::time::timeout(limit, &mut starting) => match started {
+                    // The start completed before it saw the signal.
+                    Ok(Ok(Ok(host))) => stop(host, signals).await?,
+                    Ok(_) => {}
+                    Err(_) => {
+                        tracing::warn!(
+                            "the start did not end within the stop limit; it was abandoned"
+                        );
+                    }
+                },
+                _ = signals.next() => at_once(),
+            }
+            return Ok(None);
+        }
+        started = &mut starting => started,
+    };
+    let host = started.map_err(|_| Failure::internal("starting panicked"))??;
+    Ok(Some(host))
+}
+
 /// Stops the host and waits until it has ended; a second signal ends the process at once.
-async fn stop(host: Host, signals: &mut Signals) -> Result<(), Failure> {
+pub(super) async fn stop(host: Host, signals: &mut Signals) -> Result<(), Failure> {
     host.begin_stop();
     let mut stopping = tokio::task::spawn_blocking(move || host.stop());
     tokio::select! {

@@ -8,6 +8,7 @@ mod chain;
 mod cluster;
 mod config;
 mod console;
+mod dev;
 mod directory;
 mod doctor;
 mod doors;

@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt;
 
 use super::launch::{Group, Launch};
 use super::settings::ProcessSettings;
+use super::watch::Watch;
 use super::wire::Declaration;
 
 /// The longest declaration, in bytes: 64 commands with schemas of some kilobytes.
@@ -89,28 +90,54 @@ pub(super) fn read(name: &str, setup: &Setup<'_>) -> Result<Declaration, Configu
     Declaration::read(&text).map_err(|reason| refuse(format!("{reason}; {advice}")))
 }
 
-/// Runs the program of a behaviour with `--declare`, within its `start_timeout`. `settings` are the
-/// behaviour's keys in an agents.toml in `folder`. Returns the path of the file that `declared` names,
-/// and what belongs into it; `None` if the behaviour has no such key. The program is the operator's,
-/// as when it serves.
-///
-/// # Errors
-/// [`DeclareError`]: the program cannot be run, or prints something else.
-pub async fn declare(
-    settings: Map<String, Value>,
-    folder: &Path,
-) -> Result<Option<(PathBuf, Vec<u8>)>, DeclareError> {
-    let wrong = |error: String| DeclareError::Settings(error);
-    let settings: ProcessSettings = serde_json::from_value(Value::Object(settings))
-        .map_err(|error| wrong(error.to_string()))?;
-    let Some(name) = settings.declared.clone() else {
-        return Ok(None);
-    };
-    let registry = Registry::new();
-    let setup = Setup::new(folder, &registry);
-    let launch = Launch::new(&settings, &setup).map_err(|error| wrong(error.to_string()))?;
-    let printed = ask(&launch, settings.start_timeout.0).await?;
-    Ok(Some((setup.path(name), printed)))
+/// The program of a behaviour, for whoever keeps its declaration: `agentry dev`.
+#[derive(Debug)]
+pub struct Program {
+    launch: Launch,
+    watch: Watch,
+    limit: Duration,
+    file: Option<PathBuf>,
+}
+
+impl Program {
+    /// The program of a `process` behaviour with these keys in an agents.toml in `folder`.
+    ///
+    /// # Errors
+    /// [`DeclareError::Settings`].
+    pub fn new(settings: Map<String, Value>, folder: &Path) -> Result<Self, DeclareError> {
+        let wrong = |error: String| DeclareError::Settings(error);
+        let settings: ProcessSettings = serde_json::from_value(Value::Object(settings))
+            .map_err(|error| wrong(error.to_string()))?;
+        let registry = Registry::new();
+        let setup = Setup::new(folder, &registry);
+        let launch = Launch::new(&settings, &setup).map_err(|error| wrong(error.to_string()))?;
+        Ok(Self {
+            watch: launch.watch(),
+            launch,
+            limit: settings.start_timeout.0,
+            file: settings.declared.map(|name| setup.path(name)),
+        })
+    }
+
+    /// The file that `declared` names, if the behaviour has this key.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Whether a file of the program has changed since the last call: the program, a file that its
+    /// arguments name, or one beside them with the same extension.
+    pub fn has_changed(&self) -> bool {
+        self.watch.has_changed()
+    }
+
+    /// Runs the program with `--declare`, within its `start_timeout`, and returns what belongs into its
+    /// [file](Self::file). The program is the operator's, as when it serves.
+    ///
+    /// # Errors
+    /// [`DeclareError`]: the program cannot be run, or prints something else.
+    pub async fn declare(&self) -> Result<Vec<u8>, DeclareError> {
+        ask(&self.launch, self.limit).await
+    }
 }
 
 async fn ask(launch: &Launch, limit: Duration) -> Result<Vec<u8>, DeclareError> {

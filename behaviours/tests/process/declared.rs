@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use agentry_behaviours::process::declare::{DeclareError, declare};
+use agentry_behaviours::process::declare::{DeclareError, Program};
 use agentry_sdk::{Missed, Schedule, Starts};
 use serde_json::{Value, json};
 
@@ -166,8 +166,9 @@ async fn the_files_of_the_examples_are_what_their_programs_declare() {
         });
         build(&settings);
         let settings = settings.as_object().unwrap().clone();
-        let (name, printed) = declare(settings, Path::new("")).await.unwrap().unwrap();
-        assert_eq!(name, file);
+        let program = Program::new(settings, Path::new("")).unwrap();
+        assert_eq!(program.file(), Some(&*file));
+        let printed = program.declare().await.unwrap();
         let printed = String::from_utf8(printed).unwrap();
         assert_eq!(
             printed,
@@ -187,7 +188,8 @@ async fn a_program_that_does_not_declare_itself_is_named() {
             "program": "sh", "args": ["-c", script], "declared": "a.json", "start_timeout": "1s",
         });
         let settings = settings.as_object().unwrap().clone();
-        declare(settings, Path::new("")).await.unwrap_err()
+        let program = Program::new(settings, Path::new("")).unwrap();
+        program.declare().await.unwrap_err()
     };
     let failed = ask("echo why >&2; exit 3").await;
     assert!(matches!(failed, DeclareError::Failed { .. }), "{failed}");
@@ -208,5 +210,5 @@ async fn a_program_that_does_not_declare_itself_is_named() {
     let slow = ask("exec sleep 1000").await;
     assert!(matches!(slow, DeclareError::Slow { .. }), "{slow}");
     let none = json!({ "program": "sh" }).as_object().unwrap().clone();
-    assert!(declare(none, Path::new("")).await.unwrap().is_none());
+    assert_eq!(Program::new(none, Path::new("")).unwrap().file(), None);
 }

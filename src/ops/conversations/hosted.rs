@@ -71,13 +71,24 @@ impl<'a> HostedMessages<'a> {
     pub async fn next(&mut self) -> Result<Vec<MessageEntry>, StoreError> {
         loop {
             tokio::time::sleep(POLL).await;
-            let version = talk::version(self.db)?;
-            if version != self.version {
-                self.version = version;
-                let told = self.unread(usize::MAX)?;
-                return Ok(self.entries(told).await);
+            if talk::version(self.db)? != self.version {
+                return self.fresh().await;
             }
         }
+    }
+
+    /// The messages that were not read yet, without waiting for any.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn fresh(&mut self) -> Result<Vec<MessageEntry>, StoreError> {
+        let version = talk::version(self.db)?;
+        if version == self.version {
+            return Ok(Vec::new());
+        }
+        self.version = version;
+        let told = self.unread(usize::MAX)?;
+        Ok(self.entries(told).await)
     }
 
     /// Messages that were not read yet, in the chain's order.

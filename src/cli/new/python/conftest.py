@@ -1,0 +1,2 @@
+# The fixture `simulation` of the package in agentry/.
+pytest_plugins = ["agentry.pytest_plugin"]
