@@ -197,9 +197,6 @@ async fn work(
                 let is_new = now != seen;
                 seen = now;
                 load(is_new.then_some(file), programs, &client, show).await?;
-                if is_new {
-                    talk.look_for_agents().await?;
-                }
             }
         }
     }

@@ -53,7 +53,8 @@ impl<'a> Talk<'a> {
     }
 
     /// Follows agents that are hosted since the last call.
-    pub(super) async fn look_for_agents(&mut self) -> Result<(), StoreError> {
+    async fn look_for_agents(&mut self) -> Result<(), StoreError> {
+        let before = self.agents.len();
         for found in read::agents(self.db)? {
             if self
                 .agents
@@ -78,12 +79,15 @@ impl<'a> Talk<'a> {
             };
             self.agents.push((agent, messages));
         }
-        self.names = Names::new(self.config, Some(self.db))?;
+        if self.agents.len() > before {
+            self.names = Names::new(self.config, Some(self.db))?;
+        }
         Ok(())
     }
 
     /// The messages since the last call, each once.
     pub(super) async fn next(&mut self) -> Result<Vec<MessageEntry>, StoreError> {
+        self.look_for_agents().await?;
         let mut found = Vec::new();
         for (_, messages) in &mut self.agents {
             found.extend(messages.fresh().await?);
