@@ -24,7 +24,7 @@ class Add:
 @agent.on(Add)
 async def add(ctx: Context, message: Add) -> None:
     ctx.state["sum"] = ctx.state.get("sum", 0) + message.number
-    await ctx.reply(f"{ctx.state['sum']}", label="told")
+    await ctx.reply(f"{ctx.state['sum']}")
 
 @agent.on_text
 async def text(ctx: Context, text: str) -> None:

@@ -158,7 +158,7 @@ fn rust(name: &str, checkout: Option<&Path>) -> Result<Files, Failure> {
         None => format!("git = {:?}", env!("CARGO_PKG_REPOSITORY")),
         Some(path) => {
             let path = fs::canonicalize(path)
-                .map_err(|error| Failure::io(&format!("looking for {}", path.display()), &error))?;
+                .map_err(|error| Failure::io(format!("looking for {}", path.display()), &error))?;
             if !path.join("crates/sdk/Cargo.toml").is_file() {
                 return Err(Failure::no_input(format!(
                     "{} is no checkout of agentry: it has no crates/sdk",
@@ -240,13 +240,13 @@ fn write(folder: &Path, files: &Files) -> Result<(), Failure> {
                 folder.display()
             ),
         ),
-        _ => Failure::io(&format!("making the folder {}", folder.display()), &error),
+        _ => Failure::io(format!("making the folder {}", folder.display()), &error),
     })?;
     let written = files.iter().try_for_each(|(path, text)| {
         let path = folder.join(path);
         let made = path.parent().map_or(Ok(()), fs::create_dir_all);
         made.and_then(|()| fs::write(&path, text))
-            .map_err(|error| Failure::io(&format!("writing {}", path.display()), &error))
+            .map_err(|error| Failure::io(format!("writing {}", path.display()), &error))
     });
     if written.is_err() {
         // The first error is the one to report.

@@ -157,6 +157,23 @@ fn an_agent_is_written_answers_and_is_changed_while_it_runs() {
     let answered = Run::of(asked).json();
     assert_eq!(answered["answer"]["text"], "You said: there");
 
+    // Its card says what its commands look like.
+    let beside = |arguments: &[&str]| {
+        let mut command = world.command(arguments);
+        command.args(["--json", "--set", &node]);
+        Run::of(command.current_dir(world.path("greeter")).output().unwrap()).json()
+    };
+    let registered = beside(&["agent", "register", "--agent", "greeter", "--wait"]);
+    forms::check(&["agent", "register"], &registered);
+    let shown = beside(&["agent", "show", "greeter"]);
+    forms::check(&["agent", "show"], &shown);
+    let schema = &shown["card"]["schemas"]["GREET"]["properties"]["name"];
+    assert_eq!(
+        *schema,
+        json!({ "type": "string", "minLength": 1, "maxLength": 64 }),
+        "{shown}"
+    );
+
     // Another answer.
     dev.edit(|text| text.replace("You said", "I heard"));
     let reloaded = dev.until("reloaded", |_| true);
@@ -234,6 +251,10 @@ fn a_project_in_python_is_whole_and_is_never_overwritten() {
             "{file}"
         );
     }
+    let examples = top().join("examples/python/agents.toml");
+    world
+        .run(&["-c", examples.to_str().unwrap(), "config", "check"])
+        .good();
     // The configuration is valid, and the file is what the program declares.
     let checked = world.run(&["-c", "my-agent/agents.toml", "config", "check"]);
     checked.good();

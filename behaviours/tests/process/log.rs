@@ -84,13 +84,26 @@ async fn said(program: &str, last: &str) -> Vec<(Level, String)> {
 
 /// The entries of a program that is a script in sh, once this text is among them.
 async fn log_of(script: &str, last: &str) -> Vec<(Level, String)> {
+    log_of_declared(script, None, last).await
+}
+
+/// The same, of a program whose declaration is in a file.
+async fn log_of_declared(
+    script: &str,
+    declaration: Option<&str>,
+    last: &str,
+) -> Vec<(Level, String)> {
     static SUBSCRIBE: Once = Once::new();
     SUBSCRIBE.call_once(|| tracing::subscriber::set_global_default(Keeps).unwrap());
     let folder = tempfile::tempdir().unwrap();
     // A unique name, to tell its entries from those of other tests.
     let name = format!("{}/it", folder.path().display());
     std::os::unix::fs::symlink("/bin/sh", &name).unwrap();
-    let settings = with(sh(script), "program", json!(name));
+    let mut settings = with(sh(script), "program", json!(name));
+    if let Some(declaration) = declaration {
+        std::fs::write(folder.path().join("it.json"), declaration).unwrap();
+        settings = with(settings, "declared", "it.json");
+    }
     let behaviour = build_in(folder.path(), &settings).unwrap();
     assert_eq!(reply(&ask(&behaviour, "hello").await.unwrap()), "done");
     said(&name, last).await
@@ -141,4 +154,28 @@ async fn a_flood_is_cut_and_reported() {
     )));
     let longest = log.iter().map(|(_, text)| text.len()).max().unwrap();
     assert_eq!(longest, 2_000);
+}
+
+#[tokio::test]
+async fn a_declaration_that_is_not_that_of_the_file_is_reported() {
+    let script = |declares: &str| {
+        format!(
+            r#"
+            echo '{{"type":"ready","protocol":1,"declares":{declares}}}'; event
+            answer done
+            echo 'the last word' >&2
+            "#
+        )
+    };
+    let file = r#"{"protocol":1,"texts":true}"#;
+    for (declares, differs) in [
+        (r#"{"protocol":1,"texts":true,"answers":false}"#, false),
+        (r#"{"protocol":1,"texts":true,"answers":true}"#, true),
+    ] {
+        let log = log_of_declared(&script(declares), Some(file), "the last word").await;
+        let told = |(level, text): &(Level, String)| {
+            *level == Level::WARN && text.contains("declares something else than the file")
+        };
+        assert_eq!(log.iter().any(told), differs, "{log:?}");
+    }
 }
