@@ -15,7 +15,7 @@ pub struct ManArgs {
 }
 
 pub(super) fn run(args: &ManArgs, context: &Context) -> Result<(), Failure> {
-    let failed = |error| Failure::io(&format!("writing to {}", args.folder.display()), &error);
+    let failed = |error| Failure::io(format!("writing to {}", args.folder.display()), &error);
     fs::create_dir_all(&args.folder).map_err(&failed)?;
     // A page on each `help` would repeat what the other pages say.
     let command = Cli::command().disable_help_subcommand(true);

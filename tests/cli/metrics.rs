@@ -31,10 +31,7 @@ fn promtool(text: &str) -> Option<(bool, String)> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
-    let Ok(mut child) = child else {
-        println!("not checked by promtool, which is not installed");
-        return None;
-    };
+    let mut child = child.ok()?;
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(text.as_bytes()).unwrap();
     drop(stdin);

@@ -136,9 +136,12 @@ enum Request {
     },
 }
 
-/// Is told how long each commit took, from its call until it was durable.
+/// What is told how long a commit took.
+type Told = Box<dyn Fn(Duration) + Send + Sync>;
+
+/// Times commits, from their calls until they are durable, once somebody asks for that.
 #[derive(Clone, Default)]
-pub(super) struct Stopwatch(Arc<OnceLock<Box<dyn Fn(Duration) + Send + Sync>>>);
+pub(super) struct Stopwatch(Arc<OnceLock<Told>>);
 
 impl Stopwatch {
     /// Has commits timed from now on. Only the first call counts.

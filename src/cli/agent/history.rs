@@ -80,12 +80,14 @@ pub(super) async fn run(
     for entry in page.history {
         print(&entry, &names, context)?;
     }
-    while args.follow {
+    if !args.follow {
+        return Ok(());
+    }
+    loop {
         for entry in history.next().await? {
             print(&entry.named(&names), &names, context)?;
         }
     }
-    Ok(())
 }
 
 /// Prints an entry: as JSON on one line, or as a line for people.
