@@ -64,7 +64,7 @@ impl Caller {
                 operate: true,
             },
             recipients: Scope::All,
-            oversees: true,
+            oversees: false,
         }
     }
 
@@ -78,6 +78,7 @@ impl Caller {
                 operate: !read_only,
                 ..operator.rights
             },
+            oversees: true,
             ..operator
         }
     }
@@ -89,7 +90,7 @@ impl Caller {
             name: format!("the holder of token {}", token.name),
             token: Some(token.name),
             agents: scope(token.agents),
-            oversees: token.rights.operate,
+            oversees: false,
             rights: token.rights,
             recipients: scope(token.recipients),
         }
@@ -195,6 +196,23 @@ mod tests {
 
     fn address(text: &str) -> Address {
         Address::from_chain(text).unwrap()
+    }
+
+    #[test]
+    fn who_only_looks_sees_what_operators_see_and_changes_nothing() {
+        let reader = Caller::of_console(true);
+        reader.check_read().unwrap();
+        reader.check_oversee_all().unwrap();
+        assert!(reader.check_send().is_err() && reader.check_operate().is_err());
+        Caller::of_console(false).check_operate_all().unwrap();
+        let holder = Caller {
+            rights: Rights {
+                read: true,
+                ..Rights::default()
+            },
+            ..Caller::operator()
+        };
+        assert!(holder.check_oversee().is_err());
     }
 
     #[test]
