@@ -22,6 +22,9 @@ const FRESH: Duration = Duration::from_secs(2);
 /// A message that has waited for longer is trouble.
 const LONG: Duration = Duration::from_secs(5 * 60);
 
+/// The most characters that are searched for: an address has fewer.
+const LONGEST_SEARCH: usize = 200;
+
 /// The loads of all agents of a store.
 pub(super) type Loads = Arc<[AgentLoad]>;
 
@@ -145,6 +148,11 @@ impl Door {
     pub async fn list_hosted(&self, request: ListHosted) -> Result<HostedPage, DoorError> {
         self.caller.check_read()?;
         let limit = limit(request.limit)?;
+        let length = |search: &String| search.chars().count();
+        if request.search.as_ref().map_or(0, length) > LONGEST_SEARCH {
+            let message = format!("`search` has at most {LONGEST_SEARCH} characters");
+            return Err(DoorError::invalid(message));
+        }
         let skipped = request.cursor.as_deref().map(str::parse::<usize>);
         let skipped = skipped.transpose().map_err(|_| bad_cursor())?.unwrap_or(0);
         let doors = self.in_shards(None).await?;
