@@ -77,6 +77,7 @@ pub struct HistoryFilter {
 #[derive(Clone, Debug, Serialize)]
 pub struct HistoryEntry {
     /// When.
+    #[serde(rename = "happened_at")]
     pub at: Timestamp,
     /// What: see [`HistoryKind`], where `settled`, `delivery` and `task-ended` are replaced by the
     /// state that was reached.

@@ -1,5 +1,5 @@
 //! The HTTP server, on loopback: `/health`, `/ready`, `/metrics`, the [API](crate::doors::api),
-//! [MCP](crate::doors::mcp), and the [console](crate::doors::console).
+//! [MCP](crate::doors::mcp), and the [web console](crate::doors::console).
 //!
 //! Every request passes the same guards. Connections, the time for a request's head, its body and its
 //! response, and the size of a body are limited.

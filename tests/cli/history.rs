@@ -76,7 +76,10 @@ fn a_history_tells_what_an_agent_did_with_and_without_a_runtime() {
         assert!(has(&worker, event), "{event}: {worker:#}");
     }
     let entries = worker["history"].as_array().unwrap();
-    let times: Vec<u64> = entries.iter().map(|e| e["at"].as_u64().unwrap()).collect();
+    let times: Vec<u64> = entries
+        .iter()
+        .map(|e| e["happened_at"].as_u64().unwrap())
+        .collect();
     assert!(times.is_sorted(), "{worker:#}");
     // The answer follows from the message.
     let ping = entries

@@ -33,6 +33,8 @@ fn every_command_has_its_form_and_every_field_its_kind() {
     leaves(&Cli::command(), "", &mut commands);
     // A shell's script is not JSON.
     commands.remove("agentry completions");
+    // It writes pages.
+    commands.remove("agentry man");
     // It speaks the protocol of its host.
     commands.remove("agentry mcp");
     // Its answers are JSON by themselves.
@@ -200,6 +202,14 @@ fn every_command_prints_the_documented_form() {
         check(&["agent", "messages", "--follow"], message);
     }
     seen.insert("agentry agent messages --follow");
+    let history = host.json(&["agent", "history", "worker"]);
+    seen.insert("agentry agent history");
+    for entry in history["history"].as_array().unwrap() {
+        check(&["agent", "history", "--follow"], entry);
+    }
+    seen.insert("agentry agent history --follow");
+    host.json(&["ui", "--print"]);
+    seen.insert("agentry ui");
     let node = format!("chain.rpc={}", host.node);
     let chat = [
         "agent", "chat", "worker", "--wallet", "asker", "--json", "--set", &node,

@@ -30,8 +30,11 @@ pub(super) const MAX_TEXT: usize = 8 << 10;
 const MAX_NOTE: usize = 1 << 10;
 const MAX_SUMMARY: usize = 4 << 10;
 
-/// How many senders are counted on a day. Those that are not trusted are turned away beyond that.
-const MAX_SENDERS: usize = 2_000;
+/// How many senders are counted on a day. All others are turned away.
+const MAX_SENDERS: usize = 8_000;
+
+/// The same for senders that are not trusted: the rest is for those who are.
+const MAX_STRANGERS: usize = 2_000;
 
 /// A conversation with one sender.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -151,7 +154,7 @@ pub(super) fn to_forget(state: &State, is_trusted: impl Fn(&str) -> bool) -> Opt
     let resting = threads.filter_map(|(name, value)| {
         let thread = Thread::deserialize(value).ok();
         let key = match &thread {
-            Some(thread) if thread.turn.is_some() => return None,
+            Some(thread) if thread.turn.is_some() || !thread.waiting.is_empty() => return None,
             Some(thread) => (is_trusted(&thread.sender), thread.at),
             None => (false, Timestamp::EPOCH),
         };
@@ -384,8 +387,13 @@ impl Today {
     }
 
     /// Whether a sender can be counted.
-    pub(super) fn has_room(&self, sender: &str) -> bool {
-        self.senders.contains_key(sender) || self.senders.len() < MAX_SENDERS
+    pub(super) fn has_room(&self, sender: &str, is_trusted: bool) -> bool {
+        let most = if is_trusted {
+            MAX_SENDERS
+        } else {
+            MAX_STRANGERS
+        };
+        self.senders.contains_key(sender) || self.senders.len() < most
     }
 
     pub(super) fn spent(&self, sender: &str) -> Spent {

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use agentry_sdk::protocol::command::{ExecuteAiJob, Tag};
-use agentry_sdk::protocol::{Address, KnownCommand};
+use agentry_sdk::protocol::{Address, Authenticity, KnownCommand};
 use agentry_sdk::task::Ask;
 use agentry_sdk::{
     Context, Desk, Effects, Message, Outgoing, Query, Sealing, Task, TaskError, TaskNews,
@@ -184,7 +184,7 @@ impl<'a> Run<'a> {
         let thread =
             known.unwrap_or_else(|| Thread::new(sender.clone(), message.sealed, context.now));
         let mut run = Self::new(llm, name, thread, context);
-        if !is_trusted && !run.today.has_room(&sender) {
+        if !run.today.has_room(&sender, is_trusted) {
             return run.effects.reply(no_answer("too many have asked today"));
         }
         if is_new && !run.make_room() {
@@ -193,8 +193,7 @@ impl<'a> Run<'a> {
                 .reply(no_answer("too many conversations are under way"));
         }
         let hash = message.transaction.to_string();
-        let who = format!("{} ({}) says:\n", message.from, message.standing.as_str());
-        let text = format!("{who}{}", marked(&hash, &cut(text, MAX_TEXT)));
+        let text = said_by(message, &marked(&hash, &cut(text, MAX_TEXT)));
         if run.thread.turn.is_none() && run.thread.waiting.is_empty() {
             run.thread.begin(hash, &text, is_trusted, context.now);
             run.start();
@@ -801,6 +800,19 @@ impl<'a> Run<'a> {
         self.effects
             .set_state(self.name, self.thread.to_value())
             .set_state(TODAY, json!(self.today))
+    }
+}
+
+/// What somebody says, with who that is. An address that is not checked can be anything.
+fn said_by(message: &Message, marked: &str) -> String {
+    match message.authenticity {
+        Authenticity::Verified => {
+            let standing = message.standing.as_str();
+            format!("{} ({standing}) says:\n{marked}", message.from)
+        }
+        Authenticity::Unverified | Authenticity::Forged => {
+            format!("Somebody whose signature cannot be checked says:\n{marked}")
+        }
     }
 }
 

@@ -327,6 +327,23 @@ async fn a_task_that_nobody_does_is_not_waited_for_without_end() {
     assert!(answers[0].starts_with("it failed"), "{answers:?}");
 }
 
+#[tokio::test]
+async fn what_is_sealed_is_not_sent_in_the_clear() {
+    let made = calls(&[("send", json!({ "to": "bob", "text": "the secret" }))]);
+    let mut stage = Stage::new(22, &json!({}), first(made));
+    let asked = stage.say(stage.alice.text("a secret").sealed()).await;
+    let answers = stage.answers(&stage.alice, asked);
+    assert_eq!(answers, ["messages to this agent cannot be sealed"]);
+    assert!(stage.chain.sent_to(&stage.bob).is_empty());
+    assert!(
+        stage
+            .chain
+            .sent_to(&stage.alice)
+            .iter()
+            .all(|sent| sent.sealed)
+    );
+}
+
 /// The model obeys every attacker, and uses every tool that it can think of.
 fn obedient(messages: &[Value], _: &[Value]) -> Value {
     if role(messages.last().unwrap()) == "tool" {
