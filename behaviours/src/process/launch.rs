@@ -6,6 +6,7 @@ use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use agentry_sdk::{ConfigureError, Setup};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -22,6 +23,9 @@ use crate::start;
 
 /// The variables that a program inherits from agentry's environment.
 const INHERITED: [&str; 3] = ["PATH", "LANG", "HOME"];
+
+/// How long the last lines of the standard error are waited for, after the program has ended.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// The parameters of a program's start.
 pub(super) struct Launch {
@@ -192,12 +196,15 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Kills the process group, and waits until the program has ended.
+    /// Kills the process group, and waits until the program has ended and what it wrote last to its
+    /// standard error is in the log.
     pub(super) async fn end(mut self) {
         self.group.kill();
         // A killed process ends, but an uninterruptible system call may delay that. Only this task
         // waits for it.
         let _ = self.group.child.wait().await;
+        // A process that left the group can hold the pipe open.
+        let _ = tokio::time::timeout(LAST_LINES, &mut self.errors).await;
     }
 }
 
