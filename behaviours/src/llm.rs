@@ -61,9 +61,9 @@ mod words;
 
 pub use settings::{LimitSettings, LlmSettings, MemorySettings, ToolSettings};
 
-use crate::allow::Allow;
+use crate::allow::{Allow, Listed};
 use crate::executors::http::{Conversation, Http};
-use settings::{Recipients, Tool};
+use settings::Tool;
 use turn::{Run, Work};
 
 /// Converses through a language model.
@@ -73,7 +73,8 @@ pub struct Llm {
     allow: Allow,
     strangers: bool,
     unverified: bool,
-    recipients: Recipients,
+    /// The agents that the model may send to.
+    recipients: Listed,
     tools: BTreeMap<String, Tool>,
     limits: LimitSettings,
     memory: MemorySettings,
@@ -98,7 +99,7 @@ impl Behaviour for Llm {
             allow: Allow::read(settings.allow, None)?,
             strangers: settings.strangers,
             unverified: settings.unverified,
-            recipients: Recipients::read(settings.send_to)?,
+            recipients: Listed::read("send_to", settings.send_to)?,
             tools,
             limits: settings.limits,
             memory: settings.memory,
@@ -204,7 +205,7 @@ impl Llm {
         let Some(tool) = self.tools.get(name) else {
             return;
         };
-        match tool.describe(name).await {
+        match tool.definition.whole(name).await {
             Ok(definition) => conversation.tools.push(definition),
             Err(error) => {
                 tracing::warn!(tool = name, %error, "the MCP server does not describe the tool; the model goes without it");

@@ -4,17 +4,13 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use agentry_devnet::Devnet;
-use agentry_protocol::{
-    ChainId, Envelope, Header, MessageId, Number, Payload, Timestamp, Transaction, compose,
-};
-use agentry_testbed::wallet::{address, key};
-use agentry_testbed::{PATIENCE, http, until, within};
+use agentry_protocol::Envelope;
+use agentry_testbed::wallet::address;
+use agentry_testbed::{PATIENCE, until, within};
 use serde_json::{Value, json};
 
-use crate::support::runtime::{ask, configure, devnet, start};
+use crate::support::runtime::{ask, configure, devnet, say, start};
 
 /// A model that asks for the tool `stock` first, and then says what it has told.
 #[derive(Clone, Default)]
@@ -129,29 +125,6 @@ impl Model {
     }
 }
 
-/// Posts a text from the wallet 3 to the wallet 1.
-fn say(devnet: &Devnet, text: &str) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let now = Timestamp::new(now.as_millis().try_into().unwrap());
-    let header = Header {
-        id: Some(MessageId::generate(now).unwrap()),
-        key: Some(key(3).public_key()),
-        ..Header::default()
-    };
-    let signed = Transaction {
-        from: address(3),
-        to: address(1),
-        amount: Number::from(0_u64),
-        fee: Number::from(10_u64),
-        nonce: Number::from(1_u64),
-        payload: compose(&Payload::Text(text.to_owned()), Some(&header)).unwrap(),
-        chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
-    }
-    .sign(&key(3));
-    let (status, answer) = http::post(devnet.port(), "/rpc/transaction", &signed.body()).unwrap();
-    assert_eq!(status, 200, "{answer}");
-}
-
 /// The texts that the agent has sent, on the chain.
 fn answers(dir: &Path) -> Vec<String> {
     let db = agentry_testbed::chain::open(&dir.join("node/chain.db"));
@@ -182,7 +155,7 @@ fn a_model_is_asked_once_for_each_step_and_once_more_after_a_kill() {
         );
         configure(dir.path(), &devnet.url(), &[1], &tables);
         let mut runtime = start(dir.path(), &[]);
-        say(&devnet, "how much sencha is there?");
+        say(&devnet, "how much sencha is there?", None, 1);
         if let Some(at) = kill {
             until("the model is asked", || model.asked().len() == at + 1);
             runtime.kill();
@@ -241,7 +214,7 @@ fn a_tool_of_an_mcp_server_is_used() {
     );
     configure(dirs[0].path(), &devnet.url(), &[1], &tables);
     let runtime = start(dirs[0].path(), &[]);
-    say(&devnet, "how is the clerk?");
+    say(&devnet, "how is the clerk?", None, 1);
     let is_answered = within(PATIENCE, || {
         (!answers(dirs[0].path()).is_empty()).then_some(())
     });

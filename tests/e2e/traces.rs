@@ -4,17 +4,12 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-use agentry_devnet::Devnet;
-use agentry_protocol::{
-    ChainId, Header, MessageId, Number, Payload, Timestamp, Transaction, compose,
-};
+use std::time::{Duration, Instant};
 
 use crate::support::collector::{Collector, Span};
-use crate::support::runtime::{ask, configure, devnet, start};
-use agentry_testbed::wallet::{address, key};
-use agentry_testbed::{http, until};
+use crate::support::runtime::{ask, configure, devnet, say, start};
+use agentry_testbed::until;
+use agentry_testbed::wallet::address;
 
 /// The trace of the message with which all begins.
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -37,30 +32,6 @@ class Clerk(agentry.Behaviour):
         return agentry.Effects().send(context.state["from"], "it is done", thread="t")
 agentry.run(Clerk())
 "#;
-
-/// Posts a text from the wallet 3 to the wallet 1, with a trace if there is one.
-fn say(devnet: &Devnet, text: &str, trace: Option<&str>, nonce: u64) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let now = now.as_millis();
-    let mut header = Header {
-        id: Some(MessageId::generate(Timestamp::new(now.try_into().unwrap())).unwrap()),
-        key: Some(key(3).public_key()),
-        ..Header::default()
-    };
-    header.trail.trace = trace.map(|trace| trace.parse().unwrap());
-    let signed = Transaction {
-        from: address(3),
-        to: address(1),
-        amount: Number::from(0_u64),
-        fee: Number::from(10_u64),
-        nonce: Number::from(nonce),
-        payload: compose(&Payload::Text(text.to_owned()), Some(&header)).unwrap(),
-        chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
-    }
-    .sign(&key(3));
-    let (status, answer) = http::post(devnet.port(), "/rpc/transaction", &signed.body()).unwrap();
-    assert_eq!(status, 200, "{answer}");
-}
 
 /// A model that answers every request, once.
 fn model() -> String {

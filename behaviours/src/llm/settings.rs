@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentry_sdk::protocol::Address;
 use agentry_sdk::task::TaskLimits;
-use agentry_sdk::{AnyExecutor, ConfigureError, Context, Executor, Setup, TaskError};
+use agentry_sdk::{AnyExecutor, ConfigureError, Executor, Setup, TaskError};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -197,32 +196,41 @@ pub(super) struct Tool {
     pub(super) limits: TaskLimits,
     pub(super) is_trusted: bool,
     pub(super) is_public: bool,
-    /// What the model is told of it; `None` if its MCP server has to be asked.
-    pub(super) definition: Option<Value>,
-    pub(super) mcp: Option<Arc<Mcp>>,
-    description: Option<String>,
-    parameters: Option<Map<String, Value>>,
+    pub(super) definition: Definition,
 }
 
-impl Tool {
-    /// What the model is told of the tool, as its MCP server describes it.
+/// What the model is told of a tool.
+#[derive(Debug)]
+pub(super) enum Definition {
+    /// This.
+    Given(Value),
+    /// What its MCP server says, unless it is given.
+    OfServer {
+        server: Arc<Mcp>,
+        description: Option<String>,
+        parameters: Option<Map<String, Value>>,
+    },
+}
+
+impl Definition {
+    /// It, for the tool of this name.
     ///
     /// # Errors
-    /// The server cannot be asked.
-    pub(super) async fn describe(&self, name: &str) -> Result<Value, TaskError> {
-        if let Some(definition) = &self.definition {
-            return Ok(definition.clone());
+    /// The MCP server cannot be asked.
+    pub(super) async fn whole(&self, name: &str) -> Result<Value, TaskError> {
+        match self {
+            Self::Given(definition) => Ok(definition.clone()),
+            Self::OfServer {
+                server,
+                description,
+                parameters,
+            } => {
+                let found = server.described().await?;
+                let description = description.as_ref().unwrap_or(&found.description);
+                let parameters = parameters.clone().map_or(found.parameters, Value::Object);
+                Ok(tools::definition(name, description, &parameters))
+            }
         }
-        let Some(mcp) = &self.mcp else {
-            return Err(TaskError::permanent("no-tool", "it has no description"));
-        };
-        let found = mcp.described().await?;
-        let description = self.description.as_ref().unwrap_or(&found.description);
-        let parameters = self
-            .parameters
-            .clone()
-            .map_or(found.parameters, Value::Object);
-        Ok(tools::definition(name, description, &parameters))
     }
 }
 
@@ -257,29 +265,39 @@ fn read_tool(name: &str, mut keys: Map<String, Value>, setup: &Setup<'_>) -> Res
     let own: ToolSettings =
         serde_json::from_value(Value::Object(own.collect())).map_err(|error| error.to_string())?;
     let (run, limits, rest) = divide(keys)?;
-    let mut mcp = None;
+    let mut server = None;
     let executor: Arc<dyn AnyExecutor> = if run.executor == Mcp::KIND {
         let settings = serde_json::from_value(Value::Object(rest));
         let settings = settings.map_err(|error| with_own_keys(&error.to_string()))?;
         let made = Mcp::configure(settings, setup).map_err(|error| error.to_string())?;
-        Arc::clone(mcp.insert(Arc::new(made))) as Arc<dyn AnyExecutor>
+        Arc::clone(server.insert(Arc::new(made))) as Arc<dyn AnyExecutor>
     } else {
         let made = setup.executor(&run.executor, rest);
         made.map_err(|error| with_own_keys(&error.to_string()))?
     };
-    let text = || json!({ "type": "object", "properties": { "input": { "type": "string" } }, "required": ["input"] });
-    let definition = match (&own.description, &own.parameters, &mcp) {
+    let definition = match (own.description, own.parameters, server) {
         (Some(description), Some(parameters), _) => {
-            let parameters = Value::Object(parameters.clone());
-            Some(tools::definition(name, description, &parameters))
+            let parameters = Value::Object(parameters);
+            Definition::Given(tools::definition(name, &description, &parameters))
         }
-        (Some(description), None, None) => Some(tools::definition(name, description, &text())),
+        (description, parameters, Some(server)) => Definition::OfServer {
+            server,
+            description,
+            parameters,
+        },
+        (Some(description), None, None) => {
+            let text = json!({
+                "type": "object",
+                "properties": { "input": { "type": "string" } },
+                "required": ["input"],
+            });
+            Definition::Given(tools::definition(name, &description, &text))
+        }
         (None, _, None) => {
             return Err(
                 "`description` is missing: it tells the model what the tool does".to_owned(),
             );
         }
-        (_, _, Some(_)) => None,
     };
     Ok(Tool {
         executor,
@@ -287,63 +305,5 @@ fn read_tool(name: &str, mut keys: Map<String, Value>, setup: &Setup<'_>) -> Res
         is_trusted: own.trusted,
         is_public: own.public,
         definition,
-        mcp,
-        description: own.description,
-        parameters: own.parameters,
     })
-}
-
-/// The agents that the model may send to.
-#[derive(Debug)]
-pub(super) struct Recipients {
-    everyone: bool,
-    addresses: Vec<Address>,
-    names: Vec<String>,
-}
-
-impl Recipients {
-    pub(super) fn read(list: Vec<String>) -> Result<Self, ConfigureError> {
-        let mut read = Self {
-            everyone: false,
-            addresses: Vec::new(),
-            names: Vec::new(),
-        };
-        for who in list {
-            if who == "*" {
-                read.everyone = true;
-            } else if who.starts_with("ait1") {
-                let address = who.parse();
-                read.addresses.push(address.map_err(|error| {
-                    ConfigureError(format!("`send_to`: {who:?} is not an address: {error}"))
-                })?);
-            } else if who.is_empty() {
-                return Err(ConfigureError("`send_to` contains an empty name".into()));
-            } else {
-                read.names.push(who);
-            }
-        }
-        Ok(read)
-    }
-
-    pub(super) const fn is_empty(&self) -> bool {
-        !self.everyone && self.addresses.is_empty() && self.names.is_empty()
-    }
-
-    /// The address of an agent that the model names, if it may send to it.
-    ///
-    /// # Errors
-    /// Why not, for the model.
-    pub(super) fn find(&self, to: &str, context: &Context) -> Result<Address, String> {
-        let address = match to.starts_with("ait1") {
-            true => to.parse::<Address>().map_err(|error| error.to_string())?,
-            false => context.resolve(to).map_err(|error| error.to_string())?,
-        };
-        let is_named = |name: &String| context.resolve(name).is_ok_and(|known| known == address);
-        let may =
-            self.everyone || self.addresses.contains(&address) || self.names.iter().any(is_named);
-        match may {
-            true => Ok(address),
-            false => Err(format!("this agent must not send to {to}")),
-        }
-    }
 }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::memory::{self, MAX_TEXT, Running, TODAY, Thread, Today, Turn, Waiting};
+use super::settings::Definition;
 use super::words::{LAST, RULES, SUMMARY, cut, marked, no_answer};
 use super::{Llm, tools};
 use crate::executors::http::{Call, Conversation, Whole};
@@ -227,7 +228,7 @@ impl<'a> Run<'a> {
         let Some(name) = memory::to_forget(&self.context.state, is_trusted) else {
             return false;
         };
-        self.effects = std::mem::take(&mut self.effects).clear_state(name);
+        self.add(|effects| effects.clear_state(name));
         true
     }
 
@@ -333,7 +334,7 @@ impl<'a> Run<'a> {
 
     /// Has a task that waits end.
     fn release(&mut self, key: &str, answer: String) {
-        self.effects = std::mem::take(&mut self.effects).answer_task(key, 1, answer);
+        self.add(|effects| effects.answer_task(key, 1, answer));
     }
 
     /// Has the next message that waits take its turn.
@@ -356,7 +357,7 @@ impl<'a> Run<'a> {
         match failure {
             Some(reason) => {
                 self.thread.waiting.remove(at);
-                self.effects = std::mem::take(&mut self.effects).reply(no_answer(reason));
+                self.add(|effects| effects.reply(no_answer(reason)));
                 self.wake();
             }
             None => {
@@ -474,8 +475,8 @@ impl<'a> Run<'a> {
         for (name, tool) in &self.llm.tools {
             match &tool.definition {
                 _ if is_confined && !tool.is_public => {}
-                Some(definition) => offered.push(definition.clone()),
-                None => described.push(name.clone()),
+                Definition::Given(definition) => offered.push(definition.clone()),
+                Definition::OfServer { .. } => described.push(name.clone()),
             }
         }
         (offered, described)
@@ -648,8 +649,20 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// The address of an agent that the model names, if it may send to it. The error is for the model.
     fn recipient(&self, to: &str) -> Result<Address, String> {
-        self.llm.recipients.find(to, self.context)
+        let address = match to.starts_with("ait1") {
+            true => to.parse::<Address>().map_err(|error| error.to_string())?,
+            false => self
+                .context
+                .resolve(to)
+                .map_err(|error| error.to_string())?,
+        };
+        let recipients = &self.llm.recipients;
+        match recipients.has(self.context, |known| *known == address) {
+            true => Ok(address),
+            false => Err(format!("this agent must not send to {to}")),
+        }
     }
 
     /// Sends something, if the limits allow it. It is sealed if it can be; what somebody has sealed is
@@ -680,7 +693,7 @@ impl<'a> Run<'a> {
         }
         turn.sends += 1;
         self.today.spend(&self.thread.sender, 0, 1);
-        self.effects = std::mem::take(&mut self.effects).send_with(to, outgoing.sealing(sealing));
+        self.add(|effects| effects.send_with(to, outgoing.sealing(sealing)));
         Ok(())
     }
 
@@ -741,20 +754,20 @@ impl<'a> Run<'a> {
 
     /// Answers the message.
     fn reply(&mut self, text: &str) {
-        self.effects = std::mem::take(&mut self.effects).reply(cut(text, MAX_REPLY));
+        self.add(|effects| effects.reply(cut(text, MAX_REPLY)));
         self.end_turn();
     }
 
     /// Says that there is no answer, and leaves a dead letter.
     fn fail(&mut self, reason: &str) {
         let message = self.thread.turn.as_ref().map(|turn| turn.message.clone());
-        self.effects = std::mem::take(&mut self.effects)
-            .reply(no_answer(reason))
-            .schedule(
-                format!("failed/{}", message.unwrap_or_default()),
-                Duration::ZERO,
-                format!("the message was not answered: {reason}"),
-            );
+        let name = format!("failed/{}", message.unwrap_or_default());
+        let told = format!("the message was not answered: {reason}");
+        self.add(|effects| {
+            effects
+                .reply(no_answer(reason))
+                .schedule(name, Duration::ZERO, told)
+        });
         self.end_turn();
     }
 
@@ -787,12 +800,18 @@ impl<'a> Run<'a> {
             job: None,
         };
         set(&mut input);
-        self.effects = std::mem::take(&mut self.effects).start_task(TaskStart {
+        let task = TaskStart {
             key,
             kind: kind.to_owned(),
             input: json!(input),
             deadline: None,
-        });
+        };
+        self.add(|effects| effects.start_task(task));
+    }
+
+    /// Adds effects.
+    fn add(&mut self, add: impl FnOnce(Effects) -> Effects) {
+        self.effects = add(std::mem::take(&mut self.effects));
     }
 
     /// The effects, with what is remembered now.

@@ -93,7 +93,7 @@ pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
     }
 
     /// What it was made from besides its settings, such as the content of a file that they name. A reload
-    /// of the configuration makes the behaviour anew if this has changed.
+    /// of the configuration makes the behaviour again if this has changed.
     fn content(&self) -> Value {
         Value::Null
     }

@@ -183,7 +183,7 @@ class Agent:
     ) -> Callable[[OnTime], OnTime]:
         """Runs the function again and again: `"1m"`, at least `"1s"`. `missed` says what becomes of
         times at which nothing could run: `"skip"`, `"once"` or `"all"`. `name`, by default that of the
-        function, stands for the schedule: under another name it begins anew."""
+        function, stands for the schedule: under another name it begins again."""
         found = milliseconds(period)
         if found < 1000:
             raise ValueError(f"{period!r} is too short: the shortest period is 1s")

@@ -10,8 +10,9 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::super::args::duration;
-use super::super::output::{Tone, printable, printable_lines};
+use super::super::output::{Tone, printable_lines};
 use super::super::{Context, ExitCode, Failure};
+use super::message::show_waiting;
 use crate::config::Config;
 use crate::ops::delivery::report::{DeliveryReport, Verdict, Wanted};
 use crate::ops::send::direct::{self, Sender};
@@ -194,15 +195,7 @@ impl Chat<'_> {
                     .find(|stage| stage.stage == "answered")
                     .cloned()
                     .or(answer.take());
-                bar.set_position(report.elapsed().as_secs());
-                let why = report
-                    .waits()
-                    .map(|reason| format!(": {}", printable(reason, 120)));
-                bar.set_message(format!(
-                    "waiting {}{}",
-                    report.next(),
-                    why.unwrap_or_default()
-                ));
+                show_waiting(&bar, report);
                 Ok::<_, Failure>(false)
             })
             .await?;

@@ -15,6 +15,7 @@ use agentry_protocol::{
 };
 use agentry_store::is_locked;
 use clap::{Args, ValueEnum};
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::super::args::{amount, duration};
@@ -222,6 +223,15 @@ fn look_at(sent: &Dispatched, hash: Option<&str>, config: &Config) -> String {
     format!("`agentry queue show outbox/{row}` shows its status; {goes_on}")
 }
 
+/// Shows for how long, for what, and why is waited.
+pub(super) fn show_waiting(bar: &ProgressBar, report: &DeliveryReport) {
+    bar.set_position(report.elapsed().as_secs());
+    let why = report.waits().map_or_else(String::new, |reason| {
+        format!(": {}", printable(reason, 120))
+    });
+    bar.set_message(format!("waiting {}{why}", report.next()));
+}
+
 /// Waits for the stages of a message.
 struct Waiting<'a> {
     to: &'a Address,
@@ -252,11 +262,7 @@ impl Waiting<'_> {
                     }
                 }
                 told_to_wait = waits.map(ToOwned::to_owned);
-                bar.set_position(report.elapsed().as_secs());
-                let why = waits.map_or_else(String::new, |reason| {
-                    format!(": {}", printable(reason, 120))
-                });
-                bar.set_message(format!("waiting {}{why}", report.next()));
+                show_waiting(&bar, report);
                 Ok::<_, Failure>(false)
             })
             .await?;

@@ -190,26 +190,26 @@ impl Shards {
         self.slots.values().filter(is_owned).count()
     }
 
-    /// Has the tables made anew that cannot be relied on, and those opened again that do not follow
+    /// Has the tables made again that cannot be relied on, and those opened again that do not follow
     /// their log any more.
     pub(super) fn look_after_followed(&mut self) {
-        let ended = |slot: &Slot| match slot {
-            Slot::Follows(store) => match &*store.condition().borrow() {
-                Condition::Broken(what) | Condition::Spoiled(what) => Some(Some(what.clone())),
-                Condition::Halted(_) | Condition::Fenced => Some(None),
-                Condition::Well | Condition::Refusing(_) => None,
-            },
+        let followed = self.slots.iter().filter_map(|(shard, slot)| match slot {
+            Slot::Follows(store) => Some((*shard, store.condition().borrow().clone())),
             _ => None,
-        };
-        let all = self.slots.iter();
-        let found = all.filter_map(|(shard, slot)| Some((*shard, ended(slot)?)));
-        for (shard, damage) in found.collect::<Vec<_>>() {
-            if let Some(slot) = self.slots.remove(&shard) {
-                match damage {
-                    Some(what) => self.discard_damaged(shard, Some(slot), None, &what),
-                    // Following it again shows why.
-                    None => self.close(slot),
+        });
+        for (shard, condition) in followed.collect::<Vec<_>>() {
+            match condition {
+                Condition::Broken(what) | Condition::Spoiled(what) => {
+                    let slot = self.slots.remove(&shard);
+                    self.discard_damaged(shard, slot, None, &what);
                 }
+                // Following it again shows why.
+                Condition::Halted(_) | Condition::Fenced => {
+                    if let Some(slot) = self.slots.remove(&shard) {
+                        self.close(slot);
+                    }
+                }
+                Condition::Well | Condition::Refusing(_) => {}
             }
         }
     }
@@ -454,7 +454,7 @@ impl Shards {
         tracing::error!(
             shard.id = shard.0,
             what,
-            "this host's copy of a shard is damaged: it is removed, and made anew from the log; check this machine's disk and memory"
+            "this host's copy of a shard is damaged: it is removed, and made again from the log; check this machine's disk and memory"
         );
         self.rest(shard);
         self.remove(shard, slot, ours);

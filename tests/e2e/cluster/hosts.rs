@@ -89,7 +89,7 @@ fn a_reload_before_a_move() {
 }
 
 /// A value in a copy of a shard's tables is damaged: of the host that follows the shard, and of the one
-/// that runs it. The copy is made anew from the log, and nothing is lost.
+/// that runs it. The copy is made again from the log, and nothing is lost.
 #[test]
 fn a_copy_that_is_damaged() {
     let test = "a_copy_that_is_damaged";
@@ -103,7 +103,7 @@ fn a_copy_that_is_damaged() {
         .unwrap();
     let agents = fleet.agents_in(shard);
     let spoiled = format!(
-        "copy of a shard is damaged: it is removed, and made anew from the log; check this machine's disk and memory shard.id={}",
+        "copy of a shard is damaged: it is removed, and made again from the log; check this machine's disk and memory shard.id={}",
         shard.0
     );
     for is_owner in [false, true] {

@@ -1,14 +1,17 @@
 //! A runtime in a process of its own, with a configuration and wallets that the test chooses.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agentry::wallet::{WalletStore, ensure_password_file, password};
 use agentry_devnet::{Devnet, DevnetConfig};
-use agentry_protocol::Seed;
+use agentry_protocol::{
+    ChainId, Header, MessageId, Number, Payload, Seed, Timestamp, Transaction, compose,
+};
 use agentry_testbed::binary;
+use agentry_testbed::http;
 use agentry_testbed::process::Process;
-use agentry_testbed::wallet::address;
+use agentry_testbed::wallet::{address, key};
 
 /// A node on which the wallets 1 to 3 have money.
 pub(crate) fn devnet(dir: &Path) -> Devnet {
@@ -19,6 +22,30 @@ pub(crate) fn devnet(dir: &Path) -> Devnet {
         ..DevnetConfig::default()
     })
     .unwrap()
+}
+
+/// Posts a text from the wallet 3 to the wallet 1, with a trace if there is one.
+pub(crate) fn say(devnet: &Devnet, text: &str, trace: Option<&str>, nonce: u64) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = now.as_millis();
+    let mut header = Header {
+        id: Some(MessageId::generate(Timestamp::new(now.try_into().unwrap())).unwrap()),
+        key: Some(key(3).public_key()),
+        ..Header::default()
+    };
+    header.trail.trace = trace.map(|trace| trace.parse().unwrap());
+    let signed = Transaction {
+        from: address(3),
+        to: address(1),
+        amount: Number::from(0_u64),
+        fee: Number::from(10_u64),
+        nonce: Number::from(nonce),
+        payload: compose(&Payload::Text(text.to_owned()), Some(&header)).unwrap(),
+        chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
+    }
+    .sign(&key(3));
+    let (status, answer) = http::post(devnet.port(), "/rpc/transaction", &signed.body()).unwrap();
+    assert_eq!(status, 200, "{answer}");
 }
 
 /// Writes agents.toml with these tables, and keystores of the wallets `w1` and so on.

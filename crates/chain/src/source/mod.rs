@@ -147,7 +147,7 @@ pub enum Exemption {
     /// transactions are in that metadata.
     RewrittenMetadataBelowWindow,
     /// Transactions that were added to a height more than 64 blocks below the position, and not read
-    /// before the file was replaced by one made anew from the same chain, are not seen: the new file
+    /// before the file was replaced by one rebuilt from the same chain, are not seen: the new file
     /// numbers its rows by height, so nothing tells them from rows that were read.
     UnreadRowsBelowWindowOfReplacedFile,
     /// A block that the source cannot read, or that shows fewer transactions than it counts, is

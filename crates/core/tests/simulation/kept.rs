@@ -191,7 +191,7 @@ fn an_acknowledgment_is_given_up_although_its_resend_is_dropped() {
     ]);
 }
 
-/// A host claimed a shard and, with the same beat, began to follow it: it led nothing, and claimed anew.
+/// A host claimed a shard and, with the same beat, began to follow it: it led nothing, and claimed again.
 #[test]
 fn a_shard_is_not_claimed_and_followed_at_once() {
     for shards in 1..=2 {

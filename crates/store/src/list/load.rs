@@ -10,7 +10,7 @@ use agentry_protocol::{Amount, Timestamp};
 use rusqlite::{Row, params};
 
 use super::stats::Oldest;
-use crate::column::{amount, natural, time};
+use crate::column::{amount, natural};
 use crate::number::integer;
 use crate::tables::Stored;
 use crate::{Reader, StoreError};
@@ -147,15 +147,7 @@ pub fn waiting_at(db: &Reader, row: i64) -> Result<Option<Oldest>, StoreError> {
         "SELECT 'inbox/' || q.id, agent.name, q.seen_at, q.reason FROM inbox q
          JOIN agent ON agent.id = q.agent WHERE q.id = ?1",
         [row],
-        |row| {
-            Ok(Oldest {
-                id: row.get(0)?,
-                agent: row.get(1)?,
-                since: time(row, 2)?,
-                reason: row.get(3)?,
-                count: 1,
-            })
-        },
+        |row| Oldest::read(row, 1),
     )
 }
 

@@ -6,7 +6,7 @@ use agentry_core::Standing;
 use agentry_core::rows::{AgentId, Spent};
 use agentry_core::state::row::Outgoing;
 use agentry_protocol::{Amount, Timestamp};
-use rusqlite::params;
+use rusqlite::{Row, params};
 use serde::Serialize;
 
 use crate::cause;
@@ -200,6 +200,19 @@ pub struct Oldest {
     pub count: u64,
 }
 
+impl Oldest {
+    /// Reads the row, the name, the time and the reason in the first columns.
+    pub(super) fn read(row: &Row<'_>, count: u64) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            agent: row.get(1)?,
+            since: time(row, 2)?,
+            reason: row.get(3)?,
+            count,
+        })
+    }
+}
+
 /// The message that has waited longest, if it has waited since before a time.
 ///
 /// # Errors
@@ -210,14 +223,6 @@ pub fn oldest_waiting(db: &Reader, before: Timestamp) -> Result<Option<Oldest>, 
          FROM inbox q JOIN agent ON agent.id = q.agent
          WHERE q.state = 'waiting' AND q.seen_at < ?1 ORDER BY q.seen_at, q.id LIMIT 1",
         params![integer(before.get())],
-        |row| {
-            Ok(Oldest {
-                id: row.get(0)?,
-                agent: row.get(1)?,
-                since: time(row, 2)?,
-                reason: row.get(3)?,
-                count: natural(row, 4)?,
-            })
-        },
+        |row| Oldest::read(row, natural(row, 4)?),
     )
 }
