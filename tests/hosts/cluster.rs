@@ -140,24 +140,20 @@ impl Cluster {
         self.hosts[host] = None;
     }
 
-    /// Waits until each of the first two hosts owns the shard of its agent, and the other follows it.
+    /// Waits until every shard has moved to the host that is best for it, and the second best follows
+    /// it. A client that listens while one of them still moves may be told that it missed something,
+    /// although no agent is in that shard.
     pub(crate) fn await_places(&self) {
         until("the shards have their owners and followers", || {
             let status = self.command(0, &["cluster", "status"]);
-            self.agents.iter().zip(&self.names).all(|(agent, name)| {
-                let shards = status["shards"].as_array().unwrap();
-                let shard = shards
-                    .iter()
-                    .find(|shard| shard["id"] == agent.shard().0)
-                    .unwrap();
-                let followers = shard["followers"].as_object().unwrap();
-                let others = self.names.iter().take(2).filter(|other| *other != name);
-                shard["owner"] == **name
-                    && followers.len() == 1
-                    && others
-                        .into_iter()
-                        .all(|other| followers.contains_key(other))
-            })
+            let shards = status["shards"].as_array().unwrap();
+            shards.len() == usize::from(SHARDS.get())
+                && shards.iter().all(|shard| {
+                    let id = ShardId(shard["id"].as_u64().unwrap().try_into().unwrap());
+                    let best = ranks(id, self.names.iter().map(String::as_str));
+                    let followers = shard["followers"].as_object().unwrap();
+                    shard["owner"] == *best[0] && followers.keys().eq([best[1]])
+                })
         });
     }
 
