@@ -206,7 +206,7 @@ pub async fn replay(
         }),
         metrics: Arc::new(Metrics::new()),
     };
-    let engine = Engine::new(stage, directory, config.chain.id.clone(), cast, past)?;
+    let engine = Engine::new(stage, directory, config.chain.chain(), cast, past)?;
     let mut replayer = Replayer {
         source,
         engine,

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use agentry_core::nonce::NoncePolicy;
+use agentry_protocol::Dialect;
 use agentry_sdk::Registry;
 use agentry_store::place::{LONGEST_PATH, is_too_long};
 use serde_json::Value;
@@ -19,6 +21,16 @@ use super::values::{Kind, Reader, Unchecked, valid};
 
 /// Sets the defaults that follow from other keys.
 pub(super) fn derive_defaults(layers: &mut Layers) {
+    if let Some(dialect) = valid::<Dialect>(layers.get("chain", "dialect"))
+        && dialect != Dialect::default()
+    {
+        let rpc = NodeUrl::local(dialect.default_port());
+        layers.set_default("chain", "rpc", rpc.into());
+        layers.set_default("defaults", "fee", dialect.default_fee().to_string());
+        if dialect.counts_nonces() {
+            layers.set_default("chain", "nonce", "sequential".into());
+        }
+    }
     // Unless `chain.rpc` is set, the node is the embedded one.
     if layers.has_table("devnet")
         && let Some(port) = valid(layers.explicit("devnet", "port"))
@@ -63,6 +75,18 @@ impl<'a> Check<'a> {
             let text = "`chain.id` must be set: the chain's id, as in `id = \"ait-mainnet\"`";
             self.reader
                 .report_missing(self.layers.header("chain"), text);
+        }
+        if let Some(chain) = &chain
+            && chain.dialect.counts_nonces()
+            && chain.nonce != NoncePolicy::Sequential
+            && let Some(given) = self.layers.get("chain", "nonce")
+        {
+            let text = format!(
+                "`chain.nonce` has to be \"sequential\" in the dialect \"{}\", whose nodes refuse \
+                 every other nonce; remove this key",
+                chain.dialect
+            );
+            self.reader.report(&given.origin, text);
         }
         let store = self.read::<StoreConfig>();
         if let Some(StoreConfig { path, .. }) = &store

@@ -10,7 +10,7 @@ use std::time::Duration;
 use agentry_chain::Start;
 use agentry_core::nonce::NoncePolicy;
 use agentry_protocol::{
-    Address, AgentName, Amount, BlockHeight, ChainId, EncryptionKey, PublicKey,
+    Address, AgentName, Amount, BlockHeight, ChainId, Dialect, EncryptionKey, PublicKey,
 };
 use serde_json::{Value, json};
 
@@ -351,6 +351,23 @@ impl Kind for NoncePolicy {
             other => value.wrong(format!(
                 "must be \"timestamp\" or \"sequential\", not {other:?}"
             )),
+        }
+    }
+
+    fn show(&self) -> Value {
+        json!(self)
+    }
+}
+
+impl Kind for Dialect {
+    const HOLDS: Holds = Holds::Word;
+
+    fn read(value: &mut Unchecked<'_>) -> Option<Self> {
+        let name = String::read(value)?;
+        let names = Self::ALL.map(|one| format!("\"{one}\"")).join(" or ");
+        match Self::from_name(&name) {
+            Some(dialect) => Some(dialect),
+            None => value.wrong(format!("must be {names}, not {name:?}")),
         }
     }
 

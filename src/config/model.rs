@@ -13,7 +13,7 @@ use agentry_chain::Start;
 use agentry_core::nonce::NoncePolicy;
 use agentry_devnet::Fault;
 use agentry_protocol::{
-    Address, AgentName, Amount, BlockHeight, ChainId, EncryptionKey, PublicKey,
+    Address, AgentName, Amount, BlockHeight, Chain, ChainId, Dialect, EncryptionKey, PublicKey,
 };
 use agentry_sdk::AnyBehaviour;
 use serde::Serialize;
@@ -85,7 +85,11 @@ describe! {
     pub struct ChainConfig {
         /// the chain's id, 1 to 64 of [A-Za-z0-9._-]; must be set
         id: ChainId,
-        /// the node from which blocks are read when no db is given
+        /// what the chain's nodes and wallets agree on: "aitbc-2026-04", or "aitbc-2026-08" for nodes
+        /// of August 2026 and later
+        dialect: Dialect = "aitbc-2026-04",
+        /// the node from which blocks are read when no db is given; in the dialect "aitbc-2026-08",
+        /// port 8202
         rpc: NodeUrl = "http://127.0.0.1:8006",
         /// the node's chain.db, when the node runs on this machine
         db: Option<PathBuf>,
@@ -96,10 +100,20 @@ describe! {
         confirmations: u64 [0..=DEEPEST] = "0",
         /// blocks after which a mined reply is final; 1 to 10,000
         final_depth: u64 [1..=DEEPEST] = "10",
-        /// "timestamp" or "sequential"
+        /// "timestamp" or "sequential"; in the dialect "aitbc-2026-08", always "sequential"
         nonce: NoncePolicy = "timestamp",
         /// where a new store or agent begins: "head", or a height
         start: Start = "head",
+    }
+}
+
+impl ChainConfig {
+    /// The chain, as whoever signs for it knows it.
+    pub fn chain(&self) -> Chain {
+        Chain {
+            id: self.id.clone(),
+            dialect: self.dialect,
+        }
     }
 }
 
@@ -254,7 +268,8 @@ describe! {
     [defaults]
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct CommonConfig {
-        /// the fee of each transaction that it sends, in AIT
+        /// the fee of each transaction that it sends, in AIT; in the dialect "aitbc-2026-08", in
+        /// compute-seconds (3,600 are one AIT), and by default 0
         fee: Amount = "10",
         /// how long one run of a behaviour may take; 1ms to 1 day
         time_limit: Duration [Duration::from_millis(1)..=DAY] = "30s",
@@ -266,7 +281,8 @@ describe! {
         /// a message that has waited longer than this for its sender's rate is a dead letter; 1s to
         /// 1 year
         max_wait: Duration [Duration::from_secs(1)..=365 * DAY] = "1h",
-        /// what it may spend in fees and amounts in a UTC day, in AIT; past it, what it sends waits
+        /// what it may spend in fees and amounts in a UTC day, in the unit of fee; past it, what it
+        /// sends waits
         /// for the next day. Each sender may cause a part of it: a tenth, or a half if it is known.
         /// 0 is nothing
         daily_budget: Amount = "100000",

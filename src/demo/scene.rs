@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use agentry_chain::{NodeClient, NodeError, NodeOptions};
 use agentry_devnet::{Devnet, DevnetConfig, DevnetError, Faults};
-use agentry_protocol::{Address, BlockHeight, ChainId, KeystoreError, Password, PublicKey, Seed};
+use agentry_protocol::{
+    Address, BlockHeight, ChainId, KeyType, KeystoreError, Password, PublicKey, Seed,
+};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -174,7 +176,9 @@ impl Scene {
 
 impl Cast {
     fn new() -> Result<Self, SceneError> {
-        let seed = || Seed::generate().map_err(|error| SceneError::Random(error.to_string()));
+        let seed = || {
+            Seed::generate(KeyType::Ed25519).map_err(|error| SceneError::Random(error.to_string()))
+        };
         let (pinger, ponger) = (seed()?, seed()?);
         Ok(Self {
             pinger_address: Address::from_public_key(&pinger.public_key()),

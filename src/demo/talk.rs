@@ -200,7 +200,7 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
     ) -> Result<Found, DemoError> {
         let ponger = &self.scene.ponger;
         self.find(what, 0, to.height, |found| {
-            let envelope = Envelope::read(&found.stored.payload);
+            let envelope = Envelope::read(&found.stored.message());
             found.stored.from == *ponger
                 && envelope.header().and_then(|header| header.re) == Some(to.hash)
                 && wanted(&envelope.payload)

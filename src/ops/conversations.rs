@@ -194,7 +194,7 @@ impl MessageEntry {
                 stored.amount.to_string(),
             )
         }
-        .with(MessageContent::read(&stored.payload))
+        .with(MessageContent::read(&stored.message()))
     }
 
     fn new(direction: &'static str, from: String, to: String, amount: String) -> Self {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use agentry_core::{Commit, OutboxId, State, TokenName};
 use agentry_protocol::{
-    AckRequest, Address, Amount, ChainId, EncryptionKey, Json, MessageId, Payload, Thread, Trail,
+    AckRequest, Address, Amount, Chain, EncryptionKey, Json, MessageId, Payload, Thread, Trail,
     TransactionHash,
 };
 use agentry_sdk::{Acknowledge, Outgoing, Sealing};
@@ -149,7 +149,7 @@ pub enum SendError {
 #[derive(Clone, Debug)]
 pub struct SendLinks {
     /// The chain.
-    pub chain_id: ChainId,
+    pub chain: Chain,
     /// The wallets' public keys.
     pub keys: Recipient<PublicKeys>,
     /// Stores what is to be sent, and sends it.
@@ -207,7 +207,7 @@ pub(super) async fn send(
                 ..Trail::NONE
             },
             recipient_key,
-            chain_id: &links.chain_id,
+            chain: &links.chain,
             now,
             plain: true,
         },

@@ -227,7 +227,7 @@ impl Engine {
                 answers,
                 trail: subject.trail,
                 recipient_key: self.directory.enc_key_of(&to, now),
-                chain_id: &self.chain_id,
+                chain: &self.chain,
                 now,
                 plain: false,
             },

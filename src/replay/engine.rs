@@ -8,7 +8,7 @@ use agentry_core::commit::{Changes, HostedAgent, Observation, Step};
 use agentry_core::state::due::{DueEvent, Turn};
 use agentry_core::state::row;
 use agentry_core::{AgentId, Commit, InboxId, OutboxId};
-use agentry_protocol::{Address, BlockHeight, ChainId, PublicKey, Timestamp};
+use agentry_protocol::{Address, BlockHeight, Chain, PublicKey, Timestamp};
 use agentry_store::{Scratch, StoreError};
 use serde_json::Value;
 
@@ -29,7 +29,7 @@ const STEPS: usize = 1_000;
 pub(super) struct Engine {
     pub(super) stage: Stage,
     pub(super) directory: Directory,
-    pub(super) chain_id: ChainId,
+    pub(super) chain: Chain,
     pub(super) summary: Summary,
     pub(super) cast: Cast,
     pub(super) past: Past,
@@ -66,7 +66,7 @@ impl Engine {
     pub(super) fn new(
         stage: Stage,
         directory: Directory,
-        chain_id: ChainId,
+        chain: Chain,
         cast: Cast,
         past: Past,
     ) -> Result<Self, ReplayError> {
@@ -90,7 +90,7 @@ impl Engine {
         Ok(Self {
             stage,
             directory,
-            chain_id,
+            chain,
             cast,
             keys,
             past,

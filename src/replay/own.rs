@@ -46,7 +46,7 @@ impl Engine {
         if sender.is_none() && recipient.is_none() {
             return Ok(());
         }
-        let finding = examine_under(stored, &self.chain_id, self.key_of(&stored.from));
+        let finding = examine_under(stored, &self.chain.id, self.key_of(&stored.from));
         let authenticity = finding.authenticity();
         if authenticity == Authenticity::Forged {
             self.summary.forged += u64::from(recipient.is_some());
@@ -64,7 +64,7 @@ impl Engine {
     fn card(&self, seen: &ChainTransaction) {
         let stored = &seen.stored;
         let now = self.now();
-        let card = directory::card_of(stored, seen.hash, seen.height, &self.chain_id, now);
+        let card = directory::card_of(stored, seen.hash, seen.height, &self.chain.id, now);
         let Some(announced) = card else { return };
         match command(stored) {
             Some(KnownCommand::Announce(_))
@@ -90,7 +90,7 @@ impl Engine {
     ) -> Result<(), ReplayError> {
         let (agent, stored) = (sender.id, &seen.stored);
         let digest = stored.digest();
-        let id = Envelope::read(&stored.payload)
+        let id = Envelope::read(&stored.message())
             .header()
             .and_then(|header| header.id);
         let request = id.map(|id| origin(agent, id));
@@ -197,7 +197,7 @@ pub(super) fn question(
 
 /// The command of a transaction, if it is a known one.
 fn command(stored: &StoredTransaction) -> Option<KnownCommand> {
-    match Envelope::read(&stored.payload).payload {
+    match Envelope::read(&stored.message()).payload {
         Payload::Command(command) => KnownCommand::read(&command).ok()?,
         Payload::Text(_) | Payload::Opaque(_) => None,
     }

@@ -65,7 +65,7 @@ struct Shape {
 impl ComparedMessage {
     /// The content of a transaction, and the transaction that it answers.
     pub(super) fn read(stored: &StoredTransaction) -> (Self, Option<TransactionHash>) {
-        Self::of(&stored.to, &stored.amount, &stored.payload)
+        Self::of(&stored.to, &stored.amount, &stored.message())
     }
 
     /// The content of a payload, and the transaction that it answers.

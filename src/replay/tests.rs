@@ -9,8 +9,8 @@ use agentry_chain::ChainTransaction;
 use agentry_core::AgentId;
 use agentry_protocol::command::{Ack, AckStatus};
 use agentry_protocol::{
-    AckRequest, Address, BlockHash, BlockHeight, Header, Json, KnownCommand, MessageId, Number,
-    Payload, Seed, SigningKey, Timestamp, Transaction, TransactionHash, compose,
+    AckRequest, Address, BlockHash, BlockHeight, Dialect, Header, Json, KnownCommand, MessageId,
+    Number, Payload, Seed, SigningKey, Timestamp, Transaction, TransactionHash, compose,
 };
 use agentry_sdk::{
     Behaviour, BehaviourError, ConfigureError, Context, DeliveryUpdate, Effects, Message, Outgoing,
@@ -164,9 +164,9 @@ impl Play {
             replayed: [(hosted.address.clone(), hosted)].into(),
             keyring: None,
         };
-        let chain_id = config.chain.id;
+        let chain = config.chain.chain();
         Self {
-            engine: Engine::new(stage, directory, chain_id, cast, Past::default()).unwrap(),
+            engine: Engine::new(stage, directory, chain, cast, Past::default()).unwrap(),
             height: 0,
             nonce: 0,
         }
@@ -188,6 +188,7 @@ impl Play {
     ) -> ChainTransaction {
         self.nonce += 1;
         let signed = Transaction {
+            dialect: Dialect::April2026,
             from: address(from),
             to: address(to),
             amount: Number::from(0_u64),

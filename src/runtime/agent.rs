@@ -32,7 +32,7 @@ use actix_rt::task::JoinHandle;
 use agentry_core::AgentId;
 use agentry_core::rows::EventRef;
 use agentry_core::state::due::{Due, Memory, Turn};
-use agentry_protocol::{Address, ChainId, EncryptionKey, PublicKey, Timestamp};
+use agentry_protocol::{Address, Chain, EncryptionKey, PublicKey, Timestamp};
 use agentry_sdk::State;
 use agentry_store::{StoreError, read};
 use tracing::Instrument;
@@ -68,7 +68,7 @@ pub struct AgentLinks {
     /// The hosted wallets and their configuration.
     pub registry: AgentRegistry,
     /// The chain.
-    pub chain_id: ChainId,
+    pub chain: Chain,
     /// The private keys.
     pub signer: SignerLinks,
     /// Stores what agents do, and sends what it says.

@@ -343,7 +343,7 @@ impl Bench {
             }
             stated => stated.or(known)?,
         };
-        let signed = SignedTransaction::from_stored(stored, key).ok()?;
+        let signed = SignedTransaction::from_stored(stored, Some(key)).ok()?;
         Some(Box::new(OwnTransaction::from(&signed)))
     }
 
@@ -364,7 +364,7 @@ pub(crate) fn examine_under(
 
 /// The key that a message's header states.
 fn header_key(stored: &StoredTransaction) -> Option<PublicKey> {
-    Envelope::read(&stored.payload).header()?.key
+    Envelope::read(&stored.message()).header()?.key
 }
 
 /// Verifies dead letters again: keys may have become known since.

@@ -4,7 +4,7 @@ use agentry_core::rows::Draft;
 use agentry_protocol::message::{self, ComposeError as WriteError};
 use agentry_protocol::sealing::{self, Binding, SealError};
 use agentry_protocol::{
-    Address, Amount, ChainId, EncryptionKey, Header, KnownCommand, MessageId, PublicKey, Timestamp,
+    Address, Amount, Chain, EncryptionKey, Header, KnownCommand, MessageId, PublicKey, Timestamp,
     Trail,
 };
 use agentry_sdk::{BehaviourError, Message, Outgoing, Sealing};
@@ -49,8 +49,8 @@ pub struct Circumstances<'a> {
     pub trail: Trail,
     /// The recipient's encryption key, if it is known.
     pub recipient_key: Option<EncryptionKey>,
-    /// The chain's id.
-    pub chain_id: &'a ChainId,
+    /// The chain.
+    pub chain: &'a Chain,
     /// The current time.
     pub now: Timestamp,
     /// Whether a text that asks for nothing is sent as it is, without a header, so that every
@@ -129,6 +129,7 @@ pub fn compose(
         answers,
         recipient_key,
         now,
+        chain,
         ..
     } = circumstances;
     let (amount, fee) = (outgoing.amount, author.fee);
@@ -146,7 +147,7 @@ pub fn compose(
     let header = match header {
         Some(header) => Some(Header {
             id: Some(MessageId::generate(now)?),
-            key: Some(author.public_key),
+            key: chain.dialect.states_keys().then_some(author.public_key),
             ..header
         }),
         None => None,
@@ -154,7 +155,7 @@ pub fn compose(
     let payload = if sealed {
         let key = recipient_key.ok_or_else(|| ComposeError::NoRecipientKey { to: to.clone() })?;
         let binding = Binding {
-            chain_id: circumstances.chain_id.as_str(),
+            chain_id: chain.id.as_str(),
             from: author.address,
             to,
         };
@@ -179,8 +180,8 @@ mod tests {
     use agentry_sdk::durable;
 
     use agentry_protocol::{
-        AckRequest, Authenticity, BlockHeight, DecryptionKey, Envelope, Json, MessageDigest,
-        Payload, Seed, TransactionHash,
+        AckRequest, Authenticity, BlockHeight, DecryptionKey, Dialect, Envelope, Json,
+        MessageDigest, Payload, Seed, TransactionHash,
     };
 
     use super::*;
@@ -190,7 +191,7 @@ mod tests {
         from: Address,
         to: Address,
         key: DecryptionKey,
-        chain: ChainId,
+        chain: Chain,
     }
 
     fn environment() -> Environment {
@@ -200,7 +201,10 @@ mod tests {
             to: Address::from_public_key(&other.public_key()),
             key: DecryptionKey::from_seed(&other),
             author,
-            chain: "ait-devnet".parse().unwrap(),
+            chain: Chain {
+                id: "ait-devnet".parse().unwrap(),
+                dialect: Dialect::April2026,
+            },
         }
     }
 
@@ -237,7 +241,7 @@ mod tests {
                     answers,
                     trail: durable::trail(None, answers),
                     recipient_key: key.then(|| self.key.encryption_key()),
-                    chain_id: &self.chain,
+                    chain: &self.chain,
                     now: Timestamp::new(1_795_000_000_000),
                     plain,
                 },

@@ -48,7 +48,7 @@ pub(crate) fn plain(stored: &StoredTransaction, place: ChainPlace) -> Message {
         place.hash,
         place.digest,
         (stored.from.clone(), stored.to.clone()),
-        &stored.payload,
+        &stored.message(),
         place.height,
         place.authenticity,
     );

@@ -279,7 +279,7 @@ impl Keyring {
         authenticity: Authenticity,
     ) -> Result<Result<Payload, String>, SignError> {
         let slot = self.slot(agent)?;
-        let Payload::Command(command) = Envelope::read(&stored.payload).payload else {
+        let Payload::Command(command) = Envelope::read(&stored.message()).payload else {
             return Ok(Err("it is no sealed message".to_owned()));
         };
         let sealed = match KnownCommand::read(&command) {
@@ -424,7 +424,7 @@ impl Handler<OpenSealed> for Signer {
 
 #[cfg(test)]
 mod tests {
-    use agentry_protocol::{Json, Number, Seed};
+    use agentry_protocol::{Dialect, Json, Number, Seed};
 
     use super::*;
     use crate::wallet::WalletStore;
@@ -435,6 +435,7 @@ mod tests {
 
     fn transaction(from: u8, chain: &str) -> Transaction {
         Transaction {
+            dialect: Dialect::April2026,
             from: address(from),
             to: address(9),
             amount: Number::from(0_u64),

@@ -210,7 +210,7 @@ impl SentOut {
     pub(crate) fn of(transaction: &ChainTransaction, registry: &AgentRegistry) -> Option<Self> {
         let stored = &transaction.stored;
         let hosted = registry.at(stored.from.as_str())?;
-        let envelope = Envelope::read(&stored.payload);
+        let envelope = Envelope::read(&stored.message());
         let header = envelope.header()?;
         Some(Self {
             agent: hosted.config.name.clone(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use agentry_protocol::{Address, AddressForm, Password, Seed};
+use agentry_protocol::{Address, AddressForm, KeyType, Password, Seed};
 
 use super::error::WalletError;
 use super::name::WalletName;
@@ -68,7 +68,7 @@ pub fn numbered(base: &WalletName, count: usize) -> Result<Vec<WalletName>, Wall
 }
 
 fn generate() -> Result<Seed, WalletError> {
-    Seed::generate().map_err(|error| WalletError::Crypto {
+    Seed::generate(KeyType::Ed25519).map_err(|error| WalletError::Crypto {
         doing: "creating a key",
         reason: error.to_string(),
     })

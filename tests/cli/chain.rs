@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{
-    Address, ChainId, Json, Number, Seed, SignedTransaction, SigningKey, Transaction,
+    Address, ChainId, Dialect, Json, Number, Seed, SignedTransaction, SigningKey, Transaction,
 };
 use serde_json::Value;
 
@@ -85,6 +85,7 @@ fn signed(nonce: u64) -> (Address, SignedTransaction) {
     let key = SigningKey::from_seed(&seed);
     let from = Address::from_public_key(&key.public_key());
     let transaction = Transaction {
+        dialect: Dialect::April2026,
         from: from.clone(),
         to: from.clone(),
         amount: Number::from(0_u64),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{
-    Address, BlockHash, ChainId, Json, Number, Seed, SigningKey, Transaction, genesis_hash,
+    Address, BlockHash, ChainId, Dialect, Json, Number, Seed, SigningKey, Transaction, genesis_hash,
 };
 use serde_json::Value;
 
@@ -638,6 +638,7 @@ impl SignedRow {
         let key = SigningKey::from_seed(&Seed::from_bytes([7; 32]));
         let from = Address::from_public_key(&key.public_key());
         let signed = Transaction {
+            dialect: Dialect::April2026,
             from: from.clone(),
             to: from.clone(),
             amount: Number::from(0_u64),

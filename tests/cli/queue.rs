@@ -5,7 +5,7 @@ use agentry_core::rows::{Draft, EventRef, Prepared, ReceiptRequest};
 use agentry_core::{AgentId, Commit, InboxId, OutboxId};
 use agentry_protocol::timestamp::DAY_MS;
 use agentry_protocol::{
-    Address, Amount, BlockHeight, ChainId, Json, Nonce, Number, Seed, SignedTransaction,
+    Address, Amount, BlockHeight, ChainId, Dialect, Json, Nonce, Number, Seed, SignedTransaction,
     SigningKey, Timestamp, Transaction,
 };
 use agentry_sdk::Authenticity;
@@ -40,6 +40,7 @@ fn address(byte: u8) -> Address {
 
 fn signed(from: u8, to: u8, text: &str, nonce: u64) -> SignedTransaction {
     Transaction {
+        dialect: Dialect::April2026,
         from: address(from),
         to: address(to),
         amount: Number::from(0_u64),

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use agentry::wallet::WalletStore;
 use agentry_chain::{NodeClient, NodeOptions};
 use agentry_protocol::{
-    DecryptionKey, Header, Number, Password, Payload, Seed, SigningKey, Transaction, message,
+    DecryptionKey, Dialect, Header, Number, Password, Payload, Seed, SigningKey, Transaction,
+    message,
 };
 use serde_json::Value;
 
@@ -618,6 +619,7 @@ fn forged_messages_are_kept_apart() {
         ..Header::default()
     };
     let transaction = Transaction {
+        dialect: Dialect::April2026,
         from: one.parse().unwrap(),
         to: two.parse().unwrap(),
         amount: Number::from(0_u64),

@@ -10,8 +10,8 @@ use agentry_devnet::NoncePolicy;
 use agentry_protocol::command::ExecuteAiJob;
 use agentry_protocol::timestamp::DAY_MS;
 use agentry_protocol::{
-    AckRequest, Address, Command, Header, Json, KnownCommand, Limits, MessageId, Number, Payload,
-    Timestamp, Transaction, compose,
+    AckRequest, Address, Command, Dialect, Header, Json, KnownCommand, Limits, MessageId, Number,
+    Payload, Timestamp, Transaction, compose,
 };
 
 use agentry_testbed::chain;
@@ -372,6 +372,7 @@ fn settle_receipts(world: &World, rows: &[i64]) {
 /// A transaction signed by a wallet, with any sender.
 fn signed_by(wallet: &Wallet, from: &Address, to: &Address, payload: Json) -> String {
     Transaction {
+        dialect: Dialect::April2026,
         from: from.clone(),
         to: to.clone(),
         amount: Number::from(0_u64),

@@ -2,7 +2,9 @@
 
 use agentry::ops::change::{self, StoreChange};
 use agentry_core::commit::QueueTarget;
-use agentry_protocol::{ChainId, Header, Json, Number, Payload, PublicKey, Transaction, compose};
+use agentry_protocol::{
+    ChainId, Dialect, Header, Json, Number, Payload, PublicKey, Transaction, compose,
+};
 use agentry_store::list::{self, Filter};
 use agentry_store::open_for_reading;
 
@@ -94,6 +96,7 @@ async fn dead_letters_are_verified_again_before_a_retry() {
     stage.say(2, "fail").await;
     // Another wallet signs for 3, whose key is not known yet.
     let signed = Transaction {
+        dialect: Dialect::April2026,
         from: address(3),
         to: address(1),
         amount: Number::from(0_u64),

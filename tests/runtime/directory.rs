@@ -15,7 +15,7 @@ use agentry_devnet::{Devnet, DevnetConfig, Fault, Faults};
 use agentry_protocol::command::CARD_MAX_AHEAD_MS;
 use agentry_protocol::header::Header;
 use agentry_protocol::{
-    Address, BlockHeight, ChainId, Json, KnownCommand, MessageId, Number, PublicKey, Seed,
+    Address, BlockHeight, ChainId, Dialect, Json, KnownCommand, MessageId, Number, PublicKey, Seed,
     SigningKey, Transaction, TransactionHash, compose,
 };
 use agentry_sdk::{
@@ -243,6 +243,7 @@ impl Said {
 
     async fn send(&self, stage: &Stage, payload: Json) -> TransactionHash {
         let signed = Transaction {
+            dialect: Dialect::April2026,
             from: self.from.clone(),
             to: self.to.clone(),
             amount: Number::from(0_u64),
@@ -623,6 +624,7 @@ async fn an_invalid_payload_is_skipped() {
         Json::string("[".repeat(10_000)),
     ] {
         let signed = Transaction {
+            dialect: Dialect::April2026,
             from: address(2),
             to: address(2),
             amount: Number::from(0_u64),

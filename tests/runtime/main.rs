@@ -32,8 +32,8 @@ use agentry::{Host, HostError, HostOptions};
 use agentry_chain::{NodeClient, NodeOptions};
 use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{
-    Address, ChainId, Json, Limits, Number, Password, Payload, Seed, SigningKey, Timestamp,
-    Transaction, TransactionHash,
+    Address, ChainId, Dialect, Json, Limits, Number, Password, Payload, Seed, SigningKey,
+    Timestamp, Transaction, TransactionHash,
 };
 use agentry_sdk::Registry;
 use agentry_store::list::{self, Filter, InboxItem, OutboxItem};
@@ -217,6 +217,7 @@ impl Stage {
     /// Posts a payload from a wallet to an address.
     pub(crate) async fn send_to(&self, from: u8, to: Address, payload: Json) -> TransactionHash {
         let signed = Transaction {
+            dialect: Dialect::April2026,
             from: address(from),
             to,
             amount: Number::from(0_u64),

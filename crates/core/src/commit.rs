@@ -651,7 +651,7 @@ impl From<&SignedTransaction> for OwnTransaction {
             recipient: transaction.to.clone(),
             amount: transaction.amount.as_u64().map(Amount),
             fee: transaction.fee.as_u64().map(Amount),
-            says: Fingerprint::of(&transaction.payload),
+            says: Fingerprint::of(&signed.message()),
             body: signed.body(),
         }
     }
@@ -720,7 +720,7 @@ impl Arrival {
         now: impl Into<Now>,
     ) -> Self {
         let now = now.into();
-        let envelope = Envelope::read(&stored.payload);
+        let envelope = Envelope::read(&stored.message());
         let digest = stored.digest();
         let header = envelope.header();
         // Only an id of a verified sender counts, and so does the time in it.

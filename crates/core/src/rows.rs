@@ -4,7 +4,7 @@ use std::fmt;
 
 use agentry_protocol::command::AckStatus;
 use agentry_protocol::{
-    Address, Amount, BlockHeight, ChainId, Json, Limits, MessageDigest, MessageId, Nonce,
+    Address, Amount, BlockHeight, Chain, Json, Limits, MessageDigest, MessageId, Nonce,
     StoredTransaction, Timestamp, Transaction, TransactionError, TransactionHash,
 };
 use serde::{Deserialize, Serialize};
@@ -428,15 +428,16 @@ impl Draft {
     }
 
     /// The transaction that is signed for it: from this wallet, on this chain, with this nonce.
-    pub fn transaction(self, from: Address, chain_id: ChainId, nonce: Nonce) -> Transaction {
+    pub fn transaction(self, from: Address, chain: Chain, nonce: Nonce) -> Transaction {
         Transaction {
+            dialect: chain.dialect,
             from,
             to: self.recipient,
             amount: self.amount.into(),
             fee: self.fee.into(),
             nonce: nonce.into(),
             payload: self.payload,
-            chain_id,
+            chain_id: chain.id,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Whether a message is from the sender that it names: verified, unverified or forged.
 //!
-//! Anyone can post a transaction in anyone's name, and a node checks nothing. A sender is verified
-//! by a signature that verifies, strictly, under a key that is bound to `from`: by the address
-//! itself, which is made from the key, or by the operator's configuration.
+//! Anyone can post a transaction in anyone's name, or put one into a block, and that a node has mined it
+//! proves nothing. A sender is verified by a signature that verifies, strictly, under a key that is bound
+//! to `from`: by the address itself, which is made from the key, or by the operator's configuration.
 
 use serde::{Deserialize, Serialize};
 
@@ -45,8 +45,10 @@ pub enum Finding {
     ForeignKey,
     /// No key of the sender is known.
     NoKey,
-    /// The result of verifying the signature under the key: the header's if it is valid under that
-    /// one, else the known one.
+    /// It has no signature, and the chain keeps none: nothing shows who sent it.
+    Unsigned,
+    /// The result of verifying the signature: under the header's key if it is valid under that one, else
+    /// under the known one; or under the key that follows from it.
     Signature(Verification),
 }
 
@@ -55,11 +57,20 @@ impl Finding {
     pub fn authenticity(self) -> Authenticity {
         match self {
             Self::ForeignChain | Self::ForeignKey => Authenticity::Forged,
-            Self::NoKey => Authenticity::Unverified,
+            Self::NoKey | Self::Unsigned => Authenticity::Unverified,
             Self::Signature(verification) if verification.is_valid() => Authenticity::Verified,
             Self::Signature(_) => Authenticity::Forged,
         }
     }
+}
+
+/// The keys that a sender may have.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Keys<'a> {
+    /// That of the message's header.
+    pub(crate) stated: Option<&'a PublicKey>,
+    /// That of the directory or the configuration.
+    pub(crate) known: Option<&'a PublicKey>,
 }
 
 /// Checks who sent a transaction.
@@ -71,7 +82,8 @@ impl Finding {
 ///   vouches for it: it is not compared with the address, so the configuration can name a key for
 ///   an address that belongs to none.
 ///
-/// If both are given and differ, a valid signature under either counts.
+/// If both are given and differ, a valid signature under either counts. Where keys follow from signatures
+/// ([`Dialect::states_keys`](crate::Dialect::states_keys)), neither is looked at.
 pub fn examine(
     transaction: &StoredTransaction,
     chain: &ChainId,
@@ -81,17 +93,9 @@ pub fn examine(
     if transaction.chain_id != chain.as_str() {
         return Finding::ForeignChain;
     }
-    if let Some(key) = header_key {
-        if known_key != Some(key) && !transaction.from.matches(key) {
-            return Finding::ForeignKey;
-        }
-        let verification = transaction.verify(key);
-        if verification.is_valid() || known_key.is_none_or(|known| known == key) {
-            return Finding::Signature(verification);
-        }
-    }
-    match known_key {
-        Some(key) => Finding::Signature(transaction.verify(key)),
-        None => Finding::NoKey,
-    }
+    let keys = Keys {
+        stated: header_key,
+        known: known_key,
+    };
+    transaction.dialect.examine(transaction, keys)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::dialect::Dialect;
 use crate::hash::BlockHash;
 use crate::text::serde_as_text;
 
@@ -82,6 +83,15 @@ impl fmt::Debug for ChainId {
 }
 
 serde_as_text!(ChainId, ChainId::from_str);
+
+/// A chain, as whoever signs for it knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Chain {
+    /// Its id.
+    pub id: ChainId,
+    /// Its dialect.
+    pub dialect: Dialect,
+}
 
 /// The number of a block; genesis is 0.
 #[derive(

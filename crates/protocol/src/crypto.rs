@@ -5,7 +5,7 @@ use aes_gcm::{Aes256Gcm, Nonce};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::key::Seed;
+use crate::key::{KeyType, Seed};
 use crate::password::Password;
 
 /// A derived symmetric key, wiped when dropped.
@@ -63,6 +63,7 @@ pub(crate) fn open(
     nonce: &[u8; NONCE],
     associated: &[u8],
     sealed: &[u8; SEALED],
+    key_type: KeyType,
 ) -> Option<Seed> {
     let (text, tag) = sealed.split_at(32);
     let mut seed: Zeroizing<[u8; 32]> = Zeroizing::new(text.try_into().ok()?);
@@ -76,7 +77,7 @@ pub(crate) fn open(
             tag,
         )
         .ok()?;
-    Some(Seed::from_bytes(*seed))
+    Seed::new(*seed, key_type).ok()
 }
 
 /// The tag of associated data alone: it proves that a key is the right one.

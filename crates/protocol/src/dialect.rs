@@ -1,158 +1,257 @@
 //! The dialect of a chain: what its wallets and nodes have to agree on, in one place.
 //!
-//! Nodes of AITBC of different times disagree on what is signed, hashed and posted, and on which
-//! addresses a key has. Transactions, addresses and [`authenticity`](crate::authenticity) ask the
-//! [`Dialect`] for these, and know none of it themselves. All of its functions are pure.
+//! Nodes of AITBC of different times disagree on what is signed, hashed and posted, on which addresses a
+//! key has, and on where a message stands. Transactions, addresses and
+//! [`authenticity`](crate::authenticity) ask the [`Dialect`] for these, and know none of it themselves.
+//! All of its functions are pure; what each dialect answers is in a module of its own.
 //!
 //! | question | answered by |
 //! |---|---|
-//! | what is signed, and how it is verified | [`Dialect::signing_text`], [`Dialect::sign`], [`Dialect::verify`] |
+//! | what is signed, and how | [`Dialect::signing_text`], [`Dialect::sign`] |
 //! | what is posted | [`Dialect::body`], [`Dialect::read_body`] |
 //! | what a node keeps, and its hash | [`Dialect::stored_text`], [`Dialect::read_stored`], [`Dialect::hash`] |
-//! | which message it is | [`Dialect::digest`] |
-//! | the addresses of a key | [`Dialect::addresses`], [`Dialect::has_address`] |
+//! | which message it is, and what it says | [`Dialect::digest`], [`Dialect::message`] |
+//! | who sent it | [`Dialect::examine`] |
+//! | which account an address is, and which keys wallets have | [`Dialect::address`], [`Dialect::key_type`] |
+//! | what a user should start from | [`Dialect::default_fee`], [`Dialect::default_port`], [`Dialect::unit`] |
 //!
-//! Where a message stands is the same in the one dialect that there is: the `payload` is the message
-//! itself. The columns around a stored form are known to `agentry-chain`.
+//! The columns around a transaction are known to `agentry-chain`, and what a node checks to
+//! `agentry-devnet`.
 
-use crate::address::{Address, BECH32_LENGTH, HEX_LENGTH};
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::address::{Address, AddressError};
+use crate::amount::Amount;
+use crate::authenticity::{Finding, Keys};
 use crate::hash::{MessageDigest, TransactionHash};
-use crate::json::{Field, Json, JsonRef, Number, Style, write_object};
-use crate::key::{PublicKey, Signature, SigningKey};
-use crate::transaction::error::{address, number, required, string};
-use crate::transaction::{Fields, StoredTransaction, Transaction, TransactionError, Verification};
+use crate::json::{Json, JsonRef};
+use crate::key::{KeyType, Signature, SigningKey};
+use crate::transaction::{
+    Fields, SignedTransaction, StoredTransaction, Transaction, TransactionError,
+};
 
-/// The only type of transaction that an agent signs.
-const TYPE: &str = "transfer";
-/// The chain that a node fills in.
-const DEFAULT_CHAIN_ID: &str = "ait-mainnet";
-/// The fee that a node fills in, in AIT.
-const DEFAULT_FEE: i32 = 10;
-/// The payload that a node fills in.
-const DEFAULT_PAYLOAD: &str = "0x";
+pub(crate) mod april;
+mod august;
 
-/// The dialect of the chains that this version works with. It is named here alone: with a second
-/// one, a transaction says which one it is in, from where it is read or drafted.
-pub(crate) const DIALECT: Dialect = Dialect::April2026;
-
-/// A dialect of AITBC. The first line of each function takes it apart, so that another dialect does
-/// not compile until every function has an answer for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A dialect of AITBC. Each function matches all of them, so that another one does not compile until
+/// every function has an answer for it.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub enum Dialect {
     /// The nodes of April 2026. Ed25519 over spaced JSON; the posted body carries the key, and a
     /// node keeps the signature; the whole stored form is a row's payload; nonces are ignored.
+    #[default]
+    #[serde(rename = "aitbc-2026-04")]
     April2026,
+    /// The nodes of August 2026. Recoverable secp256k1 signatures over the Keccak-256 of compact JSON;
+    /// the chain keeps none of them, so messages carry one of their own; a row has columns; nonces are
+    /// the account's counter.
+    #[serde(rename = "aitbc-2026-08")]
+    August2026,
 }
 
 impl Dialect {
-    /// The text that is signed: the eight keys in the spaced canonical text.
-    pub fn signing_text(self, fields: Fields<'_>) -> String {
-        let Self::April2026 = self;
-        let [amount, chain_id, fee, from, nonce, payload, to] = fields.seven();
-        let kind = ("type", Field::Text(TYPE));
-        write_object(
-            Style::Spaced,
-            &[amount, chain_id, fee, from, nonce, payload, to, kind],
-        )
-    }
+    /// All dialects, the oldest first.
+    pub const ALL: [Self; 2] = [Self::April2026, Self::August2026];
 
-    /// The signing text of one older client: the same without `type`.
-    pub fn signing_text_seven_keys(self, fields: Fields<'_>) -> String {
-        let Self::April2026 = self;
-        write_object(Style::Spaced, &fields.seven())
-    }
-
-    /// Signs. The caller has to know that the key belongs to `from`: it is not checked.
-    pub fn sign(self, fields: Fields<'_>, key: &SigningKey) -> Signature {
-        key.sign(self.signing_text(fields).as_bytes())
-    }
-
-    /// Verifies a signature under a key, strictly: over the eight keys, then over the seven.
-    pub fn verify(
-        self,
-        fields: Fields<'_>,
-        signature: Option<&str>,
-        key: &PublicKey,
-    ) -> Verification {
-        let Some(spelled) = signature else {
-            return Verification::Missing;
-        };
-        let Ok(signature) = spelled.parse::<Signature>() else {
-            return Verification::Misspelled;
-        };
-        if key.verify(self.signing_text(fields).as_bytes(), &signature) {
-            Verification::Valid
-        } else if key.verify(self.signing_text_seven_keys(fields).as_bytes(), &signature) {
-            Verification::ValidSevenKeys
-        } else {
-            Verification::Invalid
+    /// Its name, as in `chain.dialect`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::April2026 => "aitbc-2026-04",
+            Self::August2026 => "aitbc-2026-08",
         }
     }
 
-    /// The identity of the message: SHA-256 of the (eight-key) signing text.
+    /// The dialect of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == name)
+    }
+
+    /// The type of the keys that wallets have.
+    pub const fn key_type(self) -> KeyType {
+        match self {
+            Self::April2026 => KeyType::Ed25519,
+            Self::August2026 => KeyType::Secp256k1,
+        }
+    }
+
+    /// What amounts and fees are counted in.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::April2026 => "AIT",
+            Self::August2026 => "compute-second",
+        }
+    }
+
+    /// How many units are one AIT.
+    pub const fn units_per_ait(self) -> u64 {
+        match self {
+            Self::April2026 => 1,
+            Self::August2026 => 3_600,
+        }
+    }
+
+    /// The fee that a wallet pays for a message unless it is told otherwise, in units. Nodes of August
+    /// 2026 take messages for nothing, and there a stranger can have a fee debited several times, by
+    /// spelling a pending signature anew.
+    pub const fn default_fee(self) -> Amount {
+        match self {
+            Self::April2026 => Amount(10),
+            Self::August2026 => Amount(0),
+        }
+    }
+
+    /// The port of a node's RPC, unless it is configured otherwise.
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::April2026 => 8006,
+            Self::August2026 => 8202,
+        }
+    }
+
+    /// Whether a node mines a transaction only if its nonce is the account's counter.
+    pub const fn counts_nonces(self) -> bool {
+        match self {
+            Self::April2026 => false,
+            Self::August2026 => true,
+        }
+    }
+
+    /// Whether a chain keeps the signatures of its transactions.
+    pub const fn keeps_signatures(self) -> bool {
+        match self {
+            Self::April2026 => true,
+            Self::August2026 => false,
+        }
+    }
+
+    /// Whether messages state the key of their sender: where it follows neither from their signature nor
+    /// from the chain.
+    pub const fn states_keys(self) -> bool {
+        match self {
+            Self::April2026 => true,
+            Self::August2026 => false,
+        }
+    }
+
+    /// Reads what the chain carries as an address.
+    ///
+    /// # Errors
+    /// As [`Address::from_chain`].
+    pub fn address(self, text: &str) -> Result<Address, AddressError> {
+        match self {
+            Self::April2026 => Address::from_chain(text),
+            Self::August2026 => Address::from_spelling(text),
+        }
+    }
+
+    /// The text that is signed.
+    pub fn signing_text(self, fields: Fields<'_>) -> String {
+        match self {
+            Self::April2026 => april::signing_text(fields),
+            Self::August2026 => august::signing_text(fields),
+        }
+    }
+
+    /// Signs a transaction, whose payload is still the message alone. The caller has to know that the
+    /// key belongs to `from`: it is not checked.
+    ///
+    /// With a key of another type than [`key_type`](Self::key_type), no node accepts the result.
+    pub fn sign(self, transaction: Transaction, key: &SigningKey) -> SignedTransaction {
+        let transaction = match self {
+            Self::April2026 => transaction,
+            Self::August2026 => august::wrap(transaction, key),
+        };
+        let signature = key.sign(self.signing_text(transaction.fields()).as_bytes());
+        SignedTransaction::new(transaction, Some(signature), Some(key.public_key()))
+    }
+
+    /// The message that a payload carries, as [`Envelope::read`](crate::Envelope::read) reads it.
+    pub fn message(self, payload: &Json) -> Cow<'_, Json> {
+        match self {
+            Self::April2026 => Cow::Borrowed(payload),
+            Self::August2026 => august::message(payload),
+        }
+    }
+
+    /// The message that was signed, as it was drafted: what [`sign`](Self::sign) added to it is gone.
+    pub fn draft(self, payload: &Json) -> Cow<'_, Json> {
+        match self {
+            Self::April2026 => Cow::Borrowed(payload),
+            Self::August2026 => august::draft(payload),
+        }
+    }
+
+    /// The type of a transaction that an agent signs.
+    pub fn kind(self, amount: &crate::json::Number) -> &'static str {
+        match self {
+            Self::April2026 => april::TYPE,
+            Self::August2026 => august::kind(amount),
+        }
+    }
+
+    /// Who sent a transaction, given the keys that are known of its sender; see
+    /// [`examine`](crate::authenticity::examine).
+    pub(crate) fn examine(self, transaction: &StoredTransaction, keys: Keys<'_>) -> Finding {
+        match self {
+            Self::April2026 => april::examine(transaction, keys),
+            Self::August2026 => august::examine(transaction),
+        }
+    }
+
+    /// The identity of the message: SHA-256 of the signing text.
     pub fn digest(self, fields: Fields<'_>) -> MessageDigest {
         MessageDigest::of(self.signing_text(fields).as_bytes())
     }
 
-    /// The body to post: compact canonical JSON of the eight keys, `signature` and `public_key`.
-    pub fn body(self, fields: Fields<'_>, signature: &Signature, public_key: &PublicKey) -> String {
-        let Self::April2026 = self;
-        let (signature, public_key) = (signature.to_string(), public_key.to_string());
-        let [amount, chain_id, fee, from, nonce, payload, to] = fields.seven();
-        let public_key = ("public_key", Field::Text(&public_key));
-        let signature = ("signature", Field::Text(&signature));
-        let kind = ("type", Field::Text(TYPE));
-        write_object(
-            Style::Compact,
-            &[
-                amount, chain_id, fee, from, nonce, payload, public_key, signature, to, kind,
-            ],
-        )
+    /// The body to post, in compact canonical JSON.
+    pub fn body(self, signed: &SignedTransaction) -> String {
+        match self {
+            Self::April2026 => april::body(signed),
+            Self::August2026 => august::body(signed),
+        }
     }
 
-    /// Reads a body back. All ten keys must be there; others are ignored. The signature is read,
+    /// Reads a body back. All of its keys must be there; others are ignored. The signature is read,
     /// not verified.
     ///
     /// # Errors
     /// [`TransactionError`] names the key that is missing or wrong.
-    pub fn read_body(
-        self,
-        body: JsonRef<'_>,
-    ) -> Result<(Transaction, Signature, PublicKey), TransactionError> {
-        let Self::April2026 = self;
+    pub fn read_body(self, body: JsonRef<'_>) -> Result<SignedTransaction, TransactionError> {
         if !body.is_object() {
             return Err(TransactionError::NotAnObject);
         }
-        if string(required(body, "type")?, "type")? != TYPE {
-            return Err(TransactionError::Type {
-                field: "type",
-                expected: "\"transfer\"",
-            });
+        match self {
+            Self::April2026 => april::read_body(body),
+            Self::August2026 => august::read_body(body),
         }
-        let transaction = Transaction {
-            from: address(body, "from")?,
-            to: address(body, "to")?,
-            amount: number(required(body, "amount")?, "amount")?,
-            fee: number(required(body, "fee")?, "fee")?,
-            nonce: number(required(body, "nonce")?, "nonce")?,
-            payload: required(body, "payload")?.to_json(),
-            chain_id: string(required(body, "chain_id")?, "chain_id")?.parse()?,
-        };
-        let signature = string(required(body, "signature")?, "signature")?.parse()?;
-        let public_key = string(required(body, "public_key")?, "public_key")?.parse()?;
-        Ok((transaction, signature, public_key))
     }
 
-    /// What a node keeps, in the compact canonical text that it hashes: the eight keys without
-    /// `type`, and the signature as it was spelled.
+    /// The dialect in which this program wrote a body, or the text of a stored form. What others wrote
+    /// does not show it.
+    pub(crate) fn of_own(text: JsonRef<'_>) -> Self {
+        let is_april = match text.get("type") {
+            None => text.get("value").is_none(),
+            Some(_) => text.get("public_key").is_some(),
+        };
+        if is_april {
+            Self::April2026
+        } else {
+            Self::August2026
+        }
+    }
+
+    /// What a node keeps, in the compact canonical text that it hashes, with the signature as it was
+    /// spelled.
     pub fn stored_text(self, fields: Fields<'_>, signature: Option<&str>) -> String {
-        let Self::April2026 = self;
-        let signature = ("signature", signature.map_or(Field::Null, Field::Text));
-        let [amount, chain_id, fee, from, nonce, payload, to] = fields.seven();
-        write_object(
-            Style::Compact,
-            &[amount, chain_id, fee, from, nonce, payload, signature, to],
-        )
+        match self {
+            Self::April2026 => april::stored_text(fields, signature),
+            Self::August2026 => august::stored_text(fields, signature),
+        }
     }
 
     /// The hash by which a node identifies a transaction: SHA-256 of what it keeps.
@@ -161,66 +260,42 @@ impl Dialect {
     }
 
     /// Reads what a node keeps. `from`, `to` and `amount` are required. For other missing keys the
-    /// node's defaults apply: `ait-mainnet`, fee 10, nonce 0, payload `"0x"`, no signature. Unknown
-    /// keys are ignored, such as `type`, `public_key` and `tx_hash`.
+    /// node's defaults apply. Unknown keys are ignored.
     ///
     /// # Errors
     /// [`TransactionError`] names what is missing or wrong.
     pub fn read_stored(self, object: JsonRef<'_>) -> Result<StoredTransaction, TransactionError> {
-        let Self::April2026 = self;
         if !object.is_object() {
             return Err(TransactionError::NotAnObject);
         }
-        let number_or = |field, default: i32| match object.get(field) {
-            Some(value) => number(value, field),
-            None => Ok(Number::from(default)),
-        };
-        let chain_id = match object.get("chain_id") {
-            Some(value) => string(value, "chain_id")?.to_owned(),
-            None => DEFAULT_CHAIN_ID.to_owned(),
-        };
-        let signature = match object.get("signature") {
-            None => None,
-            Some(value) if value.is_null() => None,
-            Some(value) => match value.as_str() {
-                Some(text) => Some(text.to_owned()),
-                None => {
-                    let (field, expected) = ("signature", "a string or null");
-                    return Err(TransactionError::Type { field, expected });
-                }
-            },
-        };
-        Ok(StoredTransaction {
-            chain_id,
-            from: address(object, "from")?,
-            to: address(object, "to")?,
-            amount: number(required(object, "amount")?, "amount")?,
-            fee: number_or("fee", DEFAULT_FEE)?,
-            nonce: number_or("nonce", 0)?,
-            payload: match object.get("payload") {
-                Some(value) => value.to_json(),
-                None => Json::string(DEFAULT_PAYLOAD),
-            },
-            signature,
-        })
-    }
-
-    /// All addresses of a key: the hex form, which a new wallet gets, and the bech32 form.
-    pub fn addresses(self, key: &PublicKey) -> [Address; 2] {
-        let Self::April2026 = self;
-        [
-            Address::from_public_key(key),
-            Address::bech32_from_public_key(key),
-        ]
-    }
-
-    /// Whether a key has this address, in this spelling.
-    pub fn has_address(self, key: &PublicKey, address: &Address) -> bool {
-        let Self::April2026 = self;
-        match address.as_str().len() {
-            HEX_LENGTH => *address == Address::from_public_key(key),
-            BECH32_LENGTH => *address == Address::bech32_from_public_key(key),
-            _ => false,
+        match self {
+            Self::April2026 => april::read_stored(object),
+            Self::August2026 => august::read_stored(object),
         }
     }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+/// A signature as it is stated: a string, or none.
+fn signature(object: JsonRef<'_>) -> Result<Option<String>, TransactionError> {
+    let Some(value) = object.get("signature").filter(|value| !value.is_null()) else {
+        return Ok(None);
+    };
+    match value.as_str() {
+        Some(text) => Ok(Some(text.to_owned())),
+        None => {
+            let (field, expected) = ("signature", "a string or null");
+            Err(TransactionError::Type { field, expected })
+        }
+    }
+}
+
+/// A signature that an agent has made, in its own spelling.
+fn own_signature(spelled: &str) -> Result<Signature, TransactionError> {
+    Ok(spelled.parse()?)
 }

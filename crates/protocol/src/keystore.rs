@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use crate::address::Address;
 use crate::crypto::{self, DerivedKey, NONCE, SEALED};
 use crate::fernet::Token;
-use crate::key::{PublicKey, Seed, read_seed_hex};
+use crate::key::{KeyType, PublicKey, Seed, read_seed_hex};
 use crate::password::Password;
 
 mod error;
@@ -39,6 +39,7 @@ pub const MAX_BYTES: usize = 64 << 10;
 #[derive(Clone)]
 pub struct Keystore {
     form: KeystoreForm,
+    key_type: KeyType,
     address: Option<Address>,
     name: Option<String>,
     public_key: Option<PublicKey>,
@@ -104,6 +105,11 @@ impl Keystore {
         self.form
     }
 
+    /// The type of its key.
+    pub fn key_type(&self) -> KeyType {
+        self.key_type
+    }
+
     /// The address that the file states.
     pub fn address(&self) -> Option<&Address> {
         self.address.as_ref()
@@ -142,7 +148,8 @@ impl Keystore {
                 sealed,
             } => {
                 let key = crypto::pbkdf2(password, salt, *rounds);
-                crypto::open(&key, nonce, &[], sealed).ok_or(KeystoreError::WrongPassword)?
+                crypto::open(&key, nonce, &[], sealed, self.key_type)
+                    .ok_or(KeystoreError::WrongPassword)?
             }
             Secret::Fernet {
                 salt,
@@ -158,7 +165,7 @@ impl Keystore {
                         .open(&plain_hash(password, salt))
                         .map_err(|_| KeystoreError::WrongPassword)?,
                 };
-                read_seed_hex(&digits).ok_or(KeystoreError::Malformed {
+                read_seed_hex(&digits, self.key_type).ok_or(KeystoreError::Malformed {
                     field: "ciphertext",
                     reason: "does not hold a seed of 64 hexadecimal digits",
                 })?

@@ -8,7 +8,7 @@
 //! | [`json`] | canonical JSON exactly as CPython writes it, on a flat arena; exact [`Number`]s |
 //! | [`dialect`] | what wallets and nodes have to agree on, as one value |
 //! | [`address`] | the two forms of an address, and what a chain may carry instead |
-//! | [`key`] | Ed25519 seeds, keys and signatures, verified strictly |
+//! | [`key`] | seeds, keys and signatures of both types, verified strictly |
 //! | [`hash`] | transaction hashes, message digests and block hashes as types |
 //! | [`block`] | chain ids, heights, and the formula of a block's hash |
 //! | [`amount`] | amounts, fees, costs and budgets, and the most that can be transferred |
@@ -22,7 +22,7 @@
 //! | [`authenticity`] | whether a message is from the sender that it names |
 //! | [`sealing`] | messages that only their recipient can read |
 //! | [`bounded`] | texts whose length is bounded by their type |
-//! | [`keystore`] | the four keystore file forms of AITBC, read, and the client form, written |
+//! | [`keystore`] | the keystore file forms of AITBC, read, and some of them written |
 //! | [`vault`] | many wallets in one file under one password |
 //! | [`password`] | a password that wipes itself |
 //! | [`untrusted`] | showing untrusted text safely |
@@ -30,12 +30,13 @@
 //! The types are also re-exported at the root:
 //!
 //! ```
-//! use agentry_protocol::{Address, Json, Limits, Number, Seed, SigningKey, StoredTransaction};
+//! use agentry_protocol::{Address, Dialect, Json, KeyType, Limits, Number, Seed, SigningKey, StoredTransaction};
 //! use agentry_protocol::{Payload, Transaction, Verification};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let key = SigningKey::from_seed(&Seed::generate()?);
+//! let key = SigningKey::from_seed(&Seed::generate(KeyType::Ed25519)?);
 //! let signed = Transaction {
+//!     dialect: Dialect::April2026,
 //!     from: Address::from_public_key(&key.public_key()),
 //!     to: "ait1d04ab232742bb4ab3a1368bd4615e4e6d0224ab7".parse()?,
 //!     amount: Number::from(0),
@@ -49,9 +50,9 @@
 //! // What a node keeps of the posted body, and how its reader verifies it.
 //! let kept = StoredTransaction::parse(signed.body().as_bytes(), Limits::default())?;
 //! assert_eq!(kept.hash(), signed.hash());
-//! assert_eq!(kept.verify(signed.public_key()), Verification::Valid);
-//! assert!(kept.from.matches(signed.public_key()));
-//! assert_eq!(Payload::read(&kept.payload), Payload::Text("ping".into()));
+//! assert_eq!(kept.verify(&key.public_key()), Verification::Valid);
+//! assert!(kept.from.matches(&key.public_key()));
+//! assert_eq!(Payload::read(&kept.message()), Payload::Text("ping".into()));
 //! # Ok(())
 //! # }
 //! ```
@@ -85,14 +86,14 @@ mod text;
 pub use address::{Address, AddressError, AddressForm};
 pub use amount::Amount;
 pub use authenticity::{Authenticity, Finding};
-pub use block::{BlockHeight, ChainId, ChainIdError, block_hash, genesis_hash, isoformat};
+pub use block::{BlockHeight, Chain, ChainId, ChainIdError, block_hash, genesis_hash, isoformat};
 pub use bounded::AgentName;
 pub use command::{CommandError, KnownCommand};
 pub use dialect::Dialect;
 pub use hash::{BlockHash, ContentHash, HashError, MessageDigest, TransactionHash};
 pub use header::{AckRequest, Header, HeaderError, MessageId, Thread, Trace, Trail};
 pub use json::{Json, JsonError, JsonRef, Kind, Limits, Number};
-pub use key::{KeyError, PublicKey, Seed, Signature, SignatureError, SigningKey};
+pub use key::{KeyError, KeyType, PublicKey, Seed, Signature, SignatureError, SigningKey};
 pub use keystore::{Keystore, KeystoreError, KeystoreForm};
 pub use message::{Envelope, Identity, compose};
 pub use nonce::Nonce;

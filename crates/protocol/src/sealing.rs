@@ -15,11 +15,11 @@
 //! the chain keeps it forever. The length of a message is visible.
 //!
 //! ```
-//! use agentry_protocol::{Authenticity, Address, Payload, Seed};
+//! use agentry_protocol::{Authenticity, Address, KeyType, Payload, Seed};
 //! use agentry_protocol::sealing::{Binding, DecryptionKey, open, seal};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let (alice, bob) = (Seed::generate()?, Seed::generate()?);
+//! let (alice, bob) = (Seed::generate(KeyType::Ed25519)?, Seed::generate(KeyType::Ed25519)?);
 //! let from = Address::from_public_key(&alice.public_key());
 //! let to = Address::from_public_key(&bob.public_key());
 //! let key = DecryptionKey::from_seed(&bob);

@@ -10,9 +10,9 @@ pub(crate) enum HexFault {
     Character { found: char, position: usize },
 }
 
-/// Writes at most 64 bytes as lowercase hexadecimal digits, without a text on the heap.
+/// Writes at most 65 bytes as lowercase hexadecimal digits, without a text on the heap.
 pub(crate) fn write_hex(bytes: &[u8], formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut digits = [0; 128];
+    let mut digits = [0; 130];
     let digits = digits.get_mut(..2 * bytes.len()).ok_or(fmt::Error)?;
     hex::encode_to_slice(bytes, digits).map_err(|_| fmt::Error)?;
     formatter.write_str(std::str::from_utf8(digits).map_err(|_| fmt::Error)?)

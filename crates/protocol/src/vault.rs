@@ -232,11 +232,18 @@ impl Vault {
     /// another vault.
     pub fn unseal(&self, entry: &VaultEntry, key: &VaultKey) -> Result<Seed, VaultError> {
         let associated = VaultEntry::associated(&entry.name, &entry.address, &entry.public_key);
-        crypto::open(&key.0, &entry.nonce, associated.as_bytes(), &entry.sealed)
-            .filter(|seed| seed.public_key() == entry.public_key)
-            .ok_or_else(|| VaultError::Altered {
-                name: entry.name.to_string(),
-            })
+        let key_type = entry.public_key.key_type();
+        crypto::open(
+            &key.0,
+            &entry.nonce,
+            associated.as_bytes(),
+            &entry.sealed,
+            key_type,
+        )
+        .filter(|seed| seed.public_key() == entry.public_key)
+        .ok_or_else(|| VaultError::Altered {
+            name: entry.name.to_string(),
+        })
     }
 
     fn add(&mut self, entry: VaultEntry) -> Result<(), VaultError> {

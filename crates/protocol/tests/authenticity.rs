@@ -4,8 +4,8 @@
 
 use agentry_protocol::authenticity::examine;
 use agentry_protocol::{
-    Address, Authenticity, ChainId, Finding, Json, Limits, Number, PublicKey, Seed, SigningKey,
-    StoredTransaction, Transaction, Verification,
+    Address, Authenticity, ChainId, Dialect, Finding, Json, Limits, Number, PublicKey, Seed,
+    SigningKey, StoredTransaction, Transaction, Verification,
 };
 
 fn signer(byte: u8) -> SigningKey {
@@ -18,6 +18,7 @@ fn chain() -> ChainId {
 
 fn sent(from: Address, key: &SigningKey) -> StoredTransaction {
     let signed = Transaction {
+        dialect: Dialect::April2026,
         from,
         to: Address::from_public_key(&signer(9).public_key()),
         amount: Number::from(0),
@@ -126,6 +127,7 @@ fn the_older_client_s_seven_keys_count() {
     let alice = signer(1);
     let mut kept = sent(Address::from_public_key(&alice.public_key()), &alice);
     let unsigned = Transaction {
+        dialect: Dialect::April2026,
         from: kept.from.clone(),
         to: kept.to.clone(),
         amount: kept.amount.clone(),

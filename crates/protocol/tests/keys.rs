@@ -1,6 +1,6 @@
 //! Keys and signatures: which signatures verify, and which never do.
 
-use agentry_protocol::{KeyError, PublicKey, Seed, Signature, SignatureError, SigningKey};
+use agentry_protocol::{KeyError, KeyType, PublicKey, Seed, Signature, SignatureError, SigningKey};
 use proptest::prelude::*;
 
 proptest! {
@@ -42,7 +42,7 @@ fn any_flipped_bit_of_a_signature_or_a_key_is_found() {
     let key = SigningKey::from_seed(&Seed::from_bytes([0x11; 32]));
     let signature = key.sign(b"ping");
     for bit in 0..512 {
-        let mut bytes = *signature.as_bytes();
+        let mut bytes: [u8; 64] = signature.as_bytes().try_into().unwrap();
         bytes[bit / 8] ^= 1 << (bit % 8);
         assert!(
             !key.public_key()
@@ -51,7 +51,7 @@ fn any_flipped_bit_of_a_signature_or_a_key_is_found() {
         );
     }
     for bit in 0..256 {
-        let mut bytes = *key.public_key().as_bytes();
+        let mut bytes: [u8; 32] = key.public_key().as_bytes().try_into().unwrap();
         bytes[bit / 8] ^= 1 << (bit % 8);
         if let Ok(other) = PublicKey::from_bytes(bytes) {
             assert!(!other.verify(b"ping", &signature), "bit {bit}");
@@ -159,7 +159,10 @@ fn secrets_are_not_shown() {
 
 #[test]
 fn generated_seeds_differ() {
-    let (a, b) = (Seed::generate().unwrap(), Seed::generate().unwrap());
+    let (a, b) = (
+        Seed::generate(KeyType::Ed25519).unwrap(),
+        Seed::generate(KeyType::Ed25519).unwrap(),
+    );
     assert_ne!(a.expose(), b.expose());
     assert_ne!(a.expose(), &[0; 32]);
 }
@@ -172,7 +175,7 @@ fn keys_that_begin_alike_are_told_apart() {
     let public = key.public_key();
     let signature = key.sign(b"ping");
     let mut alike = (0..u8::MAX).filter_map(|last| {
-        let mut bytes = *public.as_bytes();
+        let mut bytes: [u8; 32] = public.as_bytes().try_into().unwrap();
         bytes[30] = last;
         PublicKey::from_bytes(bytes).ok()
     });

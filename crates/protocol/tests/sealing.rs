@@ -5,8 +5,9 @@
 use agentry_protocol::command::{CommandFault, PLAINTEXT_MAX, Sealed};
 use agentry_protocol::sealing::{Binding, ContentFault, OpenError, SealError, open, seal};
 use agentry_protocol::{
-    Address, Authenticity, DecryptionKey, EncryptionKey, Envelope, Header, Json, KnownCommand,
-    Limits, Number, Payload, Seed, SigningKey, StoredTransaction, Timestamp, Transaction, compose,
+    Address, Authenticity, DecryptionKey, Dialect, EncryptionKey, Envelope, Header, Json,
+    KnownCommand, Limits, Number, Payload, Seed, SigningKey, StoredTransaction, Timestamp,
+    Transaction, compose,
 };
 use proptest::prelude::*;
 
@@ -81,6 +82,7 @@ fn a_sealed_message_crosses_the_chain() {
     let payload = compose(&KnownCommand::Sealed(sealed).to_payload(), Some(&header)).unwrap();
     assert!(!payload.to_compact().contains("inference"));
     let signed = Transaction {
+        dialect: Dialect::April2026,
         from,
         to,
         amount: Number::from(0),
@@ -91,7 +93,7 @@ fn a_sealed_message_crosses_the_chain() {
     }
     .sign(&alice);
     let kept = StoredTransaction::parse(signed.body().as_bytes(), Limits::default()).unwrap();
-    let envelope = Envelope::read(&kept.payload);
+    let envelope = Envelope::read(&kept.message());
     assert_eq!(envelope.header(), Some(&header));
     let header_key = envelope.header().and_then(|header| header.key);
     let chain = CHAIN.parse().unwrap();
@@ -104,6 +106,7 @@ fn a_sealed_message_crosses_the_chain() {
     // does not open.
     let mallory = SigningKey::from_seed(&seed(3));
     let stolen = Transaction {
+        dialect: Dialect::April2026,
         from: address(3),
         to: kept.to,
         amount: Number::from(0),

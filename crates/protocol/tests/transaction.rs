@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use agentry_protocol::{
-    Address, AddressError, Json, JsonError, Limits, Number, Seed, SignedTransaction, SigningKey,
-    StoredTransaction, Transaction, TransactionError, Verification,
+    Address, AddressError, Dialect, Json, JsonError, Limits, Number, Seed, SignedTransaction,
+    SigningKey, StoredTransaction, Transaction, TransactionError, Verification,
 };
 use proptest::prelude::*;
 
@@ -14,6 +14,7 @@ fn key(byte: u8) -> SigningKey {
 
 fn transaction(payload: Json) -> Transaction {
     Transaction {
+        dialect: Dialect::April2026,
         from: Address::from_public_key(&key(1).public_key()),
         to: Address::bech32_from_public_key(&key(2).public_key()),
         amount: Number::from(0),
@@ -158,14 +159,20 @@ fn after_any_change_the_signature_does_not_verify() {
     let other = Address::from_chain("someone").unwrap();
     let altered = [
         StoredTransaction {
+            dialect: Dialect::April2026,
+            kind: "transfer".into(),
             chain_id: "ait-mainnet".into(),
             ..stored.clone()
         },
         StoredTransaction {
+            dialect: Dialect::April2026,
+            kind: "transfer".into(),
             from: other.clone(),
             ..stored.clone()
         },
         StoredTransaction {
+            dialect: Dialect::April2026,
+            kind: "transfer".into(),
             to: other,
             ..stored.clone()
         },
@@ -213,6 +220,7 @@ proptest! {
         chain in "[A-Za-z0-9._-]{1,64}",
     ) {
         let unsigned = Transaction {
+            dialect: Dialect::April2026,
             from: Address::from_chain(&from).unwrap(),
             to: Address::from_chain(&to).unwrap(),
             amount, fee, nonce,
@@ -229,10 +237,10 @@ proptest! {
         // A node accepts the body and keeps its stored form.
         let kept = StoredTransaction::parse(body.as_bytes(), Limits::default()).unwrap();
         prop_assert_eq!(&kept, &signed.stored());
-        prop_assert_eq!(&SignedTransaction::from_stored(&kept, *signed.public_key()).unwrap(), &signed);
+        prop_assert_eq!(&SignedTransaction::from_stored(&kept, signed.public_key()).unwrap(), &signed);
         prop_assert_eq!(kept.hash(), signed.hash());
         prop_assert_eq!(kept.digest(), unsigned.digest());
-        prop_assert_eq!(kept.verify(signed.public_key()), Verification::Valid);
+        prop_assert_eq!(kept.verify(&signed.public_key().unwrap()), Verification::Valid);
         let text = kept.stored_text();
         prop_assert_eq!(&StoredTransaction::parse(text.as_bytes(), Limits::default()).unwrap(), &kept);
         prop_assert_eq!(kept.to_json().to_compact(), text);

@@ -13,8 +13,8 @@ use agentry_core::commit::{Arrival, Handled, HostedAgent, Observation, Outcome, 
 use agentry_core::rows::{Draft, EventRef, Prepared};
 use agentry_core::{AgentId, Authenticity, Commit, InboxId, OutboxId};
 use agentry_protocol::{
-    Address, Amount, BlockHeight, ChainId, Json, Nonce, Number, Seed, SigningKey, Timestamp,
-    Transaction,
+    Address, Amount, BlockHeight, ChainId, Dialect, Json, Nonce, Number, Seed, SigningKey,
+    Timestamp, Transaction,
 };
 use agentry_store::Store;
 
@@ -34,6 +34,7 @@ fn address(byte: u8) -> Address {
 
 fn transaction(from: u8, to: u8, nonce: u64, text: &str) -> agentry_protocol::SignedTransaction {
     Transaction {
+        dialect: Dialect::April2026,
         from: address(from),
         to: address(to),
         amount: Number::from(0_u64),

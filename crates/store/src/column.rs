@@ -6,7 +6,7 @@ use rusqlite::{Error, Result, Row};
 
 use agentry_protocol::untrusted::printable;
 use agentry_protocol::{
-    Amount, Json, JsonRef, Limits, MessageId, PublicKey, Timestamp, TransactionHash,
+    Amount, Json, Limits, MessageId, PublicKey, SignedTransaction, Timestamp, TransactionHash,
 };
 
 /// How much of a value an error shows, in characters.
@@ -138,13 +138,14 @@ pub(super) fn payload(row: &Row<'_>, column: usize) -> Result<Json> {
         return text(row, column, json);
     }
     let body = text(row, column + 1, json)?;
-    let payload = body.root().get("payload").map(JsonRef::to_json);
+    let payload = SignedTransaction::draft_in(body.root());
     payload.ok_or_else(|| undecodable(row, column + 1, "has no payload".to_owned()))
 }
 
 /// A public key.
 pub(super) fn public_key(row: &Row<'_>, column: usize) -> Result<PublicKey> {
-    bytes(row, column, PublicKey::from_bytes)?
+    let bytes = row.get_ref(column)?.as_blob()?;
+    PublicKey::from_slice(bytes)
         .map_err(|error| undecodable(row, column, format!("cannot be read back: {error}")))
 }
 

@@ -6,7 +6,8 @@ use std::time::{Instant, SystemTime};
 
 use agentry_protocol::command::{ExecuteAiJob, Prompt, StatusReport};
 use agentry_protocol::{
-    AckRequest, Envelope, Header, KnownCommand, MessageId, Number, Payload, Transaction, compose,
+    AckRequest, Dialect, Envelope, Header, KnownCommand, MessageId, Number, Payload, Transaction,
+    compose,
 };
 
 use crate::dice::Dice;
@@ -122,6 +123,7 @@ impl Conversation {
         let copies: Vec<_> = (0..1 + u64::from(again))
             .map(|nonce| {
                 let signed = Transaction {
+                    dialect: Dialect::April2026,
                     from: wallet.address.clone(),
                     to: agent.address.clone(),
                     amount: Number::from(0_u64),
@@ -179,7 +181,7 @@ impl Conversation {
             else {
                 continue;
             };
-            let envelope = Envelope::read(&stored.payload);
+            let envelope = Envelope::read(&stored.message());
             let Some(re) = envelope.header().and_then(|header| header.re) else {
                 strays.push(format!("{one:?}"));
                 continue;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use agentry_core::cluster::shard_of;
 use agentry_devnet::{Devnet, DevnetConfig, NoncePolicy};
-use agentry_protocol::{Address, Json, Number, Password, Seed, Transaction, Vault};
+use agentry_protocol::{Address, Dialect, Json, Number, Password, Seed, Transaction, Vault};
 use tempfile::TempDir;
 
 use crate::binary;
@@ -331,6 +331,7 @@ impl World {
     pub fn write(&self, to: &Address, payload: &str, is_ping: bool) -> Posting {
         let wallet = self.fresh();
         let signed = Transaction {
+            dialect: Dialect::April2026,
             from: wallet.address.clone(),
             to: to.clone(),
             amount: Number::from(0_u64),

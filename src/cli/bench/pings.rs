@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use agentry_devnet::DevnetConfig;
 use agentry_protocol::{
-    Address, Header, Json, MessageId, Number, Payload, SignedTransaction, SigningKey,
+    Address, Dialect, Header, Json, MessageId, Number, Payload, SignedTransaction, SigningKey,
     StoredTransaction, Timestamp, Transaction, compose,
 };
 
@@ -27,6 +27,7 @@ pub(super) fn now() -> Timestamp {
 
 fn transaction(from: Address, to: &Address, number: usize, payload: Json) -> Transaction {
     Transaction {
+        dialect: Dialect::April2026,
         from,
         to: to.clone(),
         amount: Number::from(0_u64),
@@ -77,6 +78,8 @@ pub(super) fn unsigned<'a>(
         let digest = transaction.digest().to_string();
         let digits = digest.trim_start_matches("0x");
         StoredTransaction {
+            dialect: Dialect::April2026,
+            kind: "transfer".into(),
             chain_id: transaction.chain_id.to_string(),
             from: transaction.from,
             to: transaction.to,

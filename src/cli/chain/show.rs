@@ -64,7 +64,7 @@ pub(super) fn row(hash: String, stored: Result<&StoredTransaction, &str>) -> Vec
             printable(stored.to.as_str(), 70),
             printable(&stored.amount.to_string(), 40),
             printable(&stored.fee.to_string(), 40),
-            message(&stored.payload, MESSAGE),
+            message(&stored.message(), MESSAGE),
         ],
         Err(reason) => {
             let reason = format!("cannot be read: {}", printable(reason, MESSAGE));

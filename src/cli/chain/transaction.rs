@@ -197,7 +197,7 @@ fn print(hash: TransactionHash, found: &Found, context: &Context) -> Result<(), 
             ("fee", printable(&stored.fee.to_string(), 80)),
             ("nonce", printable(&stored.nonce.to_string(), 80)),
             ("chain id", printable(&stored.chain_id, 80)),
-            ("message", show::message(&stored.payload, 2000)),
+            ("message", show::message(&stored.message(), 2000)),
         ]);
     }
     out.fields(&fields)

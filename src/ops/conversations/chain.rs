@@ -141,7 +141,7 @@ impl<'a> ChainMessages<'a> {
         if !concerns || from.as_ref().is_some_and(|from| stored.from != *from) {
             return false;
         }
-        let envelope = Envelope::read(&stored.payload);
+        let envelope = Envelope::read(&stored.message());
         let of_thread = || envelope.header().and_then(|header| header.thread.as_ref());
         if thread
             .as_ref()

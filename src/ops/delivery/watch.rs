@@ -114,7 +114,7 @@ impl StoreWatch {
         let mut heard = Vec::new();
         for reply in replies {
             let from = &reply.stored.from;
-            let mut content = MessageContent::read(&reply.stored.payload);
+            let mut content = MessageContent::read(&reply.stored.message());
             let key = content.header.as_ref().and_then(|header| header.key);
             if !progress.to.is_of(from, key.as_ref()) {
                 continue;
@@ -181,7 +181,7 @@ impl StoreWatch {
 
 /// Classifies a reply. An acknowledgment counts once the runtime has counted it.
 fn what(content: MessageContent, reply: &Reply, delivery: Option<&Delivery>) -> Option<What> {
-    match known(&reply.stored.payload) {
+    match known(&reply.stored.message()) {
         Some(KnownCommand::Ack(ack)) => {
             let state = delivery?.state;
             let told = ReceiptState::from(ack.status);
@@ -264,7 +264,7 @@ impl ChainWatch {
         if carrier.height.is_none() || self.facts.heard.iter().any(|one| one.hash == found.hash) {
             return;
         }
-        let mut content = MessageContent::read(&found.stored.payload);
+        let mut content = MessageContent::read(&found.stored.message());
         let header_key = content.header.as_ref().and_then(|header| header.key);
         let from_recipient = self.to.is_of(&found.stored.from, header_key.as_ref());
         let finding = examine(
@@ -282,7 +282,7 @@ impl ChainWatch {
             return;
         }
         if content.sealed {
-            match known(&found.stored.payload) {
+            match known(&found.stored.message()) {
                 Some(KnownCommand::Sealed(sealed)) => {
                     let binding = Binding::from(&found.stored);
                     let opened = sealing::open(&sealed, &self.decryption, binding, authenticity)

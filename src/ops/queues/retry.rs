@@ -35,7 +35,7 @@ impl Operations {
                 .map(|message| (message.id, message.stored.clone()))
                 .collect();
             let found =
-                classify::reverify(shared, &self.registry, &self.links.send.chain_id, stored)
+                classify::reverify(shared, &self.registry, &self.links.send.chain.id, stored)
                     .await?;
             let mut of_row: HashMap<InboxId, DueMessage> = dead
                 .into_iter()

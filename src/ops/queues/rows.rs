@@ -36,7 +36,7 @@ impl Words {
     /// Parses the content of a transaction in the form that a node stores.
     fn of_stored(stored: &str) -> Self {
         let stored = StoredTransaction::parse(stored.as_bytes(), Limits::default());
-        stored.map_or_else(|_| Self::default(), |stored| Self::of(&stored.payload))
+        stored.map_or_else(|_| Self::default(), |stored| Self::of(&stored.message()))
     }
 
     pub(in crate::ops) fn of_payload(payload: &str) -> Self {

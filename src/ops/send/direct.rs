@@ -174,7 +174,7 @@ async fn directly(
     let unlocked = own.wallet.unlock(&password)?;
     let key = SigningKey::from_seed(&unlocked.seed);
     let now = Clock::default().now();
-    let (from, to) = (unlocked.address, &request.to);
+    let (from, to, chain) = (unlocked.address, &request.to, config.chain.chain());
     let known = known_keys(to, now, config)?;
     let draft = compose::compose(
         &request.outgoing(),
@@ -190,7 +190,7 @@ async fn directly(
             answers: None,
             trail: Trail::NONE,
             recipient_key: request.recipient_key.or(known.encryption),
-            chain_id: &config.chain.id,
+            chain: &chain,
             now,
             plain: true,
         },
@@ -201,7 +201,7 @@ async fn directly(
         NoncePolicy::Sequential => submit.account(&from).await?.nonce,
     };
     let id = draft.message_id;
-    let transaction = draft.transaction(from.clone(), config.chain.id.clone(), nonce);
+    let transaction = draft.transaction(from.clone(), chain.clone(), nonce);
     let signed = transaction.sign(&key);
     let hash = signed.hash();
     match submit.submit(&signed.body()).await {

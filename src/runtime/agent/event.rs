@@ -147,7 +147,7 @@ impl Work {
                 answers: None,
                 trail: Trail::NONE,
                 recipient_key: None,
-                chain_id: &self.links.chain_id,
+                chain: &self.links.chain,
                 now: local,
                 plain: false,
             },

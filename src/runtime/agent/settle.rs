@@ -196,7 +196,7 @@ impl Work {
                 answers,
                 trail,
                 recipient_key: self.shared.directory.enc_key_of(to, now),
-                chain_id: &self.links.chain_id,
+                chain: &self.links.chain,
                 now,
                 plain: false,
             },

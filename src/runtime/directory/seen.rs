@@ -31,7 +31,7 @@ pub fn card_of(
     if stored.from != stored.to {
         return None;
     }
-    let envelope = Envelope::read(&stored.payload);
+    let envelope = Envelope::read(&stored.message());
     let Payload::Command(command) = &envelope.payload else {
         return None;
     };

@@ -6,8 +6,8 @@ use agentry_core::commit::{Backfill, CardSeen, Observation, Step};
 use agentry_protocol::command::{Announce, CARD_MAX_AHEAD_MS, Endpoints, KnownCommand};
 use agentry_protocol::header::Header;
 use agentry_protocol::{
-    BlockHash, BlockHeight, ChainId, Json, MessageId, Number, Payload, Seed, SignedTransaction,
-    SigningKey, Timestamp, Transaction, compose,
+    BlockHash, BlockHeight, ChainId, Dialect, Json, MessageId, Number, Payload, Seed,
+    SignedTransaction, SigningKey, Timestamp, Transaction, compose,
 };
 
 use super::*;
@@ -72,6 +72,7 @@ impl Said {
             ..Header::default()
         };
         Transaction {
+            dialect: Dialect::April2026,
             from: self.from.clone(),
             to: self.to.clone(),
             amount: Number::from(0_u64),

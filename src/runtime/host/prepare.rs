@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 
 use agentry_core::cluster::{ShardId, shard_of};
-use agentry_protocol::{Address, Password, PublicKey, Seed};
+use agentry_protocol::{Address, KeyType, Password, PublicKey, Seed};
 
 use super::HostError;
 use crate::config::{AgentConfig, Config, HostError as AgentsError, HostedAgent};
@@ -247,7 +247,7 @@ pub(in crate::runtime) fn create_missing(
             node: format!("agent {}", agent.agent.name),
             reason: format!("wallet name {name:?}: {error}"),
         })?;
-        let seed = Seed::generate().map_err(|error| HostError::Node {
+        let seed = Seed::generate(KeyType::Ed25519).map_err(|error| HostError::Node {
             node: format!("wallet {name}"),
             reason: error.to_string(),
         })?;

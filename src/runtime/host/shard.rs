@@ -303,7 +303,7 @@ impl Prepared {
             shared.clone(),
             AgentLinks {
                 registry: registry.clone(),
-                chain_id: chain_id(),
+                chain: config.chain.chain(),
                 signer: SignerLinks {
                     keys: signer.clone().recipient(),
                     open: signer.clone().recipient(),
@@ -353,7 +353,7 @@ impl Prepared {
                 open: signer.clone().recipient(),
                 reload: reloader.clone(),
                 send: SendLinks {
-                    chain_id: chain_id(),
+                    chain: config.chain.chain(),
                     keys: signer.clone().recipient(),
                     outbox,
                 },
@@ -440,7 +440,7 @@ fn settings(
     node_is_known: bool,
 ) -> SubmitterSettings {
     SubmitterSettings {
-        chain_id: config.chain.id.clone(),
+        chain: config.chain.chain(),
         node: nodes.submit.clone(),
         mempool: chain::mempool(&config.chain),
         genesis,

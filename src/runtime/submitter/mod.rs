@@ -58,7 +58,7 @@ use agentry_chain::{MempoolDb, NodeClient};
 use agentry_core::Changes;
 use agentry_core::nonce::NoncePolicy;
 use agentry_core::rows::AgentRow;
-use agentry_protocol::{BlockHash, ChainId};
+use agentry_protocol::{BlockHash, Chain};
 use agentry_store::{StoreError, read};
 use tokio::sync::Notify;
 
@@ -88,7 +88,7 @@ const CONCURRENT_POSTS: usize = 32;
 #[derive(Debug)]
 pub struct SubmitterSettings {
     /// The chain that transactions are signed for.
-    pub chain_id: ChainId,
+    pub chain: Chain,
     /// The node to which transactions are posted.
     pub node: NodeClient,
     /// The configured `mempool.db`, if it may be this node's.

@@ -266,8 +266,8 @@ impl Work {
         for one in drafts {
             paid.push((one.nonce, one.charge));
             if let Some(hosted) = &hosted {
-                let (from, chain_id) = (hosted.address.clone(), self.settings.chain_id.clone());
-                transactions.push(one.draft.transaction(from, chain_id, one.nonce));
+                let (from, chain) = (hosted.address.clone(), self.settings.chain.clone());
+                transactions.push(one.draft.transaction(from, chain, one.nonce));
             }
         }
         let sign = Sign {

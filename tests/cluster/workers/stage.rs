@@ -12,7 +12,8 @@ use agentry_chain::{NodeClient, NodeOptions};
 use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::command::ExecuteAiJob;
 use agentry_protocol::{
-    Header, KnownCommand, MessageId, Number, Payload, Seed, Transaction, TransactionHash, compose,
+    Dialect, Header, KnownCommand, MessageId, Number, Payload, Seed, Transaction, TransactionHash,
+    compose,
 };
 use agentry_testbed::chain::open;
 use agentry_testbed::postgres::{Server, USER};
@@ -181,6 +182,7 @@ impl Stage {
             ..Header::default()
         };
         let signed = Transaction {
+            dialect: Dialect::April2026,
             from: address(2),
             to: address(1),
             amount: Number::from(0_u64),

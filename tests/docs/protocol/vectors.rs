@@ -2,8 +2,8 @@
 
 use agentry_protocol::sealing::{Binding, open};
 use agentry_protocol::{
-    Address, Authenticity, DecryptionKey, Envelope, Finding, Json, KnownCommand, Limits, Payload,
-    Seed, SigningKey, StoredTransaction, Transaction, authenticity,
+    Address, Authenticity, DecryptionKey, Dialect, Envelope, Finding, Json, KnownCommand, Limits,
+    Payload, Seed, SigningKey, StoredTransaction, Transaction, authenticity,
 };
 use serde_json::Value;
 
@@ -39,6 +39,7 @@ fn the_transaction_is_reproduced() {
     let from: Address = text(stated, "from").parse().unwrap();
     assert_eq!(from, Address::from_public_key(&wallet.public_key()));
     let signed = Transaction {
+        dialect: Dialect::April2026,
         from,
         to: text(stated, "to").parse().unwrap(),
         amount: number("amount"),

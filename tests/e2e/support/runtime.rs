@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use agentry::wallet::{WalletStore, ensure_password_file, password};
 use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{
-    ChainId, Header, MessageId, Number, Payload, Seed, Timestamp, Transaction, compose,
+    ChainId, Dialect, Header, MessageId, Number, Payload, Seed, Timestamp, Transaction, compose,
 };
 use agentry_testbed::binary;
 use agentry_testbed::http;
@@ -35,6 +35,7 @@ pub(crate) fn say(devnet: &Devnet, text: &str, trace: Option<&str>, nonce: u64) 
     };
     header.trail.trace = trace.map(|trace| trace.parse().unwrap());
     let signed = Transaction {
+        dialect: Dialect::April2026,
         from: address(3),
         to: address(1),
         amount: Number::from(0_u64),

@@ -285,7 +285,7 @@ impl State {
 /// milliseconds; `None` if it reports something else.
 pub(super) fn reported_end(body: &str) -> Option<(TaskEnd, u64)> {
     let signed = SignedTransaction::from_body(body.as_bytes(), Limits::default()).ok()?;
-    match Payload::read(&signed.transaction().payload).command() {
+    match Payload::read(&signed.message()).command() {
         Ok(Some(KnownCommand::JobComplete(job))) => {
             let output = TaskOutput {
                 text: job.result.text().to_owned(),

@@ -159,9 +159,7 @@ impl State {
         };
         self.check_digest(id, found.digest)?;
         let signed = SignedTransaction::from_body(found.body.as_bytes(), Limits::default());
-        let payload = signed
-            .ok()
-            .map(|signed| signed.transaction().payload.clone());
+        let payload = signed.ok().map(|signed| signed.draft().into_owned());
         let height = found.block;
         self.outbox.change(&id, |row| {
             row.state = match height {

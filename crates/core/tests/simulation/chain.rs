@@ -41,7 +41,7 @@ impl Transaction {
 
     /// Whether it is a text without a header.
     pub(crate) fn is_plain(&self) -> bool {
-        let envelope = Envelope::read(&self.stored.payload);
+        let envelope = Envelope::read(&self.stored.message());
         envelope.payload.text().is_some() && envelope.header().is_none()
     }
 

@@ -10,8 +10,8 @@ use std::sync::LazyLock;
 use agentry_core::Authenticity;
 use agentry_protocol::command::{Ack, AckStatus};
 use agentry_protocol::{
-    AckRequest, Address, ChainId, ContentHash, Header, Json, KnownCommand, MessageId, Nonce,
-    Number, Payload, Seed, SignedTransaction, SigningKey, StoredTransaction, Timestamp,
+    AckRequest, Address, ChainId, ContentHash, Dialect, Header, Json, KnownCommand, MessageId,
+    Nonce, Number, Payload, Seed, SignedTransaction, SigningKey, StoredTransaction, Timestamp,
     Transaction as Unsigned, TransactionHash, compose,
 };
 
@@ -164,6 +164,7 @@ pub(crate) fn id(time: Timestamp, number: u64) -> MessageId {
 
 fn unsigned(wallet: usize, to: &Address, nonce: Nonce, payload: Json) -> Unsigned {
     Unsigned {
+        dialect: Dialect::April2026,
         from: address(wallet).clone(),
         to: to.clone(),
         amount: Number::from(0_u64),
@@ -211,6 +212,8 @@ pub(crate) fn from_peer(peer: usize, to: usize, nonce: Nonce, payload: Json) -> 
     let unsigned = unsigned(HOSTED + peer, address(to), nonce, payload);
     let digest = unsigned.digest();
     let stored = StoredTransaction {
+        dialect: Dialect::April2026,
+        kind: "transfer".into(),
         chain_id: unsigned.chain_id.as_str().to_owned(),
         from: unsigned.from,
         to: unsigned.to,

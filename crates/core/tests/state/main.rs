@@ -23,8 +23,8 @@ use agentry_core::rows::{Draft, EventRef, Prepared};
 use agentry_core::state::{Failure, Refusal, row};
 use agentry_core::{AgentId, Authenticity, Commit, InboxId, State, TaskStart};
 use agentry_protocol::{
-    Address, Amount, BlockHeight, ChainId, Json, Limits, Nonce, Number, Seed, SignedTransaction,
-    SigningKey, Timestamp, Transaction,
+    Address, Amount, BlockHeight, ChainId, Dialect, Json, Limits, Nonce, Number, Seed,
+    SignedTransaction, SigningKey, Timestamp, Transaction,
 };
 
 /// The hosted wallet of every test.
@@ -97,6 +97,7 @@ fn address(byte: u8) -> Address {
 
 fn sign(from: u8, to: &Address, nonce: u64, payload: &Json) -> SignedTransaction {
     Transaction {
+        dialect: Dialect::April2026,
         from: address(from),
         to: to.clone(),
         amount: Number::from(0_u64),

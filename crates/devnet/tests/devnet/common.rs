@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{
-    Address, ChainId, Json, Number, Seed, SignedTransaction, SigningKey, Transaction,
+    Address, ChainId, Dialect, Json, Number, Seed, SignedTransaction, SigningKey, Transaction,
 };
 use rusqlite::Connection;
 use serde_json::Value;
@@ -256,6 +256,7 @@ impl Wallet {
         nonce: u64,
     ) -> Transaction {
         Transaction {
+            dialect: Dialect::April2026,
             from: self.address.clone(),
             to: to.address.clone(),
             amount: Number::from(amount),

@@ -57,7 +57,7 @@ async fn a_transaction_is_posted_pending_mined_and_found() {
         "fee": 10,
         "nonce": 1_790_000_000_000_u64,
         "payload": "hello",
-        "signature": signed.signature().to_string(),
+        "signature": signed.signature().unwrap().to_string(),
     });
     assert_eq!(
         node.get("/rpc/mempool").await,

@@ -196,7 +196,7 @@ async fn duplicates_are_refused_while_pending_and_when_mined() {
     let hash = node.submit(&signed).await;
     let mut respelled = body(&signed);
     respelled.as_object_mut().unwrap().remove("public_key");
-    respelled["signature"] = json!(signed.signature().to_string().to_uppercase());
+    respelled["signature"] = json!(signed.signature().unwrap().to_string().to_uppercase());
     let pending = node.refuse(signed.body()).await;
     assert_eq!(
         pending,

@@ -7,6 +7,7 @@ use super::{Keystore, KeystoreError, KeystoreForm, MAX_BYTES, MAX_ROUNDS, Secret
 use crate::address::{Address, AddressError};
 use crate::fernet::{Token, TokenFault};
 use crate::json::{Json, JsonRef, Limits};
+use crate::key::{KeyType, PublicKey};
 
 /// Levels of nesting in a keystore file: a real one has 3.
 const MAX_DEPTH: usize = 16;
@@ -36,7 +37,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Keystore, KeystoreError> {
     if !root.is_object() {
         return Err(KeystoreError::NotAnObject);
     }
-    check_constants(root)?;
+    check_version(root)?;
     let (address, name) = match root.get("address") {
         None => (None, None),
         Some(value) => stated(as_text(value, "address")?)?,
@@ -45,9 +46,13 @@ pub(super) fn parse(text: &[u8]) -> Result<Keystore, KeystoreError> {
         None => None,
         Some(value) => {
             let text = as_text(value, "public_key")?;
-            Some(text.parse().map_err(KeystoreError::PublicKey)?)
+            Some(
+                text.parse::<PublicKey>()
+                    .map_err(KeystoreError::PublicKey)?,
+            )
         }
     };
+    let key_type = key_type(root, public_key.as_ref())?;
     let (form, secret) = read_secret(root)?;
     let has_address = address.is_some() || name.is_some();
     if matches!(form, KeystoreForm::Client | KeystoreForm::Node) && !has_address {
@@ -55,6 +60,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Keystore, KeystoreError> {
     }
     Ok(Keystore {
         form,
+        key_type,
         address,
         name,
         public_key,
@@ -81,11 +87,16 @@ fn is_name(text: &str) -> bool {
     length <= MAX_NAME && !looks_like_an_address && !text.chars().any(char::is_control)
 }
 
-/// Checks the fields that have the same value in every file, if they are present.
-fn check_constants(root: JsonRef<'_>) -> Result<(), KeystoreError> {
-    if let Some(value) = root.get("keytype") {
-        expect(as_text(value, "keytype")?, "keytype", "ed25519")?;
-    }
+/// The type of the key: as the file says, else that of the public key that it states, else Ed25519.
+fn key_type(root: JsonRef<'_>, public_key: Option<&PublicKey>) -> Result<KeyType, KeystoreError> {
+    let Some(value) = root.get("keytype") else {
+        return Ok(public_key.map_or(KeyType::Ed25519, PublicKey::key_type));
+    };
+    let word = as_text(value, "keytype")?;
+    KeyType::from_word(word).ok_or_else(|| unsupported("keytype", word, "ed25519 or secp256k1"))
+}
+
+fn check_version(root: JsonRef<'_>) -> Result<(), KeystoreError> {
     match root.get("version") {
         None => Ok(()),
         Some(value) if value.as_i64() == Some(1) || value.as_str() == Some("1.0") => Ok(()),

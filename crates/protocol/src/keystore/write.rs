@@ -45,10 +45,11 @@ pub(super) fn encrypt(
     }},
     "ciphertext": "{ciphertext}"
   }},
-  "keytype": "ed25519",
+  "keytype": "{key_type}",
   "version": 1
 }}
 "#,
+        key_type = seed.key_type(),
         salt = hex::encode(salt),
         nonce = hex::encode(nonce),
         ciphertext = hex::encode(sealed),

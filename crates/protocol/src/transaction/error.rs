@@ -77,9 +77,11 @@ pub(crate) fn number(value: JsonRef<'_>, field: &'static str) -> Result<Number, 
 
 /// A key that must hold an address.
 pub(crate) fn address(
+    dialect: crate::Dialect,
     object: JsonRef<'_>,
     field: &'static str,
 ) -> Result<crate::Address, TransactionError> {
-    crate::Address::from_chain(string(required(object, field)?, field)?)
+    dialect
+        .address(string(required(object, field)?, field)?)
         .map_err(|reason| TransactionError::Address { field, reason })
 }

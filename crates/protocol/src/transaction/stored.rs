@@ -1,31 +1,37 @@
 //! The stored form: a transaction as a node keeps it.
 
+use std::borrow::Cow;
+
 use super::{Fields, TransactionError};
 use crate::address::Address;
-use crate::dialect::DIALECT;
+use crate::dialect::{Dialect, april};
 use crate::hash::{MessageDigest, TransactionHash};
 use crate::json::{Json, JsonRef, Limits, Number};
 use crate::key::PublicKey;
 
-/// A transaction as a node keeps it: without `type` and `public_key`, and with its signature as it
-/// was spelled. Anyone may have posted it; only [`StoredTransaction::verify`] shows who signed it.
+/// A transaction as a node keeps it, and perhaps shows it. Anyone may have posted it; only
+/// [`examine`](crate::authenticity::examine) shows who signed it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StoredTransaction {
+    /// The dialect of the chain that it was read from.
+    pub dialect: Dialect,
+    /// Its type; the only one there is, where the chain keeps none.
+    pub kind: Cow<'static, str>,
     /// The chain that it names. A node also mines transactions that name another one.
     pub chain_id: String,
     /// The sender that it names.
     pub from: Address,
     /// The recipient.
     pub to: Address,
-    /// In AIT. A node checks neither type nor sign.
+    /// In the [unit](Dialect::unit) of the dialect. Not every node checks type and sign.
     pub amount: Number,
-    /// In AIT.
+    /// In the same unit.
     pub fee: Number,
     /// The transaction's own nonce, not the account's counter.
     pub nonce: Number,
-    /// The message.
+    /// The message, or what carries it: see [`StoredTransaction::message`].
     pub payload: Json,
-    /// The signature, if any, as it was spelled.
+    /// The signature, if it is known, as it was spelled.
     pub signature: Option<String>,
 }
 
@@ -40,7 +46,7 @@ pub enum Verification {
     Invalid,
     /// There is no signature.
     Missing,
-    /// Not 128 lower-case hexadecimal digits; it does not count, even if it would verify.
+    /// Not spelled as [`Signature`](crate::Signature) is; it does not count, even if it would verify.
     Misspelled,
 }
 
@@ -52,7 +58,8 @@ impl Verification {
 }
 
 impl StoredTransaction {
-    /// Reads the stored form; see [`StoredTransaction::from_json`].
+    /// Reads back what [`stored_text`](Self::stored_text) wrote, or the stored form of a node of April
+    /// 2026. What a chain of another dialect carries is read by [`StoredTransaction::read`].
     ///
     /// # Errors
     /// [`TransactionError`] names what is missing or wrong.
@@ -60,64 +67,64 @@ impl StoredTransaction {
         Self::from_json(Json::parse(text, limits)?.root())
     }
 
-    /// Reads the stored form; see [`Dialect::read_stored`](crate::Dialect::read_stored).
+    /// [`parse`](Self::parse), of JSON.
     ///
     /// # Errors
     /// [`TransactionError`] names what is missing or wrong.
     pub fn from_json(object: JsonRef<'_>) -> Result<Self, TransactionError> {
-        DIALECT.read_stored(object)
+        Dialect::of_own(object).read_stored(object)
+    }
+
+    /// Reads the stored form of a chain of this dialect; see [`Dialect::read_stored`].
+    ///
+    /// # Errors
+    /// [`TransactionError`] names what is missing or wrong.
+    pub fn read(dialect: Dialect, text: &[u8], limits: Limits) -> Result<Self, TransactionError> {
+        dialect.read_stored(Json::parse(text, limits)?.root())
+    }
+
+    /// The message that it carries, as [`Envelope::read`](crate::Envelope::read) reads it.
+    pub fn message(&self) -> Cow<'_, Json> {
+        self.dialect.message(&self.payload)
     }
 
     /// The stored form as JSON.
     pub fn to_json(&self) -> Json {
-        Json::object([
-            ("amount", Json::number(&self.amount)),
-            ("chain_id", Json::string(self.chain_id.as_str())),
-            ("fee", Json::number(&self.fee)),
-            ("from", Json::string(self.from.as_str())),
-            ("nonce", Json::number(&self.nonce)),
-            ("payload", self.payload.clone()),
-            (
-                "signature",
-                self.signature
-                    .as_deref()
-                    .map_or_else(Json::null, Json::string),
-            ),
-            ("to", Json::string(self.to.as_str())),
-        ])
+        // It was JSON before.
+        Json::parse(self.stored_text().as_bytes(), Limits::NONE).unwrap_or_else(|_| Json::null())
     }
 
     /// The stored form in the compact canonical text, which the node hashes.
     pub fn stored_text(&self) -> String {
-        DIALECT.stored_text(self.fields(), self.signature.as_deref())
+        self.dialect
+            .stored_text(self.fields(), self.signature.as_deref())
     }
 
     /// The signing text; see [`Transaction::signing_text`](crate::Transaction::signing_text).
     pub fn signing_text(&self) -> String {
-        DIALECT.signing_text(self.fields())
+        self.dialect.signing_text(self.fields())
     }
 
-    /// The signing text of one older client: the same without `type`.
+    /// The signing text of one older client of April 2026: the same without `type`.
     pub fn signing_text_seven_keys(&self) -> String {
-        DIALECT.signing_text_seven_keys(self.fields())
+        april::signing_text_seven_keys(self.fields())
     }
 
     /// The hash by which a node identifies it: SHA-256 of [`StoredTransaction::stored_text`]. It
-    /// covers the signature as it is spelled.
+    /// covers the signature as it is spelled: without it, this is another one.
     pub fn hash(&self) -> TransactionHash {
-        DIALECT.hash(self.fields(), self.signature.as_deref())
+        self.dialect.hash(self.fields(), self.signature.as_deref())
     }
 
-    /// The identity of the message, however its signature is spelled: SHA-256 of the (eight-key)
-    /// signing text.
+    /// The identity of the message, however its signature is spelled: SHA-256 of the signing text.
     pub fn digest(&self) -> MessageDigest {
-        DIALECT.digest(self.fields())
+        self.dialect.digest(self.fields())
     }
 
-    /// Verifies the signature under a key, strictly: over the eight keys, then over the seven. It
-    /// does not check that the key belongs to `from`: [`Address::matches`] does.
+    /// Verifies the signature under a key as chains of April 2026 have it, strictly: over the eight keys,
+    /// then over the seven. It does not check that the key belongs to `from`: [`Address::matches`] does.
     pub fn verify(&self, key: &PublicKey) -> Verification {
-        DIALECT.verify(self.fields(), self.signature.as_deref(), key)
+        april::verify(self.fields(), self.signature.as_deref(), key)
     }
 
     /// What it states.
@@ -130,6 +137,7 @@ impl StoredTransaction {
             nonce: &self.nonce,
             payload: &self.payload,
             chain_id: &self.chain_id,
+            kind: &self.kind,
         }
     }
 }

@@ -3,51 +3,52 @@
 use super::SignedTransaction;
 use crate::address::Address;
 use crate::block::ChainId;
-use crate::dialect::DIALECT;
+use crate::dialect::{Dialect, april};
 use crate::hash::MessageDigest;
 use crate::json::{Field, Json, Number};
 use crate::key::SigningKey;
 
-/// A transaction before it is signed. Its `type` is always `transfer`.
+/// A transaction before it is signed. Its `type` follows from the dialect and the amount.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Transaction {
+    /// The dialect of the chain that it is for.
+    pub dialect: Dialect,
     /// The sender, who pays.
     pub from: Address,
     /// The recipient of the amount and of the message.
     pub to: Address,
-    /// The transferred amount, in AIT. A message usually transfers 0.
+    /// The transferred amount, in the [unit](Dialect::unit) of the dialect. A message usually transfers 0.
     pub amount: Number,
-    /// The fee that `from` pays in addition, in AIT. No account receives it.
+    /// The fee that `from` pays in addition, in the same unit. No account receives it.
     pub fee: Number,
     /// Customarily milliseconds since the epoch; on later nodes the account's counter.
     pub nonce: Number,
-    /// The message.
+    /// The message; once it is signed, what carries it.
     pub payload: Json,
     /// The chain that it is for.
     pub chain_id: ChainId,
 }
 
 impl Transaction {
-    /// The signing text: the eight keys in the spaced canonical text.
+    /// The signing text, of a transaction that was signed.
     pub fn signing_text(&self) -> String {
-        DIALECT.signing_text(self.fields())
+        self.dialect.signing_text(self.fields())
     }
 
-    /// The signing text of one older client: the same without `type`.
+    /// The signing text of one older client of April 2026: the same without `type`.
     pub fn signing_text_seven_keys(&self) -> String {
-        DIALECT.signing_text_seven_keys(self.fields())
+        april::signing_text_seven_keys(self.fields())
     }
 
     /// The identity of the message, however often it is posted and however its signature is
-    /// spelled: SHA-256 of the signing text.
+    /// spelled: SHA-256 of the signing text. Of a transaction that was signed.
     pub fn digest(&self) -> MessageDigest {
-        DIALECT.digest(self.fields())
+        self.dialect.digest(self.fields())
     }
 
-    /// Signs it. The caller has to know that the key belongs to `from`: it is not checked.
+    /// Signs it; see [`Dialect::sign`].
     pub fn sign(self, key: &SigningKey) -> SignedTransaction {
-        let signature = DIALECT.sign(self.fields(), key);
-        SignedTransaction::new(self, signature, key.public_key())
+        self.dialect.sign(self, key)
     }
 
     /// What it states.
@@ -60,6 +61,7 @@ impl Transaction {
             nonce: &self.nonce,
             payload: &self.payload,
             chain_id: self.chain_id.as_str(),
+            kind: self.dialect.kind(&self.amount),
         }
     }
 }
@@ -81,6 +83,8 @@ pub struct Fields<'a> {
     pub payload: &'a Json,
     /// The chain that it is for.
     pub chain_id: &'a str,
+    /// Its type.
+    pub kind: &'a str,
 }
 
 impl<'a> Fields<'a> {
@@ -90,10 +94,10 @@ impl<'a> Fields<'a> {
             ("amount", Field::Number(self.amount)),
             ("chain_id", Field::Text(self.chain_id)),
             ("fee", Field::Number(self.fee)),
-            ("from", Field::Text(self.from.as_str())),
+            ("from", Field::Text(self.from.spelled())),
             ("nonce", Field::Number(self.nonce)),
             ("payload", Field::Json(self.payload.root())),
-            ("to", Field::Text(self.to.as_str())),
+            ("to", Field::Text(self.to.spelled())),
         ]
     }
 }

@@ -175,7 +175,7 @@ impl Simulation {
         transaction: &Transaction,
     ) -> Option<Arc<row::Message>> {
         let message = self.read(transaction, BlockHeight(0));
-        let envelope = Envelope::read(&transaction.written.stored.payload);
+        let envelope = Envelope::read(&transaction.written.stored.message());
         let identity = envelope.identity(transaction.digest, message.authenticity);
         let identity = inbox::Index::Identity(agent, message.from, identity.to_string());
         self.store.inbox().find(&identity)

@@ -2,7 +2,7 @@
 
 use agentry_protocol::message::compose;
 use agentry_protocol::{
-    AckRequest, Address, Amount, Authenticity, BlockHeight, ContentHash, Header, Json,
+    AckRequest, Address, Amount, Authenticity, BlockHeight, ContentHash, Dialect, Header, Json,
     KnownCommand, MessageDigest, MessageId, Number, Payload, StoredTransaction, Thread, Timestamp,
     TransactionHash,
 };
@@ -286,6 +286,8 @@ impl Written {
     ) -> Self {
         Self {
             stored: StoredTransaction {
+                dialect: Dialect::April2026,
+                kind: "transfer".into(),
                 chain_id: "test".to_owned(),
                 from,
                 to,
@@ -321,7 +323,7 @@ impl Written {
             hash,
             digest,
             (stored.from.clone(), stored.to.clone()),
-            &stored.payload,
+            &stored.message(),
             height,
             self.authenticity.unwrap_or(known),
         );

@@ -216,7 +216,7 @@ fn heard(row: &Row<'_>, place: MessageRow) -> rusqlite::Result<ListedMessage> {
         amount: stored
             .as_ref()
             .map_or_else(String::new, |stored| stored.amount.to_string()),
-        payload: stored.map(|stored| stored.payload),
+        payload: stored.map(|stored| stored.message().into_owned()),
         authenticity: Some("forged".to_owned()),
         state: "forged".to_owned(),
         reason: None,

@@ -21,8 +21,8 @@ use agentry_core::{
 };
 use agentry_protocol::command::{Ack, AckStatus, JobComplete, JobId, JobResult};
 use agentry_protocol::{
-    Address, Amount, BlockHash, BlockHeight, ContentHash, Envelope, Header, Json, KnownCommand,
-    Limits, MessageId, Nonce, Number, Payload, Seed, SignedTransaction, SigningKey,
+    Address, Amount, BlockHash, BlockHeight, Chain, ContentHash, Dialect, Envelope, Header, Json,
+    KnownCommand, Limits, MessageId, Nonce, Number, Payload, Seed, SignedTransaction, SigningKey,
     StoredTransaction, Timestamp, Trace, Trail, Transaction, TransactionHash, message,
 };
 use proptest::prelude::*;
@@ -247,14 +247,17 @@ impl Dice<'_> {
         let seen = self.maybe(|dice| (!seen.is_empty()).then(|| dice.pick(&seen)));
         let seen = seen.flatten().map(|body| {
             let signed = SignedTransaction::from_body(body.as_bytes(), Limits::default());
-            signed.unwrap().transaction().clone()
+            signed.unwrap()
         });
         let (payload, recipient, amount, message_id) = match seen {
             Some(seen) => {
-                let id = Envelope::read(&seen.payload)
+                let message = seen.draft().into_owned();
+                let id = Envelope::read(&message)
                     .header()
                     .and_then(|header| header.id);
-                (seen.payload, seen.to, seen.amount.as_u64().unwrap(), id)
+                let transaction = seen.transaction();
+                let amount = transaction.amount.as_u64().unwrap();
+                (message, transaction.to.clone(), amount, id)
             }
             None => (payload, recipient, amount, message_id),
         };
@@ -314,6 +317,7 @@ impl Dice<'_> {
         let known = self.maybe(|dice| (!known.is_empty()).then(|| dice.pick(&known)));
         let known = known.flatten();
         let signed = Transaction {
+            dialect: Dialect::April2026,
             from: address(sender),
             to: address(1),
             amount: Number::from(0_u64),
@@ -587,10 +591,13 @@ fn address(byte: u8) -> Address {
 
 fn sign(agent: AgentId, draft: &Draft, nonce: Nonce) -> SignedTransaction {
     let byte = u8::try_from(agent.0).unwrap();
-    let chain_id = "ait-devnet".parse().unwrap();
+    let chain = Chain {
+        id: "ait-devnet".parse().unwrap(),
+        dialect: Dialect::April2026,
+    };
     let draft = draft.clone();
     draft
-        .transaction(address(byte), chain_id, nonce)
+        .transaction(address(byte), chain, nonce)
         .sign(&key(byte))
 }
 

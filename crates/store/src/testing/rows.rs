@@ -218,7 +218,7 @@ fn task(row: &row::Task) -> Value {
 fn card(row: &row::Card) -> Value {
     json!({
         "id": row.id, "address": text(&row.address), "hash": hex(Some(row.hash.as_bytes())),
-        "height": row.height.0, "public_key": hex(Some(row.public_key.as_bytes())), "card": row.card,
+        "height": row.height.0, "public_key": digits(row.public_key.as_bytes()), "card": row.card,
         "expires_at": row.expires_at, "announced_at": row.announced_at,
     })
 }

@@ -23,8 +23,8 @@ use agentry_core::commit::{
 use agentry_core::rows::{Draft, EventRef, Prepared};
 use agentry_core::{AgentId, Authenticity, Commit, InboxId};
 use agentry_protocol::{
-    Address, Amount, BlockHeight, ChainId, Json, Limits, Nonce, Number, Seed, SignedTransaction,
-    SigningKey, Timestamp, Transaction,
+    Address, Amount, BlockHeight, Chain, ChainId, Dialect, Json, Limits, Nonce, Number, Seed,
+    SignedTransaction, SigningKey, Timestamp, Transaction,
 };
 use agentry_store::{Store, open_for_reading};
 use rusqlite::{Connection, OpenFlags};
@@ -64,6 +64,7 @@ pub(crate) fn sql(store: &Store) -> Connection {
 /// A message `text` from the wallet `sender` to the agent.
 pub(crate) fn arrival(agent: AgentId, to: u8, sender: u8, text: &str, height: u64) -> Arrival {
     let signed = Transaction {
+        dialect: Dialect::April2026,
         from: address(sender),
         to: address(to),
         amount: Number::from(0_u64),
@@ -122,8 +123,12 @@ pub(crate) fn own(prepared: &Prepared) -> Box<OwnTransaction> {
 
 /// A draft's signed bytes.
 pub(crate) fn prepared(from: u8, draft: &Draft, nonce: u64) -> Prepared {
-    let (nonce, chain_id) = (Nonce::new(nonce), "ait-devnet".parse().unwrap());
-    let unsigned = draft.clone().transaction(address(from), chain_id, nonce);
+    let (nonce, id) = (Nonce::new(nonce), "ait-devnet".parse().unwrap());
+    let chain = Chain {
+        id,
+        dialect: Dialect::April2026,
+    };
+    let unsigned = draft.clone().transaction(address(from), chain, nonce);
     let signed = unsigned.sign(&key(from));
     Prepared {
         nonce,

@@ -5,7 +5,7 @@ use agentry_core::rows::ReceiptRequest;
 use agentry_core::{AgentId, Authenticity, Commit, CommitResult, InboxId};
 use agentry_protocol::header::{MAX_ID_AGE_MS, MAX_ID_AHEAD_MS};
 use agentry_protocol::{
-    BlockHeight, ChainId, Header, MessageId, Number, Payload, Timestamp, Transaction,
+    BlockHeight, ChainId, Dialect, Header, MessageId, Number, Payload, Timestamp, Transaction,
     TransactionHash, compose,
 };
 use agentry_store::list::{self, Filter};
@@ -23,6 +23,7 @@ fn with_id(agent: AgentId, id: MessageId, text: &str) -> Arrival {
     };
     let payload = compose(&Payload::Text(text.to_owned()), Some(&header)).unwrap();
     let signed = Transaction {
+        dialect: Dialect::April2026,
         from: address(9),
         to: address(1),
         amount: Number::from(0_u64),

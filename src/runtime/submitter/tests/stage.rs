@@ -13,7 +13,7 @@ use agentry_core::{AgentId, Cause, Commit, OutboxId};
 use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::timestamp::DAY_MS;
 use agentry_protocol::{
-    Address, Amount, BlockHeight, ChainId, Json, Seed, SigningKey, Timestamp, genesis_hash,
+    Address, Amount, BlockHeight, Chain, Dialect, Json, Seed, SigningKey, Timestamp, genesis_hash,
 };
 use agentry_store::list::{self, Filter, OutboxItem};
 use agentry_store::{Reader, Store};
@@ -194,7 +194,10 @@ impl Stage {
 
     pub(super) fn settings(&self) -> SubmitterSettings {
         SubmitterSettings {
-            chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
+            chain: Chain {
+                id: "ait-devnet".parse().unwrap(),
+                dialect: Dialect::April2026,
+            },
             node: NodeClient::new(&self.devnet.url(), NodeOptions::default()).unwrap(),
             mempool: None,
             genesis: genesis_hash(&"ait-devnet".parse().unwrap()),
