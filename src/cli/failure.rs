@@ -330,7 +330,7 @@ fn operation_code(error: &OperationError) -> ExitCode {
 impl From<WhoError> for Failure {
     fn from(error: WhoError) -> Self {
         let code = match error {
-            WhoError::Address { .. } => ExitCode::Usage,
+            WhoError::Address { .. } | WhoError::Form { .. } => ExitCode::Usage,
             WhoError::Unknown { .. } | WhoError::NotOwn { .. } => ExitCode::NoInput,
             WhoError::Several { .. } | WhoError::Announced(_) | WhoError::NoAddress(_) => {
                 ExitCode::Data

@@ -27,6 +27,14 @@ pub(super) fn derive_defaults(layers: &mut Layers) {
         let rpc = NodeUrl::local(dialect.default_port());
         layers.set_default("chain", "rpc", rpc.into());
         layers.set_default("defaults", "fee", dialect.default_fee().to_string());
+        layers.set_default(
+            "chain",
+            "final_depth",
+            dialect.default_final_depth().to_string(),
+        );
+        if let Some(posts) = dialect.posts_a_minute() {
+            layers.set_default("chain", "post_rate", format!("{posts}/min"));
+        }
         if dialect.counts_nonces() {
             layers.set_default("chain", "nonce", "sequential".into());
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use agentry_protocol::{Address, AgentName};
+use agentry_protocol::{Address, AgentName, Dialect};
 
 use super::check::Check;
 use super::keys::Described;
@@ -24,6 +24,17 @@ impl Check<'_> {
                 continue;
             };
             self.unique(&mut names, name, "contacts", item.origin_of("name"));
+            let dialect = valid::<Dialect>(self.layers.get("chain", "dialect"));
+            if let Some(dialect) = dialect
+                && !dialect.has_form(contact.address.form())
+            {
+                let text = format!(
+                    "{} is an address of another dialect than `chain.dialect`, {dialect}: wallets of such \
+                     a chain have `ait1` or `0x` and 40 digits",
+                    contact.address
+                );
+                self.reader.report(item.origin_of("address"), text);
+            }
             if agents.contains_key(name) {
                 let text = format!(
                     "an agent is also named {name:?}; a name has one address: rename the contact, or \

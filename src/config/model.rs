@@ -98,10 +98,14 @@ describe! {
         submit: NodeUrl,
         /// a message is acted on this many blocks below the head; 0 to 10,000
         confirmations: u64 [0..=DEEPEST] = "0",
-        /// blocks after which a mined reply is final; 1 to 10,000
+        /// blocks after which a mined reply is final; 1 to 10,000. In the dialect "aitbc-2026-08", whose
+        /// chains are not reorganised, 1
         final_depth: u64 [1..=DEEPEST] = "10",
         /// "timestamp" or "sequential"; in the dialect "aitbc-2026-08", always "sequential"
         nonce: NoncePolicy = "timestamp",
+        /// how many transactions are posted at most, such as "50/min", or "unlimited"; nodes of the
+        /// dialect "aitbc-2026-08" take 50 a minute, which is then the default
+        post_rate: Option<Rate> = "unlimited",
         /// where a new store or agent begins: "head", or a height
         start: Start = "head",
     }

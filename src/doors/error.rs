@@ -238,7 +238,7 @@ impl From<WhoError> for DoorError {
     fn from(error: WhoError) -> Self {
         let detail = error.to_string();
         match error {
-            WhoError::Address { .. } => Self::invalid(detail),
+            WhoError::Address { .. } | WhoError::Form { .. } => Self::invalid(detail),
             WhoError::Unknown { name, .. } => {
                 Self::not_found(format_args!("agent or contact called {name:?}"))
                     .with_detail(detail)

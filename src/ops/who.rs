@@ -82,7 +82,7 @@ struct Local {
 /// # Errors
 /// [`WhoError`].
 pub fn resolve(text: &str, config: &Config) -> Result<Address, WhoError> {
-    if let Some(address) = literal(text)? {
+    if let Some(address) = given(text, config)? {
         return Ok(address);
     }
     match local(text, config)? {
@@ -99,7 +99,7 @@ pub fn resolve(text: &str, config: &Config) -> Result<Address, WhoError> {
 pub fn resolve_own(text: &str, config: &Config) -> Result<Address, WhoError> {
     let address = resolve(text, config)?;
     // There is no need to read all wallets for an address that the store knows.
-    if literal(text)?.is_none() || is_known(&address, config)? {
+    if given(text, config)?.is_none() || is_known(&address, config)? {
         return Ok(address);
     }
     let own = wallet_at(&address, config)?;
@@ -129,7 +129,7 @@ pub async fn resolve_hosted(text: &str, config: &Config) -> Result<Address, WhoE
 /// # Errors
 /// [`WhoError`].
 pub fn own(text: &str, config: &Config) -> Result<Own, WhoError> {
-    if literal(text)?.is_none() {
+    if given(text, config)?.is_none() {
         match local(text, config)? {
             Some(Local {
                 what,
@@ -153,7 +153,7 @@ pub fn own(text: &str, config: &Config) -> Result<Own, WhoError> {
             None => {}
         }
     }
-    let address = match literal(text)? {
+    let address = match given(text, config)? {
         Some(address) => address,
         None => announced(text, config)?.ok_or_else(|| unknown(text, config))?,
     };
@@ -182,13 +182,29 @@ pub fn configured(name: &str, config: &Config) -> Option<AgentConfig> {
 /// # Errors
 /// [`WhoError::Address`].
 pub fn literal(text: &str) -> Result<Option<Address>, WhoError> {
-    let is_one = text
-        .get(..4)
-        .is_some_and(|start| start.eq_ignore_ascii_case("ait1"));
+    let begins = |prefix: &str| {
+        let start = text.get(..prefix.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    // A name may begin with 0x, too.
+    let is_one = begins("ait1") || begins("aitbc1") || begins("0x") && text.len() == 42;
     if !is_one {
         return Ok(None);
     }
     address(text).map(Some)
+}
+
+/// [`literal`], on the configured chain.
+fn given(text: &str, config: &Config) -> Result<Option<Address>, WhoError> {
+    let address = literal(text)?;
+    let dialect = config.chain.dialect;
+    match &address {
+        Some(address) if !dialect.has_form(address.form()) => Err(WhoError::Form {
+            text: text.to_owned(),
+            dialect,
+        }),
+        _ => Ok(address),
+    }
 }
 
 /// Parses an address.

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use actix::Recipient;
 use agentry_chain::{ChainEvent, ChainTransaction};
 use agentry_core::commit::{Arrival, Now, OwnTransaction, Step};
-use agentry_core::{AgentId, InboxId};
+use agentry_core::{AgentId, InboxId, State};
 use agentry_protocol::authenticity::{Finding, examine};
 use agentry_protocol::message::Envelope;
 use agentry_protocol::{
-    Address, Authenticity, ChainId, PublicKey, SignedTransaction, StoredTransaction,
+    Address, Authenticity, ChainId, MessageDigest, PublicKey, SignedTransaction, StoredTransaction,
     TransactionHash, Verification,
 };
 use agentry_store::StoreError;
@@ -119,7 +119,7 @@ async fn bench(
     keys: &Recipient<PublicKeys>,
     seen: &[(&StoredTransaction, TransactionHash)],
 ) -> Result<Bench, StoreError> {
-    let known = known_hashes(shared, &registry, seen).await?;
+    let known = known(shared, &registry, seen).await?;
     Ok(Bench {
         keys: own_keys(&registry, &known, keys, seen).await,
         known,
@@ -135,32 +135,58 @@ async fn bench(
     })
 }
 
-/// The hashes among these that the outbox knows as hosted wallets' transactions: they are certain
-/// without verifying their signatures.
-async fn known_hashes(
+/// Hosted wallets' transactions that the outbox knows: they are certain without verifying their
+/// signatures.
+#[derive(Debug, Default)]
+struct Known {
+    hashes: HashSet<TransactionHash>,
+    /// Where chains keep no signatures: what says the same as ours is ours, however its signature was
+    /// spelled.
+    digests: HashSet<MessageDigest>,
+}
+
+impl Known {
+    fn has(&self, hash: TransactionHash) -> bool {
+        self.hashes.contains(&hash)
+    }
+
+    /// Whether a transaction with another hash says what one of ours says, on such a chain.
+    fn says(&self, stored: &StoredTransaction) -> bool {
+        !self.digests.is_empty() && self.digests.contains(&stored.digest())
+    }
+}
+
+/// What the outbox knows of these.
+async fn known(
     shared: &Shared,
     registry: &AgentRegistry,
     seen: &[(&StoredTransaction, TransactionHash)],
-) -> Result<HashSet<TransactionHash>, StoreError> {
-    let hashes: Vec<TransactionHash> = seen
+) -> Result<Known, StoreError> {
+    let own = seen
         .iter()
-        .filter(|(stored, _)| registry.at(stored.from.as_str()).is_some())
-        .map(|(_, hash)| *hash)
-        .collect();
-    if hashes.is_empty() {
-        return Ok(HashSet::new());
+        .filter(|(stored, _)| registry.at(stored.from.as_str()).is_some());
+    let (mut hashes, mut digests) = (Vec::new(), Vec::new());
+    for (stored, hash) in own {
+        hashes.push(*hash);
+        if !stored.dialect.keeps_signatures() {
+            digests.push(stored.digest());
+        }
     }
-    shared
-        .store
-        .query(move |state| state.known_hashes(hashes))
-        .await
+    if hashes.is_empty() {
+        return Ok(Known::default());
+    }
+    let ask = move |state: &State| Known {
+        hashes: state.known_hashes(hashes),
+        digests: state.known_digests(digests),
+    };
+    shared.store.query(ask).await
 }
 
 /// The keys of hosted wallets whose files do not state them, if one seems to have sent something
 /// that the outbox does not know.
 async fn own_keys(
     registry: &AgentRegistry,
-    known: &HashSet<TransactionHash>,
+    known: &Known,
     signer: &Recipient<PublicKeys>,
     seen: &[(&StoredTransaction, TransactionHash)],
 ) -> HashMap<AgentId, PublicKey> {
@@ -170,7 +196,8 @@ async fn own_keys(
         let Some(hosted) = registry.at(stored.from.as_str()) else {
             continue;
         };
-        if hosted.public_key.is_some() || known.contains(hash) || !asked.insert(hosted.id) {
+        let needs_key = stored.dialect.states_keys() && hosted.public_key.is_none();
+        if !needs_key || known.has(*hash) || !asked.insert(hosted.id) {
             continue;
         }
         match PublicKeys::of(hosted.id, signer).await {
@@ -194,8 +221,7 @@ struct Bench {
     standings: Standings,
     metrics: Arc<Metrics>,
     chain: ChainId,
-    /// The hosted wallets' transactions that the outbox knows.
-    known: HashSet<TransactionHash>,
+    known: Known,
     now: Now,
 }
 
@@ -275,7 +301,7 @@ impl Bench {
         if sender.is_none() && recipient.is_none() {
             return steps;
         }
-        let is_known = self.known.contains(&seen.hash);
+        let is_known = self.known.has(seen.hash);
         // A signature is verified if anything depends on it, and only once.
         let finding = (recipient.is_some() || !is_known).then(|| self.examine(stored));
         let authenticity = finding.map(Finding::authenticity);
@@ -314,7 +340,7 @@ impl Bench {
     /// A pending transaction of a hosted wallet: one that it has signed.
     fn of_pending(&self, stored: &StoredTransaction, hash: TransactionHash) -> Option<Step> {
         let sender = self.registry.at(stored.from.as_str())?;
-        let own = if self.known.contains(&hash) {
+        let own = if self.known.has(hash) {
             None
         } else {
             Some(self.own(stored, self.examine(stored))?)
@@ -330,8 +356,13 @@ impl Bench {
     /// A transaction that a hosted wallet has signed, as it was posted. A signature of the older
     /// client form, over seven keys, is not one of ours.
     fn own(&self, stored: &StoredTransaction, finding: Finding) -> Option<Box<OwnTransaction>> {
-        if finding != Finding::Signature(Verification::Valid) {
+        let is_signed = finding == Finding::Signature(Verification::Valid);
+        if !is_signed && !self.known.says(stored) {
             return None;
+        }
+        if !stored.dialect.states_keys() {
+            let signed = SignedTransaction::from_stored(stored, None).ok()?;
+            return Some(Box::new(OwnTransaction::from(&signed)));
         }
         let stated = header_key(stored);
         let known = self.key_of(&stored.from);
@@ -384,7 +415,7 @@ pub(crate) async fn reverify(
         metrics: Arc::clone(&shared.metrics),
         chain: chain.clone(),
         keys: HashMap::new(),
-        known: HashSet::new(),
+        known: Known::default(),
         now: now(shared),
     };
     let classify = move || {

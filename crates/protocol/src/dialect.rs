@@ -23,14 +23,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::address::{Address, AddressError};
+use crate::address::{Address, AddressError, AddressForm};
 use crate::amount::Amount;
 use crate::authenticity::{Finding, Keys};
 use crate::hash::{MessageDigest, TransactionHash};
 use crate::json::{Json, JsonRef};
-use crate::key::{KeyType, Signature, SigningKey};
+use crate::key::{KeyType, PublicKey, Signature, SigningKey};
 use crate::transaction::{
-    Fields, SignedTransaction, StoredTransaction, Transaction, TransactionError,
+    Fields, SignedTransaction, StoredTransaction, Transaction, TransactionError, Verification,
 };
 
 pub(crate) mod april;
@@ -113,6 +113,24 @@ impl Dialect {
         }
     }
 
+    /// The depth at which a block counts as final, unless it is configured otherwise. Nodes of August 2026
+    /// do not reorganise their chain.
+    pub const fn default_final_depth(self) -> u64 {
+        match self {
+            Self::April2026 => 10,
+            Self::August2026 => 1,
+        }
+    }
+
+    /// How many transactions a node takes from one client in a minute; `None`: more than one client
+    /// posts.
+    pub const fn posts_a_minute(self) -> Option<u32> {
+        match self {
+            Self::April2026 => None,
+            Self::August2026 => Some(50),
+        }
+    }
+
     /// Whether a node mines a transaction only if its nonce is the account's counter.
     pub const fn counts_nonces(self) -> bool {
         match self {
@@ -135,6 +153,22 @@ impl Dialect {
         match self {
             Self::April2026 => true,
             Self::August2026 => false,
+        }
+    }
+
+    /// Whether the hash of a chain's block 0 follows from the chain's id.
+    pub const fn derives_genesis(self) -> bool {
+        match self {
+            Self::April2026 => true,
+            Self::August2026 => false,
+        }
+    }
+
+    /// Whether wallets have addresses of this form.
+    pub const fn has_form(self, form: AddressForm) -> bool {
+        match self {
+            Self::April2026 => matches!(form, AddressForm::Hex | AddressForm::Bech32),
+            Self::August2026 => matches!(form, AddressForm::Hex),
         }
     }
 
@@ -199,7 +233,18 @@ impl Dialect {
     pub(crate) fn examine(self, transaction: &StoredTransaction, keys: Keys<'_>) -> Finding {
         match self {
             Self::April2026 => april::examine(transaction, keys),
-            Self::August2026 => august::examine(transaction),
+            Self::August2026 => match august::signer(transaction) {
+                Ok(_) => Finding::Signature(Verification::Valid),
+                Err(finding) => finding,
+            },
+        }
+    }
+
+    /// The key with which the sender of a transaction has signed, where it follows from the signature.
+    pub(crate) fn signer(self, transaction: &StoredTransaction) -> Option<PublicKey> {
+        match self {
+            Self::April2026 => None,
+            Self::August2026 => august::signer(transaction).ok(),
         }
     }
 

@@ -67,12 +67,16 @@
 //! none. A test checks the list.
 //!
 //! ```text
-//! aead aes aes-gcm agentry-core agentry-protocol agentry-sdk base64 bech32 block-buffer block-padding cbc
-//! cfg-if cipher cmov const-oid cpubits cpufeatures crypto-common ctr ctutils curve25519-dalek
-//! curve25519-dalek-derive digest ed25519 ed25519-dalek getrandom ghash hex hkdf hmac hpke
-//! hybrid-array inout itoa libc memchr pbkdf2 polyval proc-macro2 quote rand_core serde serde_core
-//! serde_derive serde_json sha2 signature subtle syn thiserror thiserror-impl typenum
-//! unicode-ident universal-hash x25519-dalek zeroize zeroize_derive zmij
+//! aead aes aes-gcm agentry-core agentry-protocol agentry-sdk base16ct base64
+//! bech32 block-buffer block-padding cbc cfg-if cipher cmov const-oid cpubits
+//! cpufeatures crypto-bigint crypto-common ctr ctutils curve25519-dalek
+//! curve25519-dalek-derive der digest ecdsa ed25519 ed25519-dalek
+//! elliptic-curve ff getrandom ghash group hex hkdf hmac hpke hybrid-array
+//! inout itoa k256 keccak libc memchr num-traits pbkdf2 polyval primefield
+//! primeorder proc-macro2 quote rand_core rfc6979 sec1 serde serde_core
+//! serde_derive serde_json sha2 sha3 signature spki sponge-cursor subtle syn
+//! thiserror thiserror-impl typenum unicode-ident universal-hash wnaf
+//! x25519-dalek zeroize zeroize_derive zmij
 //! ```
 
 pub mod behaviour;

@@ -1,6 +1,6 @@
 //! Why a name or an address does not tell who is meant.
 
-use agentry_protocol::AddressError;
+use agentry_protocol::{AddressError, Dialect};
 use agentry_sdk::NameError;
 use agentry_store::StoreError;
 
@@ -17,6 +17,17 @@ pub enum WhoError {
         text: String,
         /// The problem with it.
         source: AddressError,
+    },
+    /// It is an address that no wallet of such a chain has.
+    #[error(
+        "{text:?} is an address of another dialect than {dialect}, which is that of this chain \
+         (`chain.dialect`): wallets of such a chain have `ait1` or `0x` and 40 digits"
+    )]
+    Form {
+        /// The text as given.
+        text: String,
+        /// The dialect of the chain.
+        dialect: Dialect,
     },
     /// Nobody has the name.
     #[error(

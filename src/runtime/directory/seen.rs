@@ -11,8 +11,8 @@ use agentry_protocol::{
 use agentry_core::commit::CardSeen;
 
 /// The card that a transaction announces or withdraws, if its sender is verified: an ANNOUNCE or
-/// WITHDRAW from an address to itself, verified under the key in its header, from which that
-/// address is derived.
+/// WITHDRAW from an address to itself, verified under the key in its header, or the one that follows
+/// from its signature; that address is derived from it.
 ///
 /// `now` is the reader's clock, also for an old block; it is the latest possible time if the
 /// reader is not sure, because a card that is skipped never comes again. A card that expires more
@@ -39,7 +39,6 @@ pub fn card_of(
         return None;
     }
     let header = envelope.header()?;
-    let public_key = header.key?;
     let known = KnownCommand::read(command).ok()??;
     let announced_at = header.id.map_or(now, |id| id.time().min(now));
     let (card, expires_at) = match &known {
@@ -54,9 +53,14 @@ pub fn card_of(
         KnownCommand::Withdraw => (None, Timestamp::EPOCH),
         _ => return None,
     };
-    if examine(stored, chain, Some(&public_key), None).authenticity() != Authenticity::Verified {
+    let stated = header.key.as_ref();
+    if examine(stored, chain, stated, None).authenticity() != Authenticity::Verified {
         return None;
     }
+    let public_key = match stored.dialect.states_keys() {
+        true => header.key?,
+        false => stored.signer()?,
+    };
     Some(CardSeen {
         address: stored.from.clone(),
         hash,

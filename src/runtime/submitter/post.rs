@@ -40,7 +40,13 @@ impl Work {
                 actix_rt::spawn(Rc::clone(&self).post(job).instrument(span));
             }
             self.posts_changed.notify_waiters();
-            self.may_post.notified().await;
+            let pause = self.state().window_opens_in();
+            let may_post = self.may_post.notified();
+            match pause {
+                // What wakes it is remembered.
+                Some(pause) => drop(timeout(pause, may_post).await),
+                None => may_post.await,
+            }
         }
     }
 
@@ -117,12 +123,13 @@ impl Work {
         let (result, refund) = {
             let mut state = self.state();
             let pending = state.pending_cost(agent);
+            let counter = state.counter(agent, &account);
             let Some(row) = state.open.get(&id).map(|open| &open.row) else {
                 return;
             };
             // The node judged the nonce before the account was queried: a block may have come in
             // between.
-            let of_nonce = Refusal::read(&reason) == Refusal::Nonce || account.nonce != row.nonce;
+            let of_nonce = Refusal::read(&reason) == Refusal::Nonce || counter != row.nonce;
             if !can_pay(&account, row.cost.saturating_add(pending)) {
                 tracing::warn!(
                     reason,
@@ -133,7 +140,7 @@ impl Work {
             } else if state.nonces.follows_counter() && of_nonce {
                 tracing::info!(
                     reason,
-                    account.nonce = account.nonce.get(),
+                    account.nonce = counter.get(),
                     "the node refuses the nonce; the chain will show whether the transaction was mined"
                 );
                 state.wait_for_look(id);

@@ -307,17 +307,28 @@ impl State {
 
     /// Decides about a transaction that the node dropped.
     fn judge_lost(&mut self, id: OutboxId, account: &Account, final_depth: u64) -> Lost {
-        let (counter, through) = (account.nonce, self.since());
-        let nonce = self.doubted(id).map(|open| open.row.nonce);
-        let is_spent = nonce.is_some_and(|nonce| self.nonces.is_overtaken(nonce, counter));
+        let through = self.since();
+        let known = self
+            .doubted(id)
+            .map(|open| (open.row.agent, open.row.nonce));
+        let Some((agent, nonce)) = known else {
+            return Lost::Followed;
+        };
+        let counter = self.counter(agent, account);
+        let is_spent = self.nonces.is_overtaken(nonce, counter);
+        // The node has named a lower one: it serves a chain that began again.
+        let is_ahead = self.is_told_below(agent, nonce);
         let Some(open) = self.doubted(id) else {
             return Lost::Followed;
         };
-        match (is_spent, open.stale_since) {
+        match (is_spent || is_ahead, open.stale_since) {
             (true, Some(since)) if through.0 >= since.0.saturating_add(final_depth) => {
+                let why = match is_ahead {
+                    false => "was spent by another transaction",
+                    true => "is not reached",
+                };
                 let reason = format!(
-                    "nonce {} was spent by another transaction (the account's counter is {counter}); the draft is signed again",
-                    open.row.nonce
+                    "nonce {nonce} {why} (the account's counter is {counter}); the draft is signed again"
                 );
                 open.span.in_scope(|| {
                     tracing::warn!(

@@ -189,7 +189,7 @@ impl Work {
     /// The counter that the next nonce of a wallet follows; none, if the chain cannot be queried.
     async fn counter(&self, agent: AgentId, address: &Address) -> Option<Nonce> {
         let counter = match self.settings.node.account(address).await {
-            Ok(account) => account.nonce,
+            Ok(account) => self.state().counter(agent, &account),
             Err(error) => {
                 tracing::debug!(%error, "cannot query an account's counter");
                 return None;

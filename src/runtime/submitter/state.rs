@@ -7,17 +7,20 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use agentry_chain::Account;
 use agentry_core::absence::Mark;
 use agentry_core::nonce::NonceManager;
 use agentry_core::rows::{Charge, OpenTransaction, Prepared};
 use agentry_core::{AgentId, OutboxId};
-use agentry_protocol::{Amount, BlockHeight, Timestamp, TransactionHash};
+use agentry_protocol::{Amount, BlockHeight, Nonce, Timestamp, TransactionHash};
 
 use super::messages::ChainNews;
 use super::money::Money;
 use super::node::{BlockInterval, Breaker};
 use super::overdue::Delay;
+use super::window::Window;
 use super::{CONCURRENT_POSTS, MAX_OPEN};
+use crate::config::Rate;
 use crate::runtime::Shared;
 
 /// See the module documentation.
@@ -48,6 +51,10 @@ pub(super) struct State {
     pub(super) unfunded: HashSet<AgentId>,
     pub(super) money: Money,
     pub(super) answers: Answers,
+    window: Window,
+    /// The counters of accounts as the node has named them when it refused a nonce, until the wallet's
+    /// next transaction is mined. Nodes of August 2026 answer with old accounts, but never refuse by them.
+    told_counters: HashMap<AgentId, Nonce>,
 }
 
 /// The messages that transactions answer, until the node has accepted these: how long that takes is
@@ -145,7 +152,12 @@ pub(super) struct Job {
 }
 
 impl State {
-    pub(super) fn new(shared: Shared, nonces: Box<dyn NonceManager>, money: Money) -> Self {
+    pub(super) fn new(
+        shared: Shared,
+        nonces: Box<dyn NonceManager>,
+        money: Money,
+        post_rate: Option<Rate>,
+    ) -> Self {
         Self {
             shared,
             nonces,
@@ -163,6 +175,8 @@ impl State {
             unfunded: HashSet::new(),
             money,
             answers: Answers::default(),
+            window: Window::new(post_rate),
+            told_counters: HashMap::new(),
         }
     }
 
@@ -225,15 +239,27 @@ impl State {
 
     /// The next POST, if one may begin. It is under way until it [has ended](Self::post_ended).
     pub(super) fn next_post(&mut self) -> Option<Job> {
-        while self.may_post() && self.posting < CONCURRENT_POSTS {
+        while self.may_post()
+            && self.posting < CONCURRENT_POSTS
+            && self.window.wait(Instant::now()).is_none()
+        {
             let job = self.jobs.pop_front()?;
             // It may have been mined meanwhile: another program posted the same bytes.
             if self.open.contains_key(&job.id) {
                 self.posting += 1;
+                self.window.posted(Instant::now());
                 return Some(job);
             }
         }
         None
+    }
+
+    /// How long what waits to be posted has to wait because the node takes no more POSTs.
+    pub(super) fn window_opens_in(&mut self) -> Option<Duration> {
+        if self.jobs.is_empty() {
+            return None;
+        }
+        self.window.wait(Instant::now())
     }
 
     pub(super) fn post_ended(&mut self) {
@@ -289,6 +315,7 @@ impl State {
             open.span.in_scope(|| {
                 tracing::info!(transaction.hash = %open.row.hash, "the transaction was mined");
             });
+            self.told_counters.remove(&open.row.agent);
             if !open.is_counted {
                 // The answer to its POST was lost, or came after the block.
                 self.count_accepted(id);
@@ -353,6 +380,23 @@ impl State {
         self.halted = Some(reason);
     }
 
+    /// The node has named an account's counter when it refused a nonce.
+    pub(super) fn told_counter(&mut self, agent: AgentId, counter: Nonce) {
+        self.told_counters.insert(agent, counter);
+    }
+
+    /// The counter of a wallet's account.
+    pub(super) fn counter(&self, agent: AgentId, account: &Account) -> Nonce {
+        let told = self.told_counters.get(&agent);
+        told.copied().unwrap_or(account.nonce)
+    }
+
+    /// Whether the node has named a counter below this nonce.
+    pub(super) fn is_told_below(&self, agent: AgentId, nonce: Nonce) -> bool {
+        let told = self.told_counters.get(&agent);
+        told.is_some_and(|told| *told < nonce)
+    }
+
     /// The last block that was read: a transaction signed now is in no block up to this one.
     pub(super) fn since(&self) -> BlockHeight {
         self.read_through.unwrap_or(BlockHeight(0))
@@ -374,8 +418,9 @@ impl State {
     }
 
     /// Whether no POST is under way or about to begin.
-    pub(super) fn is_drained(&self) -> bool {
-        self.posting == 0 && (self.jobs.is_empty() || !self.may_post())
+    pub(super) fn is_drained(&mut self) -> bool {
+        let may_begin = self.may_post() && self.window_opens_in().is_none();
+        self.posting == 0 && (self.jobs.is_empty() || !may_begin)
     }
 
     /// Something was queued, or a draft can be prepared now that could not before.

@@ -169,6 +169,13 @@ impl State {
                     return;
                 }
                 was_failed = row.state == OutboxState::Failed;
+                // Somebody has spelled the signature in another way. Whoever answers the message names
+                // the transaction that has carried it first.
+                if row.state != OutboxState::Mined
+                    && let Some(signed) = &mut row.signed
+                {
+                    signed.hash = hash;
+                }
                 row.state = OutboxState::Mined;
                 row.settled_at = None;
                 if row.block.is_none_or(|(height, _)| height != block.0) {

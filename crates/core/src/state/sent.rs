@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use agentry_protocol::{Address, Timestamp, TransactionHash};
+use agentry_protocol::{Address, MessageDigest, Timestamp, TransactionHash};
 
 use super::State;
 use super::row::{Outgoing, Tracking, event, inbox, outbox, sighting};
@@ -50,6 +50,15 @@ impl State {
     pub fn known_hashes(&self, hashes: Vec<TransactionHash>) -> HashSet<TransactionHash> {
         let is_known = |hash: &TransactionHash| self.with_hash(*hash).next().is_some();
         hashes.into_iter().filter(is_known).collect()
+    }
+
+    /// The identities, of these, of messages whose bytes are in the outbox.
+    pub fn known_digests(&self, digests: Vec<MessageDigest>) -> HashSet<MessageDigest> {
+        let is_known = |digest: &MessageDigest| {
+            let index = outbox::Index::Digest(*digest);
+            self.outbox.find(&index).is_some()
+        };
+        digests.into_iter().filter(is_known).collect()
     }
 
     /// The agent's message that a transaction carried.

@@ -21,7 +21,7 @@ use super::{Dialect, own_signature, signature};
 use crate::authenticity::Finding;
 use crate::header::HEADER_KEY;
 use crate::json::{Field, Json, JsonRef, Number, Style, write_object};
-use crate::key::{Signature, SigningKey};
+use crate::key::{PublicKey, Signature, SigningKey};
 use crate::payload::Payload;
 use crate::transaction::error::{address, number, required, string};
 use crate::transaction::{
@@ -291,32 +291,27 @@ fn inner_text(fields: Fields<'_>, body: &Json) -> String {
     format!("{DOMAIN}{object}")
 }
 
-/// The signature in the header; without one, that of the transaction, which is known only while it is
-/// pending.
-pub(super) fn examine(transaction: &StoredTransaction) -> Finding {
+/// The key of the sender, if it has signed: the signature in the header; without one, that of the
+/// transaction, which is known only while it is pending.
+pub(super) fn signer(transaction: &StoredTransaction) -> Result<PublicKey, Finding> {
     let fields = transaction.fields();
-    let is_of_sender = |key: Option<_>| match key {
-        Some(key) if fields.from.matches(&key) => Finding::Signature(Verification::Valid),
-        Some(_) => Finding::ForeignKey,
-        None => Finding::Signature(Verification::Invalid),
-    };
     let message = message(fields.payload);
     let headed = Headed::read(&message).filter(|headed| headed.has_id);
-    if let Some(headed) = headed
+    let recovered = if let Some(headed) = headed
         && let Some(spelled) = &headed.signature
     {
         let spelled = spelled.root().as_str().map(own_signature);
         let Some(Ok(signature)) = spelled else {
-            return Finding::Signature(Verification::Misspelled);
+            return Err(Finding::Signature(Verification::Misspelled));
         };
-        let text = inner_text(fields, &headed.body);
-        return is_of_sender(signature.recover(text.as_bytes()));
-    }
-    match &transaction.signature {
-        Some(spelled) => {
-            let text = signing_text(fields);
-            is_of_sender(Signature::recover_any(text.as_bytes(), spelled))
-        }
-        None => Finding::Unsigned,
+        signature.recover(inner_text(fields, &headed.body).as_bytes())
+    } else {
+        let spelled = transaction.signature.as_ref().ok_or(Finding::Unsigned)?;
+        Signature::recover_any(signing_text(fields).as_bytes(), spelled)
+    };
+    match recovered {
+        Some(key) if fields.from.matches(&key) => Ok(key),
+        Some(_) => Err(Finding::ForeignKey),
+        None => Err(Finding::Signature(Verification::Invalid)),
     }
 }

@@ -121,6 +121,12 @@ impl StoredTransaction {
         self.dialect.digest(self.fields())
     }
 
+    /// The key with which `from` has signed, where it follows from a signature: see
+    /// [`Dialect::states_keys`].
+    pub fn signer(&self) -> Option<PublicKey> {
+        self.dialect.signer(self)
+    }
+
     /// Verifies the signature under a key as chains of April 2026 have it, strictly: over the eight keys,
     /// then over the seven. It does not check that the key belongs to `from`: [`Address::matches`] does.
     pub fn verify(&self, key: &PublicKey) -> Verification {

@@ -203,6 +203,7 @@ impl Stage {
             genesis: genesis_hash(&"ait-devnet".parse().unwrap()),
             node_is_known: true,
             policy: self.policy,
+            post_rate: None,
             final_depth: 10,
         }
     }
