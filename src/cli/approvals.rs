@@ -129,7 +129,7 @@ fn list(args: &ListArgs, config: &Config, context: &Context) -> Result<(), Failu
 fn what(approval: &Approval, names: &Names<'_>) -> String {
     match &approval.item.effect {
         HeldItem::Message { to, amount, .. } if amount.0 > 0 => {
-            format!("send {amount} AIT to {}", shown(to, names))
+            format!("send {} to {}", names.amount(amount), shown(to, names))
         }
         HeldItem::Message { to, .. } => format!("send to {}", shown(to, names)),
         HeldItem::Task { kind, .. } => format!("start task {}", printable(kind, 40)),
@@ -169,8 +169,8 @@ fn show(id: &str, config: &Config, context: &Context) -> Result<(), Failure> {
             to, amount, fee, ..
         } => {
             fields.push(("to", printable(to, usize::MAX)));
-            fields.push(("amount", format!("{amount} AIT")));
-            fields.push(("fee", format!("{fee} AIT")));
+            fields.push(("amount", names.amount(amount)));
+            fields.push(("fee", names.amount(fee)));
             let text = match (&found.words.text, found.words.sealed) {
                 (Some(text), _) => printable(text, usize::MAX),
                 (None, true) => "(sealed: only its recipient can read it)".to_owned(),

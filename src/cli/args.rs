@@ -50,7 +50,7 @@ pub(super) fn since(text: &str) -> Result<Since, String> {
 /// Parses an amount in AIT.
 pub(super) fn amount(text: &str) -> Result<Amount, String> {
     text.parse()
-        .map_err(|_| format!("an amount is a whole number of AIT, from 0 to {}", u64::MAX))
+        .map_err(|_| format!("an amount is a whole number, from 0 to {}", u64::MAX))
 }
 
 /// The same command, with every value allowed to be a negative number: the value's own parser

@@ -191,7 +191,7 @@ async fn work(
             }
             _ = poll.tick() => {
                 for entry in talk.next().await? {
-                    show.message(&entry)?;
+                    show.message(&entry, config.chain.dialect)?;
                 }
                 let now = stamp(file);
                 let is_new = now != seen;

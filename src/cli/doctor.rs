@@ -115,7 +115,7 @@ async fn look(config: &Config) -> Vec<Check> {
         },
         cluster::look(config),
     );
-    let balances = balances::look(&nodes, &wallets.purses).await;
+    let balances = balances::look(&nodes, &wallets.purses, config.chain.dialect).await;
     let mut checks = vec![configuration(config)];
     checks.extend(node::checks(config, &nodes, store.running));
     checks.extend(chain::checks(

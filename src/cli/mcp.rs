@@ -20,13 +20,13 @@ pub struct McpArgs {
     /// Offers only the tools that read
     #[arg(long)]
     read_only: bool,
-    /// What the host may spend until it disconnects, in AIT: fees and amounts, as if each message
+    /// What the host may spend until it disconnects: fees and amounts, as if each message
     /// was resent as often as it may be. Nothing is sent beyond it
-    #[arg(long, value_name = "AIT", value_parser = amount)]
+    #[arg(long, value_name = "AMOUNT", value_parser = amount)]
     budget: Option<Amount>,
-    /// Asks the user of the host before a call that may cost more than this, in AIT. If the host
+    /// Asks the user of the host before a call that may cost more than this. If the host
     /// cannot ask its user, nothing is sent
-    #[arg(long, value_name = "AIT", value_parser = amount)]
+    #[arg(long, value_name = "AMOUNT", value_parser = amount)]
     ask_above: Option<Amount>,
 }
 

@@ -222,7 +222,7 @@ fn said(said: &ComparedMessage) -> String {
     let amount = said
         .amount
         .as_ref()
-        .map_or_else(String::new, |amount| format!(" with {amount} AIT"));
+        .map_or_else(String::new, |amount| format!(" with an amount of {amount}"));
     let sealed = if said.sealed && said.text.is_some() {
         " (sealed)"
     } else {

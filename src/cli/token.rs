@@ -58,9 +58,9 @@ pub struct CreateArgs {
     /// To whom its holder may send; can be repeated [default: anybody]
     #[arg(long, value_name = "ADDR|NAME")]
     to: Vec<String>,
-    /// What its holder may spend in a UTC day, in AIT, amounts and fees [default: no limit but those
+    /// What its holder may spend in a UTC day, amounts and fees [default: no limit but those
     /// of the agents]
-    #[arg(long, value_name = "AIT", value_parser = args::amount)]
+    #[arg(long, value_name = "AMOUNT", value_parser = args::amount)]
     daily_budget: Option<Amount>,
     /// How long it is valid, for example 30d [default: until it is revoked]
     #[arg(long, value_name = "DURATION", value_parser = args::duration)]
@@ -248,8 +248,8 @@ fn line(token: &TokenEntry, names: &Names<'_>) -> Vec<String> {
         rights.map(|(_, word)| word).collect::<Vec<_>>().join(", "),
         listed(&token.agents, "all"),
         listed(&token.recipients, "anybody"),
-        format!("{} AIT", token.spent_today),
-        or_dash(token.daily_budget.map(|budget| format!("{budget} AIT"))),
+        names.amount(token.spent_today),
+        or_dash(token.daily_budget.map(|budget| names.amount(budget))),
         token.expires_at.map_or_else(|| "-".to_owned(), moment),
     ]
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use agentry_protocol::{Address, Timestamp};
+use agentry_protocol::{Address, Dialect, Timestamp};
 use agentry_store::{Reader, StoreError, read};
 
 use crate::config::Config;
@@ -27,6 +27,7 @@ pub struct Names<'a> {
     /// Names already looked up in the directory.
     announced: RefCell<HashMap<String, Option<String>>>,
     now: Timestamp,
+    dialect: Dialect,
 }
 
 impl<'a> Names<'a> {
@@ -55,7 +56,13 @@ impl<'a> Names<'a> {
             db,
             announced: RefCell::default(),
             now: Clock::default().now(),
+            dialect: config.chain.dialect,
         })
+    }
+
+    /// An amount on the configured chain, with its unit.
+    pub fn amount(&self, amount: impl std::fmt::Display) -> String {
+        self.dialect.amount(amount)
     }
 
     /// The name of an address, if it has one: the operator's, else the announced one.

@@ -77,7 +77,7 @@ pub enum ComposeError {
     },
     /// The amount and the fee exceed what a transaction can transfer.
     #[error(
-        "an amount of {amount} AIT with a fee of {fee} is more than a transaction can transfer; \
+        "an amount of {amount} with a fee of {fee} is more than a transaction can transfer; \
          the most is {} together",
         Amount::MAX
     )]

@@ -269,7 +269,7 @@ impl Registered {
         let budget_spent_by = Family::default();
         registry.register(
             "budget_spent_by",
-            "spending of all agents today (UTC) caused by senders that are not known, in AIT",
+            "spending of all agents today (UTC) caused by senders that are not known, in the unit of the chain",
             budget_spent_by.clone(),
         );
         let mut gauge = |name: &str, help: &str| {
@@ -284,7 +284,7 @@ impl Registered {
         );
         let budget_spent = gauge(
             "budget_spent",
-            "spending of all agents today (UTC) from their budgets, in AIT",
+            "spending of all agents today (UTC) from their budgets, in the unit of the chain",
         );
         let out_of_budget = gauge(
             "agents_out_of_budget",

@@ -193,7 +193,7 @@ impl fmt::Display for Refusal {
                 cost,
             } => write!(
                 f,
-                "the token {name} may spend {daily} AIT on a day (UTC) and has spent {spent}; this \
+                "the token {name} may spend {daily} on a day (UTC) and has spent {spent}; this \
                  costs {cost}"
             ),
             Self::SameBytes(id) => write!(f, "transaction {id} has the same signed bytes"),

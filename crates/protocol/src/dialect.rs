@@ -79,12 +79,17 @@ impl Dialect {
         }
     }
 
-    /// What amounts and fees are counted in.
+    /// What amounts and fees are counted in, in the plural.
     pub const fn unit(self) -> &'static str {
         match self {
             Self::April2026 => "AIT",
-            Self::August2026 => "compute-second",
+            Self::August2026 => "compute-seconds",
         }
+    }
+
+    /// An amount, with its unit.
+    pub fn amount(self, amount: impl fmt::Display) -> String {
+        format!("{amount} {}", self.unit())
     }
 
     /// How many units are one AIT.
@@ -279,14 +284,12 @@ impl Dialect {
     /// The dialect in which this program wrote a body, or the text of a stored form. What others wrote
     /// does not show it.
     pub(crate) fn of_own(text: JsonRef<'_>) -> Self {
-        let is_april = match text.get("type") {
-            None => text.get("value").is_none(),
-            Some(_) => text.get("public_key").is_some(),
-        };
-        if is_april {
-            Self::April2026
-        } else {
+        let kind = text.get("type").and_then(JsonRef::as_str);
+        let is_august = text.get("value").is_some() || kind.is_some_and(august::is_own_kind);
+        if is_august {
             Self::August2026
+        } else {
+            Self::April2026
         }
     }
 

@@ -328,7 +328,7 @@ pub enum EffectsError {
     },
     /// An amount that no transaction can transfer.
     #[error(
-        "effect {index} transfers {amount} AIT; the most is {}, with the fee",
+        "effect {index} transfers {amount}; the most is {}, with the fee",
         Amount::MAX
     )]
     Amount {

@@ -304,11 +304,23 @@ pub fn transactions(db: &Connection) -> Vec<Mined> {
 }
 
 fn transactions_above(db: &Connection, height: Option<u64>) -> Vec<Mined> {
+    // A row of April 2026 has the whole transaction as its payload; later ones have a column for each of
+    // its parts.
+    let mut kinds = db
+        .prepare("SELECT 1 FROM pragma_table_info('transaction') WHERE name = 'type'")
+        .unwrap();
+    let stored = match kinds.exists([]).unwrap() {
+        false => "payload",
+        true => {
+            "json_object('chain_id', chain_id, 'from', sender, 'to', recipient, 'amount', value, \
+             'fee', fee, 'nonce', nonce, 'type', type, 'value', value, 'payload', json(payload))"
+        }
+    };
     let mut statement = db
-        .prepare(
-            "SELECT tx_hash, block_height, sender, recipient, payload FROM \"transaction\"
-             WHERE ?1 IS NULL OR block_height > ?1 ORDER BY block_height, id",
-        )
+        .prepare(&format!(
+            "SELECT tx_hash, block_height, sender, recipient, {stored} FROM \"transaction\"
+             WHERE ?1 IS NULL OR block_height > ?1 ORDER BY block_height, id"
+        ))
         .unwrap();
     let rows = statement
         .query_map([height.map(u64::cast_signed)], |row| {

@@ -42,6 +42,8 @@ pub enum Source {
 /// How a world is set up.
 #[derive(Clone, Debug)]
 pub struct Setup {
+    /// The dialect of the chain.
+    pub dialect: Dialect,
     /// How many wallets are hosted.
     pub agents: usize,
     /// How many of them, the last ones, start without an account.
@@ -83,6 +85,7 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
+            dialect: Dialect::April2026,
             agents: 8,
             poor: 0,
             shards: NonZeroU16::MIN,
@@ -153,7 +156,7 @@ impl World {
         let dir = dir.unwrap();
         let (seeds, agents) = loop {
             let seeds: Vec<Seed> = (0..setup.agents)
-                .map(|_| Seed::from_bytes(dice.bytes()))
+                .map(|_| seed(dice, setup.dialect))
                 .collect();
             let agents: Vec<Wallet> = seeds.iter().map(Wallet::new).collect();
             let shards = agents
@@ -164,7 +167,7 @@ impl World {
             }
         };
         let senders: Vec<Wallet> = (0..setup.senders)
-            .map(|_| Wallet::new(&Seed::from_bytes(dice.bytes())))
+            .map(|_| Wallet::new(&seed(dice, setup.dialect)))
             .collect();
         let rich = agents
             .iter()
@@ -232,21 +235,22 @@ impl World {
             Source::Rpc => String::new(),
         };
         let nonce = match self.setup.nonces {
-            NoncePolicy::Ignored => "timestamp",
-            NoncePolicy::Sequential => "sequential",
+            NoncePolicy::Ignored if !self.setup.dialect.counts_nonces() => "timestamp",
+            NoncePolicy::Ignored | NoncePolicy::Sequential => "sequential",
         };
         let front = self.setup.front;
         let url = front.map_or(url, |port| format!("http://127.0.0.1:{port}"));
         let submit = self.setup.submit.or(front).unwrap_or(self.chain.port());
         format!(
-            "[chain]\nid = \"ait-devnet\"\nrpc = \"{url}\"\nsubmit = \"http://127.0.0.1:{submit}\"\n\
+            "[chain]\nid = \"ait-devnet\"\ndialect = \"{}\"\nrpc = \"{url}\"\n\
+             submit = \"http://127.0.0.1:{submit}\"\npost_rate = \"unlimited\"\n\
              {db}nonce = \"{nonce}\"\nfinal_depth = {}\nstart = 0\n\
              [store]\npath = \"agentry.db\"\n\
              [http]\nlisten = \"127.0.0.1:0\"\n\
              [defaults]\nper_sender_rate = \"unlimited\"\ndaily_budget = 1_000_000_000\n\
              [[fleet]]\nname = \"fleet\"\nvault = \"fleet.vault\"\npassword_file = \"password\"\n\
              behaviours = [{}]\n{}",
-            self.setup.final_depth, self.setup.behaviours, self.setup.tables
+            self.setup.dialect, self.setup.final_depth, self.setup.behaviours, self.setup.tables
         )
     }
 
@@ -331,11 +335,11 @@ impl World {
     pub fn write(&self, to: &Address, payload: &str, is_ping: bool) -> Posting {
         let wallet = self.fresh();
         let signed = Transaction {
-            dialect: Dialect::April2026,
+            dialect: self.setup.dialect,
             from: wallet.address.clone(),
             to: to.clone(),
             amount: Number::from(0_u64),
-            fee: Number::from(10_u64),
+            fee: self.setup.dialect.default_fee().into(),
             nonce: Number::from(0_u64),
             payload: Json::string(payload),
             chain_id: "ait-devnet".parse().unwrap(),
@@ -391,6 +395,16 @@ impl Drop for World {
             for line in &lines[lines.len().saturating_sub(TAIL)..] {
                 eprintln!("  {line}");
             }
+        }
+    }
+}
+
+/// A seed for the keys of a dialect.
+fn seed(dice: &mut Dice, dialect: Dialect) -> Seed {
+    loop {
+        // One in 2¹²⁸ is no key.
+        if let Ok(seed) = Seed::new(dice.bytes(), dialect.key_type()) {
+            return seed;
         }
     }
 }

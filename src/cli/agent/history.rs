@@ -144,7 +144,7 @@ fn words(entry: &HistoryEntry, names: &Names<'_>) -> Vec<String> {
         words.extend(entry.follows.as_ref().map(|row| format!("after {row}")));
         let amount = entry.amount.as_ref().map(|amount| amount.get());
         let amount = amount.filter(|amount| *amount != "0");
-        words.extend(amount.map(|amount| format!("{} AIT", printable(amount, 40))));
+        words.extend(amount.map(|amount| names.amount(printable(amount, 40))));
     }
     if entry.event == "arrived" {
         words.extend(entry.authenticity.clone());

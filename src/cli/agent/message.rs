@@ -47,8 +47,8 @@ pub struct MessageArgs {
     /// Refuses a text that is not a command, or a known command with invalid parameters
     #[arg(long)]
     command: bool,
-    /// The amount to transfer with it, in AIT
-    #[arg(long, value_name = "AIT", default_value_t, value_parser = amount)]
+    /// The amount to transfer with it, in the unit of the chain
+    #[arg(long, value_name = "AMOUNT", default_value_t, value_parser = amount)]
     amount: Amount,
     /// The conversation that the message belongs to
     #[arg(long, value_name = "THREAD")]

@@ -1,6 +1,6 @@
 //! What `agentry dev` prints: lines for people, or JSON lines.
 
-use agentry_protocol::Timestamp;
+use agentry_protocol::{Dialect, Timestamp};
 use serde_json::json;
 
 use super::super::output::{Tone, moment, printable, printable_lines};
@@ -62,7 +62,7 @@ impl Show {
     }
 
     /// A message that is in a block, or failed.
-    pub(super) fn message(self, entry: &MessageEntry) -> Result<(), Failure> {
+    pub(super) fn message(self, entry: &MessageEntry, dialect: Dialect) -> Result<(), Failure> {
         if self.out.is_json() {
             return self
                 .out
@@ -77,7 +77,9 @@ impl Show {
         };
         let amount = entry.amount.as_ref().map(|amount| amount.get());
         let amount = amount.filter(|amount| *amount != "0");
-        let amount = amount.map_or_else(String::new, |amount| format!("  {amount} AIT"));
+        let amount = amount.map_or_else(String::new, |amount| {
+            format!("  {}", dialect.amount(amount))
+        });
         let failed = match (entry.state.as_deref(), &entry.reason) {
             (Some("failed"), Some(reason)) => format!("  not sent: {}", printable(reason, 300)),
             _ => String::new(),

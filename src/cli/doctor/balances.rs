@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use agentry_chain::{Account, NodeClient};
+use agentry_protocol::Dialect;
 use futures_util::stream::{self, StreamExt};
 use tokio::time::{Instant, timeout_at};
 
@@ -22,7 +23,7 @@ const AT_ONCE: usize = 16;
 const ALL: Duration = PATIENCE;
 
 /// Asks the node for the balances of wallets: one line per agent, and one per fleet.
-pub(super) async fn look(nodes: &Nodes, purses: &[Purse]) -> Vec<Check> {
+pub(super) async fn look(nodes: &Nodes, purses: &[Purse], dialect: Dialect) -> Vec<Check> {
     let budgets = purses.iter().filter_map(budget);
     // A follower that only imports blocks has no accounts.
     let follows = |node: &Node| node.seen().is_some_and(|seen| seen.follows);
@@ -48,7 +49,7 @@ pub(super) async fn look(nodes: &Nodes, purses: &[Purse]) -> Vec<Check> {
     for (purse, account) in purses.iter().zip(accounts) {
         match &purse.fleet {
             Some(fleet) => fleets.entry(fleet).or_default().push((purse, account)),
-            None => checks.push(one(purse, account.as_ref())),
+            None => checks.push(one(purse, account.as_ref(), dialect)),
         }
     }
     checks.extend(fleets.iter().map(|(name, purses)| fleet(name, purses)));
@@ -71,9 +72,9 @@ fn suffices(purse: &Purse, account: &Account) -> bool {
     account.balance >= i128::from(purse.fee) * i128::from(MESSAGES)
 }
 
-fn one(purse: &Purse, account: Option<&Account>) -> Check {
+fn one(purse: &Purse, account: Option<&Account>, dialect: Dialect) -> Check {
     let name = format!("balance of {}", purse.agent);
-    let fix = format!("transfer AIT to {}", purse.address);
+    let fix = format!("transfer some to {}", purse.address);
     let fee = purse.fee;
     match account {
         None => Check::skipped(name, "the node did not report it"),
@@ -83,12 +84,15 @@ fn one(purse: &Purse, account: Option<&Account>) -> Check {
         Some(account) if !suffices(purse, account) => Check::warning(
             name,
             format!(
-                "{} AIT do not pay for {MESSAGES} messages of {fee} AIT each",
-                account.balance
+                "{} do not pay for {MESSAGES} messages of {fee} each",
+                dialect.amount(account.balance)
             ),
             fix,
         ),
-        Some(account) => Check::well(name, format!("{} AIT, at {fee} a message", account.balance)),
+        Some(account) => Check::well(
+            name,
+            format!("{}, at {fee} a message", dialect.amount(account.balance)),
+        ),
     }
 }
 
@@ -120,7 +124,7 @@ fn fleet(name: &str, purses: &[(&Purse, Option<Account>)]) -> Check {
                 poor.len(),
                 first.agent
             ),
-            format!("transfer AIT to them, for example to {}", first.address),
+            format!("transfer some to them, for example to {}", first.address),
         ),
     }
 }
@@ -131,7 +135,7 @@ fn budget(purse: &Purse) -> Option<Check> {
         Check::warning(
             format!("budget of {}", purse.agent),
             format!(
-                "{} AIT a day do not pay for one message of {} AIT",
+                "{} a day do not pay for one message of {}",
                 purse.daily_budget, purse.fee
             ),
             "raise its `daily_budget`, then `agentry reload`",

@@ -158,6 +158,7 @@ fn unread(gaps: &[BlockHeight]) -> Check {
 fn budgets(config: &Config, agents: &[AgentStats]) -> Check {
     let name = "budgets";
     let spent: Amount = agents.iter().map(|agent| agent.spent.all).sum();
+    let spent = config.chain.dialect.amount(spent);
     let tight: Vec<&str> = agents
         .iter()
         .filter(|agent| is_nearly_spent(config, agent))
@@ -169,11 +170,11 @@ fn budgets(config: &Config, agents: &[AgentStats]) -> Check {
         .filter(|agent| agent.waiting_for_budget > 0)
         .collect();
     match (tight.first(), waiting.first()) {
-        (None, None) => Check::well(name, format!("{spent} AIT were spent today")),
+        (None, None) => Check::well(name, format!("{spent} were spent today")),
         (None, Some(first)) => Check::warning(
             name,
             format!(
-                "{spent} AIT were spent today; for {} agents senders have used up their shares of \
+                "{spent} were spent today; for {} agents senders have used up their shares of \
                  the budget, such as {}, where {} transactions wait",
                 waiting.len(),
                 first.agent,
@@ -185,7 +186,7 @@ fn budgets(config: &Config, agents: &[AgentStats]) -> Check {
         (Some(first), _) => Check::warning(
             name,
             format!(
-                "{spent} AIT were spent today; the budget of {} agents is nearly spent, such as \
+                "{spent} were spent today; the budget of {} agents is nearly spent, such as \
                  {first}",
                 tight.len()
             ),

@@ -45,11 +45,11 @@ pub(super) struct Purse {
     pub(super) fleet: Option<String>,
     /// Its address.
     pub(super) address: Address,
-    /// The fee of each message, in AIT.
+    /// The fee of each message.
     pub(super) fee: Amount,
     /// Whether its agent has behaviours.
     pub(super) acts: bool,
-    /// Its daily budget, in AIT.
+    /// Its daily budget.
     pub(super) daily_budget: Amount,
 }
 

@@ -87,7 +87,7 @@ pub(super) async fn run(
         out.line(out.tone(Tone::Faint, &text))?;
     }
     if let Some(spending) = &listed.spending {
-        out.line(stats::sentence(spending))?;
+        out.line(stats::sentence(spending, config.chain.dialect))?;
     }
     let counts = &listed.counts;
     if counts.waiting_for_budget > 0 {

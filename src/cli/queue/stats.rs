@@ -1,6 +1,6 @@
 //! `agentry queue stats`.
 
-use agentry_protocol::Timestamp;
+use agentry_protocol::{Dialect, Timestamp};
 use agentry_sdk::Standing;
 use agentry_store::list::stats::{AgentStats, States, stats};
 use clap::Args;
@@ -106,8 +106,13 @@ fn count(states: &States, wanted: &[&str]) -> String {
 fn spent(agent: &AgentStats, config: &Config) -> String {
     let spent = agent.spent.all;
     let of = daily_budget(&agent.agent, config).map_or_else(
-        || format!("{spent} AIT"),
-        |budget| format!("{spent} of {budget} AIT"),
+        || config.chain.dialect.amount(spent),
+        |budget| {
+            config
+                .chain
+                .dialect
+                .amount(format_args!("{spent} of {budget}"))
+        },
     );
     if agent.waiting_for_budget > 0 {
         format!("{of}, {} wait", agent.waiting_for_budget)
@@ -132,7 +137,7 @@ fn of_daily(tokens: u64, daily: Option<u64>) -> String {
 }
 
 /// Today's spending of an agent as a sentence.
-pub(super) fn sentence(spending: &Spending) -> String {
+pub(super) fn sentence(spending: &Spending, dialect: Dialect) -> String {
     let Spending {
         agent,
         budget,
@@ -153,12 +158,14 @@ pub(super) fn sentence(spending: &Spending) -> String {
         budget.strangers,
         budget.listed,
     ) else {
-        return format!("{agent} has spent {} AIT today{of_tokens}", spent.all);
+        let spent = dialect.amount(spent.all);
+        return format!("{agent} has spent {spent} today{of_tokens}");
     };
+    let of_daily = dialect.amount(format_args!("{} of {daily}", spent.all));
     format!(
-        "{agent} has spent {} of {daily} AIT today: {} of {unverified} on unverified messages, {} \
+        "{agent} has spent {of_daily} today: {} of {unverified} on unverified messages, {} \
          of {strangers} on strangers, {} of {listed} on listed senders{of_tokens}",
-        spent.all, spent.unverified, spent.strangers, spent.listed,
+        spent.unverified, spent.strangers, spent.listed,
     )
 }
 
@@ -177,12 +184,13 @@ fn fields(agent: &AgentStats, config: &Config, now: Timestamp) -> Vec<(&'static 
     let since = |at: Option<Timestamp>| {
         at.map_or_else(|| "-".to_owned(), |at| format!("{} ago", ago(at, now)))
     };
+    let dialect = config.chain.dialect;
     let budget = daily_budget(&agent.agent, config);
     let together = |standing: Standing| {
         let spent = agent.spent.of(standing);
         budget.map_or_else(
-            || format!("{spent} AIT"),
-            |budget| format!("{spent} of {} AIT", standing.of_all(budget)),
+            || dialect.amount(spent),
+            |budget| dialect.amount(format_args!("{spent} of {}", standing.of_all(budget))),
         )
     };
     let most = agent.senders.first();
@@ -191,8 +199,8 @@ fn fields(agent: &AgentStats, config: &Config, now: Timestamp) -> Vec<(&'static 
             format!(" of {}", most.standing.of_one(budget))
         });
         format!(
-            "{}{of} AIT, {} ({})",
-            most.spent,
+            "{}, {} ({})",
+            dialect.amount(format_args!("{}{of}", most.spent)),
             printable(&most.sender, 200),
             most.standing.as_str()
         )

@@ -145,7 +145,7 @@ impl Call<'_> {
         let amount = Amount(request.amount);
         let sending = Sending {
             tool: "send_message",
-            what: format!("send a message with {amount} AIT to"),
+            what: format!("send a message with an amount of {amount} to"),
             whom: Some(request.to.clone()),
             content,
             cost: self.cost(request.from.as_deref(), amount, resends).await?,

@@ -65,7 +65,7 @@ impl Limits {
             return Err(DoorError::new(
                 ErrorCode::NotAllowed,
                 format!(
-                    "this may cost {cost} AIT, and {left} of the {budget} AIT of this connection's \
+                    "this may cost {cost}, and {left} of the {budget} of this connection's \
                      budget are left; nothing was sent"
                 ),
             ));
@@ -111,7 +111,7 @@ mod tests {
         let refused = limits.charge(Some("b"), Amount(11)).unwrap_err();
         assert_eq!(refused.code(), ErrorCode::NotAllowed);
         let told = refused.to_string();
-        assert!(told.contains("10 of the 30 AIT"), "{told}");
+        assert!(told.contains("10 of the 30"), "{told}");
         // The same key pays for nothing that costs something else.
         assert!(limits.charge(Some("a"), Amount(11)).is_err());
         assert!(limits.charge(None, Amount(10)).unwrap());

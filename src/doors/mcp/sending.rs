@@ -96,11 +96,11 @@ impl Call<'_> {
         })?;
         let question = Question {
             key: format!("confirm-{}", hash.get(..32).unwrap_or_default()),
-            message: format!("May agentry {what}? It costs up to {cost} AIT."),
+            message: format!("May agentry {what}? It costs up to {cost}."),
             form,
         };
         let refused = |why: &str| {
-            let message = format!("it may cost {cost} AIT, and {why}; nothing was sent");
+            let message = format!("it may cost {cost}, and {why}; nothing was sent");
             Err(DoorError::new(ErrorCode::NotAllowed, message))
         };
         match ask(question, self.given, None, self.context).await {

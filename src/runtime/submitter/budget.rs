@@ -154,10 +154,10 @@ impl Budget {
         };
         let cost = cost.all();
         if cost > share {
-            format!("waits for a larger budget: it costs {cost} AIT, and {part}")
+            format!("waits for a larger budget: it costs {cost}, and {part}")
         } else {
             format!(
-                "waits for the next day's budget: it costs {cost} AIT, and {spent} of {share} were \
+                "waits for the next day's budget: it costs {cost}, and {spent} of {share} were \
                  spent on {} ({part})",
                 name_of(day)
             )

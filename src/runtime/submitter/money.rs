@@ -105,7 +105,7 @@ impl Money {
         let (all, spent) = (budget.all, self.ledger.spent(agent, day).all);
         let left = all.saturating_sub(spent);
         if left.0 < all.0 / LOW && self.low.insert((agent, day)) {
-            let reason = format!("{spent} of the {all} AIT of this day are spent");
+            let reason = format!("{spent} of this day's budget of {all} are spent");
             self.untold.push(LowBudget { agent, day, reason });
         }
     }

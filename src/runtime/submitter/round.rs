@@ -367,10 +367,10 @@ impl State {
 fn unfunded(account: &Account, cost: Amount) -> String {
     if account.exists {
         format!(
-            "waits for money: the wallet has {} AIT and needs {cost}",
+            "waits for money: the wallet has {} and needs {cost}",
             account.balance
         )
     } else {
-        format!("waits for money: the chain does not know the wallet, which needs {cost} AIT")
+        format!("waits for money: the chain does not know the wallet, which needs {cost}")
     }
 }

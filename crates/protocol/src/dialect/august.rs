@@ -48,6 +48,11 @@ pub(super) fn kind(amount: &Number) -> &'static str {
     }
 }
 
+/// Whether an agent signs transactions of this type.
+pub(super) fn is_own_kind(kind: &str) -> bool {
+    matches!(kind, MESSAGE | TRANSFER)
+}
+
 /// The eight keys in the compact canonical text; addresses as they are spelled.
 pub(super) fn signing_text(fields: Fields<'_>) -> String {
     let [amount, chain_id, fee, from, nonce, payload, to] = fields.seven();

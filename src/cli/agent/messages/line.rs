@@ -37,18 +37,18 @@ pub(super) fn print(
         "{time:<20}  {height:>9}  {way} {}  {text}",
         shown(other, names)
     ))?;
-    let notes = out.tone(Tone::Faint, &notes(entry).join(", "));
+    let notes = out.tone(Tone::Faint, &notes(entry, names).join(", "));
     out.line(format!("{:>31}  {notes}", ""))
 }
 
-fn notes(entry: &MessageEntry) -> Vec<String> {
+fn notes(entry: &MessageEntry, names: &Names<'_>) -> Vec<String> {
     let mut notes = Vec::new();
     notes.extend(entry.transaction.clone());
     let amount = entry.amount.as_ref().map(|amount| amount.get());
     notes.extend(
         amount
             .filter(|amount| *amount != "0")
-            .map(|amount| format!("{} AIT", printable(amount, 40))),
+            .map(|amount| names.amount(printable(amount, 40))),
     );
     let named = |what: &str, value: Option<&str>| {
         value.map(|value| format!("{what} {}", printable(value, 128)))
