@@ -343,7 +343,8 @@ fn signature(object: JsonRef<'_>) -> Result<Option<String>, TransactionError> {
     }
 }
 
-/// A signature that an agent has made, in its own spelling.
-fn own_signature(spelled: &str) -> Result<Signature, TransactionError> {
-    Ok(spelled.parse()?)
+/// A signature of this type of key, in the spelling in which agents write it; `None` for another.
+fn own_signature(spelled: &str, key_type: KeyType) -> Option<Signature> {
+    let signature = spelled.parse::<Signature>().ok()?;
+    (signature.key_type() == key_type).then_some(signature)
 }

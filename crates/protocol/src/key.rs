@@ -428,6 +428,14 @@ impl Signature {
         }
     }
 
+    /// The type of the key that made it.
+    pub const fn key_type(&self) -> KeyType {
+        match self.0 {
+            SignatureBytes::Ed25519(_) => KeyType::Ed25519,
+            SignatureBytes::Secp256k1(_) => KeyType::Secp256k1,
+        }
+    }
+
     /// The key that made it over this message, if it is of secp256k1: of the other type, none follows
     /// from a signature.
     pub fn recover(&self, message: &[u8]) -> Option<PublicKey> {

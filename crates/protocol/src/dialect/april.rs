@@ -39,7 +39,7 @@ pub(crate) fn verify(fields: Fields<'_>, signature: Option<&str>, key: &PublicKe
     let Some(spelled) = signature else {
         return Verification::Missing;
     };
-    let Ok(signature) = own_signature(spelled) else {
+    let Some(signature) = own_signature(spelled, DIALECT.key_type()) else {
         return Verification::Misspelled;
     };
     if key.verify(signing_text(fields).as_bytes(), &signature) {

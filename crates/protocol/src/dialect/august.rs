@@ -104,7 +104,9 @@ pub(super) fn read_body(body: JsonRef<'_>) -> Result<SignedTransaction, Transact
         });
     }
     required(body, "signature")?;
-    let signature = signature(body)?.as_deref().map(own_signature).transpose()?;
+    let signature = signature(body)?
+        .map(|spelled| spelled.parse())
+        .transpose()?;
     Ok(SignedTransaction::new(transaction, signature, None))
 }
 
@@ -305,8 +307,9 @@ pub(super) fn signer(transaction: &StoredTransaction) -> Result<PublicKey, Findi
     let recovered = if let Some(headed) = headed
         && let Some(spelled) = &headed.signature
     {
-        let spelled = spelled.root().as_str().map(own_signature);
-        let Some(Ok(signature)) = spelled else {
+        let spelled = spelled.root().as_str();
+        let signature = spelled.and_then(|spelled| own_signature(spelled, DIALECT.key_type()));
+        let Some(signature) = signature else {
             return Err(Finding::Signature(Verification::Misspelled));
         };
         signature.recover(inner_text(fields, &headed.body).as_bytes())
