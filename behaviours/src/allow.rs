@@ -112,9 +112,13 @@ pub(crate) fn same_owner(address: &str, message: &Message) -> bool {
         return true;
     }
     let key = message.header.as_ref().and_then(|header| header.key);
-    let Ok(address) = Address::from_chain(address) else {
+    let typed = address.parse::<Address>();
+    let Ok(address) = typed.or_else(|_| Address::from_chain(address)) else {
         return false;
     };
+    if address == message.from {
+        return true;
+    }
     message.authenticity == Authenticity::Verified
         && key.is_some_and(|key| message.from.matches(&key) && address.matches(&key))
 }

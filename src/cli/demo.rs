@@ -4,10 +4,11 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use agentry_devnet::{Fault, Faults, MIN_BLOCK_TIME};
+use agentry_protocol::Dialect;
 use clap::Args;
 
 use super::args::duration;
-use super::devnet::node_url;
+use super::devnet::{dialect, node_url};
 use super::output::Tone;
 use super::{Context, ExitCode, Failure, runtime};
 use crate::demo::{self, DemoError, DemoNodes, SceneError};
@@ -18,6 +19,9 @@ use crate::wallet::{PasswordSource, WalletStore};
 /// Arguments of `demo`.
 #[derive(Clone, Debug, Args)]
 pub struct DemoArgs {
+    /// The dialect of the embedded nodes: aitbc-2026-04 or aitbc-2026-08
+    #[arg(long, value_name = "NAME", default_value_t, value_parser = dialect, conflicts_with = "node")]
+    dialect: Dialect,
     /// The time between blocks of the embedded nodes
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration)]
     block_time: Duration,
@@ -89,6 +93,7 @@ fn place(args: DemoArgs, context: &Context) -> Result<DemoNodes, Failure> {
             faults.set(fault);
         }
         return Ok(DemoNodes::Embedded {
+            dialect: args.dialect,
             block_time: args.block_time,
             faults,
         });
@@ -105,7 +110,7 @@ fn place(args: DemoArgs, context: &Context) -> Result<DemoNodes, Failure> {
     let [pinger, ponger] = two("wallet", args.wallet)?;
     let config = context.config()?;
     Ok(DemoNodes::Nodes {
-        chain_id: config.chain.id,
+        chain: config.chain.chain(),
         producer,
         follower,
         wallets: WalletStore::from_config(&config.wallets),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agentry_chain::{NodeClient, NodeOptions};
 use agentry_devnet::{Devnet, DevnetConfig, DevnetError, Fault, MIN_BLOCK_TIME, NoncePolicy};
-use agentry_protocol::{Address, Amount, ChainId};
+use agentry_protocol::{Address, Amount, Chain, ChainId, Dialect};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
@@ -22,16 +22,19 @@ pub struct DevnetArgs {
     /// The folder of the node's databases; created if missing
     #[arg(long, value_name = "DIR", default_value = "devnet")]
     dir: PathBuf,
-    /// The port on 127.0.0.1; 0 takes any free port
-    #[arg(long, default_value_t = 8006)]
-    port: u16,
+    /// The dialect that the node speaks: aitbc-2026-04 or aitbc-2026-08
+    #[arg(long, value_name = "NAME", default_value_t, value_parser = dialect)]
+    dialect: Dialect,
+    /// The port on 127.0.0.1; 0 takes any free port [default: 8006, or 8202 for aitbc-2026-08]
+    #[arg(long)]
+    port: Option<u16>,
     /// The chain's id
     #[arg(long, value_name = "ID", default_value = "ait-devnet")]
     chain_id: ChainId,
     /// The time between blocks, at least 50ms
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration)]
     block_time: Duration,
-    /// Tops an account up to at least this many AIT
+    /// Tops an account up to at least this amount, in AIT (compute-seconds for aitbc-2026-08)
     #[arg(long, value_name = "ADDR=AMOUNT", value_parser = allocation)]
     fund: Vec<(Address, Amount)>,
     /// Follows the node at this URL instead of producing blocks
@@ -61,6 +64,14 @@ fn fault_help() -> String {
     )
 }
 
+/// Parses the name of a dialect.
+pub(super) fn dialect(text: &str) -> Result<Dialect, String> {
+    Dialect::from_name(text).ok_or_else(|| {
+        let names = Dialect::ALL.map(Dialect::as_str).join(" or ");
+        format!("it is not a dialect; write {names}")
+    })
+}
+
 /// Parses a node's URL.
 pub(super) fn node_url(text: &str) -> Result<String, String> {
     text.parse()
@@ -82,7 +93,7 @@ fn allocation(text: &str) -> Result<(Address, Amount), String> {
         .filter(|amount| (Amount(1)..=Amount::MAX).contains(amount))
         .ok_or_else(|| {
             format!(
-                "{amount:?} is not an amount; write a whole number of AIT, from 1 to {}",
+                "{amount:?} is not an amount; write a whole number, from 1 to {}",
                 Amount::MAX
             )
         })?;
@@ -125,7 +136,8 @@ pub(super) fn run(args: DevnetArgs, context: &Context) -> Result<(), Failure> {
     limits::prepare(&needs).map_err(HostError::from)?;
     let config = DevnetConfig {
         dir: args.dir,
-        port: args.port,
+        port: args.port.unwrap_or(args.dialect.default_port()),
+        dialect: args.dialect,
         chain_id: args.chain_id.clone(),
         block_time: args.block_time,
         follow: args.follow,
@@ -151,13 +163,17 @@ async fn serve(
 ) -> Result<(), Failure> {
     // Before anything is printed, so that no signal arrives too early.
     let mut signals = Signals::listen()?;
+    let chain = Chain {
+        id: chain_id.clone(),
+        dialect: config.dialect,
+    };
     let starting = tokio::task::spawn_blocking(move || Devnet::start(config));
     let devnet = tokio::select! {
         started = starting => started.map_err(|_| Failure::internal("starting panicked"))??,
         _ = signals.next() => return Ok(()),
     };
     tokio::select! {
-        funded = fund(&devnet, wanted) => {
+        funded = fund(&devnet, chain, wanted) => {
             funded?;
             announce(&devnet, chain_id, context);
             signals.next().await;
@@ -172,8 +188,8 @@ async fn serve(
 }
 
 /// Tops accounts up, so that the same command line can start the same chain again.
-async fn fund(devnet: &Devnet, wanted: &[(Address, Amount)]) -> Result<(), Failure> {
-    let node = NodeClient::new(&devnet.url(), NodeOptions::default())?;
+async fn fund(devnet: &Devnet, chain: Chain, wanted: &[(Address, Amount)]) -> Result<(), Failure> {
+    let node = NodeClient::new(&devnet.url(), NodeOptions::of(&chain))?;
     for (address, amount) in wanted {
         let balance = node.account(address).await?.balance;
         let lacking = i128::from(*amount).saturating_sub(balance);

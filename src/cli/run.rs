@@ -215,6 +215,7 @@ impl From<HostError> for Failure {
             HostError::Unlock(_) => ExitCode::Data,
             HostError::OtherChainId { .. }
             | HostError::OtherChain { .. }
+            | HostError::OtherDialect { .. }
             | HostError::Traces(_) => ExitCode::Config,
             HostError::Devnet(error) => return error.into(),
             HostError::Node { .. } | HostError::Listen { .. } => ExitCode::Unavailable,

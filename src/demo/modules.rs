@@ -128,7 +128,7 @@ pub(super) async fn messaging(
             count: pongs.len(),
         });
     }
-    if !pong.stored.verify(&talk.scene.ponger_key).is_valid() {
+    if !pong.stored.is_signed_by(&talk.scene.ponger_key) {
         return Err(DemoError::NotSigned { what: "the pong" });
     }
     talk.step(

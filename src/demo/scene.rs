@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use agentry_chain::{NodeClient, NodeError, NodeOptions};
 use agentry_devnet::{Devnet, DevnetConfig, DevnetError, Faults};
 use agentry_protocol::{
-    Address, BlockHeight, ChainId, KeyType, KeystoreError, Password, PublicKey, Seed,
+    Address, BlockHeight, Chain, Dialect, KeystoreError, Password, PublicKey, Seed,
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -37,6 +37,8 @@ pub enum DemoNodes {
     /// On two embedded nodes in a temporary folder: one that produces blocks, and a follower that
     /// imports them and forwards transactions to it.
     Embedded {
+        /// The dialect of the nodes.
+        dialect: Dialect,
         /// Interval between blocks.
         block_time: Duration,
         /// The faults of the node that produces blocks.
@@ -44,8 +46,8 @@ pub enum DemoNodes {
     },
     /// On two existing nodes.
     Nodes {
-        /// The chain's id.
-        chain_id: ChainId,
+        /// The chain.
+        chain: Chain,
         /// The node that produces blocks; everything is posted there, as followers of AITBC forward
         /// nothing.
         producer: String,
@@ -96,16 +98,21 @@ impl Scene {
     /// See [`SceneError`].
     pub fn set(place: DemoNodes) -> Result<Self, SceneError> {
         let dir = tempfile::Builder::new().prefix("agentry-demo-").tempdir()?;
-        let (cast, chain_id, urls, submits, devnets) = match place {
-            DemoNodes::Embedded { block_time, faults } => {
-                let cast = Cast::new()?;
-                let devnets = start_nodes(dir.path(), block_time, faults, &cast)?;
+        let (cast, chain, urls, submits, devnets) = match place {
+            DemoNodes::Embedded {
+                dialect,
+                block_time,
+                faults,
+            } => {
+                let cast = Cast::new(dialect)?;
+                let devnets = start_nodes(dir.path(), dialect, block_time, faults, &cast)?;
                 let urls = [devnets[0].url(), devnets[1].url()];
-                let chain_id = DevnetConfig::default().chain_id;
-                (cast, chain_id, urls.clone(), urls, devnets)
+                let id = DevnetConfig::default().chain_id;
+                let chain = Chain { id, dialect };
+                (cast, chain, urls.clone(), urls, devnets)
             }
             DemoNodes::Nodes {
-                chain_id,
+                chain,
                 producer,
                 follower,
                 wallets,
@@ -115,16 +122,17 @@ impl Scene {
             } => {
                 let cast = Cast::load(&wallets, &pinger, &ponger, &password)?;
                 let submits = [producer.clone(), producer.clone()];
-                (cast, chain_id, [producer, follower], submits, Vec::new())
+                (cast, chain, [producer, follower], submits, Vec::new())
             }
         };
-        let client = |url: &str| NodeClient::new(url, NodeOptions::default());
+        let client = |url: &str| NodeClient::new(url, NodeOptions::of(&chain));
+        let (chain_id, dialect) = (&chain.id, chain.dialect);
         let nodes = [client(&urls[0])?, client(&urls[1])?];
         let keystore = dir.path().join("keystore");
         make_keystore(&keystore, &cast)?;
         let host = |name: &str, behaviours: &str, url: &str, submit: &str| {
             let text = format!(
-                "[chain]\nid = \"{chain_id}\"\nrpc = \"{url}\"\nsubmit = \"{submit}\"\n\
+                "[chain]\nid = \"{chain_id}\"\ndialect = \"{dialect}\"\nrpc = \"{url}\"\nsubmit = \"{submit}\"\n\
                  [store]\npath = \"{name}.db\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
                  [wallets]\nkeystore_dir = \"keystore\"\npassword_file = \"keystore/.password\"\n\
                  [[agent]]\nname = \"{name}\"\nwallet = \"{name}\"\nbehaviours = [{behaviours}]\n"
@@ -175,9 +183,10 @@ impl Scene {
 }
 
 impl Cast {
-    fn new() -> Result<Self, SceneError> {
+    fn new(dialect: Dialect) -> Result<Self, SceneError> {
         let seed = || {
-            Seed::generate(KeyType::Ed25519).map_err(|error| SceneError::Random(error.to_string()))
+            Seed::generate(dialect.key_type())
+                .map_err(|error| SceneError::Random(error.to_string()))
         };
         let (pinger, ponger) = (seed()?, seed()?);
         Ok(Self {
@@ -224,12 +233,14 @@ fn make_keystore(dir: &Path, cast: &Cast) -> Result<(), SceneError> {
 
 fn start_nodes(
     dir: &Path,
+    dialect: Dialect,
     block_time: Duration,
     faults: Faults,
     cast: &Cast,
 ) -> Result<Vec<Devnet>, SceneError> {
     let producer = Devnet::start(DevnetConfig {
         dir: dir.join("node-1"),
+        dialect,
         block_time,
         faults,
         allocations: vec![
@@ -240,6 +251,7 @@ fn start_nodes(
     })?;
     let follower = Devnet::start(DevnetConfig {
         dir: dir.join("node-2"),
+        dialect,
         block_time,
         follow: Some(producer.url()),
         ..DevnetConfig::default()

@@ -35,12 +35,12 @@ pub struct UrlError {
     source: NodeError,
 }
 
-/// A client of the node at a URL.
+/// A client of the node at a URL, of this chain.
 ///
 /// # Errors
 /// The URL is not valid.
-pub fn node(url: &str) -> Result<NodeClient, UrlError> {
-    NodeClient::new(url, NodeOptions::default()).map_err(|source| UrlError {
+pub fn node(url: &str, chain: &ChainConfig) -> Result<NodeClient, UrlError> {
+    NodeClient::new(url, NodeOptions::of(&chain.chain())).map_err(|source| UrlError {
         url: masked(url),
         source,
     })
@@ -75,7 +75,7 @@ pub async fn in_db(
     let Some(path) = &chain.db else {
         return Ok(None);
     };
-    let mut source = ChainDb::open(path, chain.id.clone(), ChainDbOptions::default())?;
+    let mut source = ChainDb::open(path, chain.id.clone(), ChainDbOptions::of(chain.dialect))?;
     let mut cursor = source.begin(Start::Height(from)).await?;
     loop {
         let batch = source.read(&cursor, Arc::clone(&interest), BATCH).await?;

@@ -143,6 +143,7 @@ pub fn compose(
         Sealing::Always => true,
     };
     let Circumstances { trail, plain, .. } = circumstances;
+    let to = &chain.dialect.account(to);
     let header = outgoing.header(answers, trail, sealed, plain, now);
     let header = match header {
         Some(header) => Some(Header {

@@ -21,6 +21,7 @@ use std::time::Duration;
 use agentry_chain::NodeClient;
 use agentry_cluster::ClusterError;
 use agentry_devnet::DevnetError;
+use agentry_protocol::Dialect;
 use agentry_store::StoreError;
 use tokio::sync::watch;
 
@@ -294,6 +295,18 @@ pub enum HostError {
         configured: String,
         /// The evidence.
         why: String,
+    },
+    /// The node speaks another dialect than the configured one.
+    #[error(
+        "the node {node} speaks the dialect {spoken}, and `chain.dialect` is {configured}: set `dialect = \"{spoken}\"` in [chain], with wallets of that dialect, or point [chain] rpc, submit and db at a node of {configured}"
+    )]
+    OtherDialect {
+        /// The node, or its database.
+        node: String,
+        /// The configured dialect.
+        configured: Dialect,
+        /// That of the node.
+        spoken: Dialect,
     },
     /// The node's address or database cannot be used.
     #[error("the node {node}: {reason}")]

@@ -18,6 +18,7 @@
 //! cannot be decoded becomes an event of its own and never hides the others.
 
 pub mod db;
+mod dialect;
 mod list;
 pub mod node;
 mod raw;
@@ -28,7 +29,8 @@ pub mod source;
 pub use db::{ChainDb, ChainDbOptions, DbWork, MempoolDb, SharedDb};
 pub use node::{
     Account, Block, BlockTransaction, BlockWalk, FoundTransaction, Head, HeadPoll, Health,
-    ImportOutcome, LocalNode, Mempool, NodeClient, NodeError, NodeOptions, Permit, SubmitError,
+    ImportOutcome, LocalNode, Mempool, NodeClient, NodeError, NodeOptions, Permit, Refusal,
+    SubmitError,
 };
 pub use rpc::{RpcOptions, RpcSource, SharedHead};
 pub use source::{

@@ -1,15 +1,15 @@
 //! One transaction as a node shows it, before it is parsed.
 //!
-//! A row has one of two forms: with its columns beside the stored form (blocks-range, and the
-//! metadata of a follower's blocks: `{tx_hash, sender, recipient, payload: stored form, …}`), or as
-//! the stored form itself with a `tx_hash` added (blocks/{height}).
+//! A row has one of three forms: with its columns beside the stored form (blocks-range of April 2026, and
+//! the metadata of a follower's blocks: `{tx_hash, sender, recipient, payload: stored form, …}`), as
+//! the stored form itself with a `tx_hash` added (blocks/{height}; without it, a mempool's), or as
+//! columns alone (blocks-range of August 2026).
 
 use std::borrow::Cow;
 
-use agentry_protocol::json::Limits;
-use agentry_protocol::{StoredTransaction, TransactionHash};
+use agentry_protocol::{Dialect, StoredTransaction, TransactionHash};
 
-use crate::node::one_line;
+use crate::dialect;
 use crate::raw;
 
 /// A transaction that has been split off the text around it but not parsed.
@@ -17,21 +17,23 @@ use crate::raw;
 pub(crate) struct Row<'a> {
     /// The chain's `tx_hash`, where it is well formed.
     pub(crate) hash: Option<TransactionHash>,
-    /// Sender and recipient as the row's columns name them. None: a column is missing or empty, and
+    /// Sender and recipient, the accounts that the row's columns name. None: a column is missing or empty, and
     /// only the stored form names them.
     pub(crate) pair: Option<(Cow<'a, str>, Cow<'a, str>)>,
-    /// The text of the stored form.
+    /// The text of the stored form, or of the columns.
     pub(crate) text: Cow<'a, [u8]>,
+    dialect: Dialect,
 }
 
 impl<'a> Row<'a> {
     /// Reads a row from a JSON text.
-    pub(crate) fn cut(text: &'a [u8]) -> Self {
+    pub(crate) fn cut(text: &'a [u8], dialect: Dialect) -> Self {
         let Ok(object) = raw::Object::parse(text) else {
             return Self {
                 hash: None,
                 pair: None,
                 text: text.into(),
+                dialect,
             };
         };
         let hash = object.string("tx_hash").and_then(|text| text.parse().ok());
@@ -43,34 +45,37 @@ impl<'a> Row<'a> {
         } else {
             ("sender", "recipient")
         };
-        let column = |key| object.string(key).filter(|text| !text.is_empty());
+        let column = |key| {
+            let text = object.string(key).filter(|text| !text.is_empty())?;
+            Some(match dialect::account(dialect, &text) {
+                Cow::Borrowed(_) => text,
+                Cow::Owned(account) => Cow::Owned(account),
+            })
+        };
         let pair = match (column(from), column(to)) {
             (Some(from), Some(to)) => Some((from, to)),
             _ => None,
         };
         let text = match object.get("payload") {
-            Some(payload) if !stored => match raw::string(payload) {
-                Some(Cow::Borrowed(inner)) => inner.as_bytes().into(),
-                Some(Cow::Owned(inner)) => inner.into_bytes().into(),
-                None => payload.into(),
-            },
+            Some(payload) if !stored && dialect::payload_is_transaction(dialect) => {
+                match raw::string(payload) {
+                    Some(Cow::Borrowed(inner)) => inner.as_bytes().into(),
+                    Some(Cow::Owned(inner)) => inner.into_bytes().into(),
+                    None => payload.into(),
+                }
+            }
             _ => text.into(),
         };
-        Self { hash, pair, text }
+        Self {
+            hash,
+            pair,
+            text,
+            dialect,
+        }
     }
 
     /// Parses the transaction.
     pub(crate) fn decode(&self) -> Result<(TransactionHash, StoredTransaction), String> {
-        decode(self.hash, &self.text)
+        dialect::decode(self.dialect, self.hash, &self.text)
     }
-}
-
-/// Parses a stored form. Its identity is `hash`, else the hash of the parsed transaction.
-pub(crate) fn decode(
-    hash: Option<TransactionHash>,
-    text: &[u8],
-) -> Result<(TransactionHash, StoredTransaction), String> {
-    let stored = StoredTransaction::parse(text, Limits::default())
-        .map_err(|error| one_line(&error.to_string()))?;
-    Ok((hash.unwrap_or_else(|| stored.hash()), stored))
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agentry_protocol::{Address, ChainId};
+use agentry_protocol::{Address, ChainId, Dialect};
 
 use crate::fault::Faults;
 
@@ -29,6 +29,8 @@ pub struct DevnetConfig {
     pub dir: PathBuf,
     /// The TCP port on 127.0.0.1; 0 takes any free one (see `Devnet::url`).
     pub port: u16,
+    /// The dialect that the node speaks. A directory that holds a chain of another dialect is refused.
+    pub dialect: Dialect,
     /// The chain's id. A directory that holds another chain is refused.
     pub chain_id: ChainId,
     /// The time between blocks, at least [`MIN_BLOCK_TIME`]. A follower polls its leader four times
@@ -44,7 +46,8 @@ pub struct DevnetConfig {
     pub forward: bool,
     /// The initial faults.
     pub faults: Faults,
-    /// The rule for nonces.
+    /// The rule for nonces. In the dialect of August 2026, whose nodes have one of their own, it does not
+    /// matter.
     pub account_nonces: NoncePolicy,
     /// Whether `POST /dev/faucet` and `Devnet::fund` credit accounts.
     pub faucet: bool,
@@ -66,6 +69,7 @@ impl Default for DevnetConfig {
         DevnetConfig {
             dir: PathBuf::from("devnet"),
             port: 0,
+            dialect: Dialect::default(),
             chain_id: default_chain_id(),
             block_time: Duration::from_millis(500),
             allocations: Vec::new(),

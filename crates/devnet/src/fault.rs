@@ -88,13 +88,28 @@ pub enum Fault {
     /// for a range that includes it, is answered with 503, as the real node always does for a
     /// payload that it cannot write as JSON. The block's header can be read.
     UnreadableBlock(u64),
+    /// `batch-loss` (August 2026): a transaction that the node cannot handle (a `TRANSFER` whose payload has
+    /// a `type` that is no text) is not dropped alone: every transaction drained with it is lost.
+    BatchLoss,
+    /// `respell[=N]` (August 2026): each accepted transaction gets N copies (1 to 4, by default 2) whose
+    /// signatures are spelled in other ways, as anybody can post them; all of them are mined.
+    Respell(u8),
+    /// `stale-accounts` (August 2026): an account is answered as it was when it was asked for first, as by
+    /// a node without Redis.
+    StaleAccounts,
+    /// `rate-limits` (August 2026): a client may make 200 calls of each reading function in a minute, and 50
+    /// POSTs; others are answered 429 with `Retry-After: 60`, as by default on a real node.
+    RateLimits,
+    /// `empty-hash` (August 2026): the next transaction is stored without its hash, as the first one of a
+    /// follower's life is.
+    EmptyHash,
     /// `no-forward`: a follower keeps posted transactions pending forever, as a real one does.
     NoForward,
 }
 
 impl Fault {
     /// Every name, for help texts and error messages.
-    pub const NAMES: [&'static str; 16] = [
+    pub const NAMES: [&'static str; 21] = [
         "silent-drop",
         "replay-destroys-block",
         "import-loses-transactions",
@@ -110,6 +125,11 @@ impl Fault {
         "no-transaction-endpoints",
         "mempool-unreadable",
         "unreadable-block",
+        "batch-loss",
+        "respell",
+        "stale-accounts",
+        "rate-limits",
+        "empty-hash",
         "no-forward",
     ];
 
@@ -131,6 +151,11 @@ impl Fault {
             Fault::NoTransactionEndpoints => "no-transaction-endpoints",
             Fault::MempoolUnreadable => "mempool-unreadable",
             Fault::UnreadableBlock(_) => "unreadable-block",
+            Fault::BatchLoss => "batch-loss",
+            Fault::Respell(_) => "respell",
+            Fault::StaleAccounts => "stale-accounts",
+            Fault::RateLimits => "rate-limits",
+            Fault::EmptyHash => "empty-hash",
             Fault::NoForward => "no-forward",
         }
     }
@@ -153,6 +178,7 @@ impl fmt::Display for Fault {
                 write!(f, "={depth}@{at}")
             }
             Fault::UnreadableBlock(height) => write!(f, "={height}"),
+            Fault::Respell(copies) => write!(f, "={copies}"),
             _ => Ok(()),
         }
     }
@@ -187,6 +213,12 @@ pub enum FaultError {
     /// The value is not a height.
     #[error("fault {name}: give the height of a block, as in {name}=7")]
     Height {
+        /// The fault.
+        name: String,
+    },
+    /// The value is not a number of copies.
+    #[error("fault {name}: give a number of copies from 1 to 4, as in {name}=2")]
+    Copies {
         /// The fault.
         name: String,
     },
@@ -233,6 +265,14 @@ impl FromStr for Fault {
                     name: name.to_owned(),
                 })
         };
+        let copies = || {
+            let copies = value.map_or(Some(2), |value| value.parse().ok());
+            copies
+                .filter(|copies| (1..=4).contains(copies))
+                .ok_or_else(|| FaultError::Copies {
+                    name: name.to_owned(),
+                })
+        };
         let plain = |fault| match value {
             None => Ok(fault),
             Some(_) => Err(FaultError::NoValue {
@@ -255,6 +295,11 @@ impl FromStr for Fault {
             "no-transaction-endpoints" => plain(Fault::NoTransactionEndpoints),
             "mempool-unreadable" => plain(Fault::MempoolUnreadable),
             "unreadable-block" => height().map(Fault::UnreadableBlock),
+            "batch-loss" => plain(Fault::BatchLoss),
+            "respell" => copies().map(Fault::Respell),
+            "stale-accounts" => plain(Fault::StaleAccounts),
+            "rate-limits" => plain(Fault::RateLimits),
+            "empty-hash" => plain(Fault::EmptyHash),
             "no-forward" => plain(Fault::NoForward),
             _ => Err(FaultError::Unknown {
                 name: name.to_owned(),
@@ -391,6 +436,11 @@ mod tests {
             "no-transaction-endpoints",
             "mempool-unreadable",
             "unreadable-block=7",
+            "batch-loss",
+            "respell=3",
+            "stale-accounts",
+            "rate-limits",
+            "empty-hash",
             "no-forward",
         ] {
             let fault: Fault = text.parse().unwrap();

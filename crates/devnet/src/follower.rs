@@ -234,18 +234,19 @@ impl Follower {
             ..Limits::default()
         };
         let mut page = Vec::new();
+        let dialect = self.node.config.dialect;
         for block in leader
             .client
             .blocks_range_raw(start.into(), end.into())
             .await?
         {
-            let mut incoming = Incoming::read(parse(block.as_bytes(), limits)?.root())?;
+            let mut incoming = Incoming::read(dialect, parse(block.as_bytes(), limits)?.root())?;
             if incoming.is_incomplete()
                 && let Some(text) = leader
                     .get(&format!("/rpc/blocks/{}", incoming.height))
                     .await?
             {
-                incoming = Incoming::read(parse(text.as_bytes(), limits)?.root())?;
+                incoming = Incoming::read(dialect, parse(text.as_bytes(), limits)?.root())?;
             }
             page.push(incoming);
         }

@@ -150,7 +150,8 @@ impl Devnet {
         if !self.node.config.faucet {
             return Err(DevnetError::NoFaucet);
         }
-        self.node.chain().credit(address.as_str(), amount)?;
+        let account = self.node.config.dialect.account(address);
+        self.node.chain().credit(account.as_str(), amount)?;
         Ok(())
     }
 
@@ -277,14 +278,16 @@ pub(crate) fn lock_directory(dir: &Path) -> Result<File, DevnetError> {
 
 /// Opens the databases of a node, and creates genesis and the allocations if they are new.
 pub(crate) fn open_chain(config: &DevnetConfig) -> Result<Chain, DevnetError> {
-    let mut chain = Chain::open(&config.dir, &config.chain_id).map_err(|error| match error {
-        Err(error) => DevnetError::Chain(error),
-        Ok(found) => DevnetError::OtherChain {
-            dir: config.dir.clone(),
-            found,
-            wanted: config.chain_id.to_string(),
+    let mut chain = Chain::open(&config.dir, &config.chain_id, config.dialect).map_err(
+        |error| match error {
+            Err(error) => DevnetError::Chain(error),
+            Ok(found) => DevnetError::OtherChain {
+                dir: config.dir.clone(),
+                found,
+                wanted: config.chain_id.to_string(),
+            },
         },
-    })?;
+    )?;
     if config.follow.is_none() {
         let mut sum: i64 = 0;
         let mut credits = Vec::new();

@@ -36,6 +36,7 @@
 mod chain;
 mod clock;
 mod config;
+mod dialect;
 mod error;
 mod fault;
 mod follower;
@@ -44,6 +45,7 @@ mod host;
 mod import;
 mod node;
 mod producer;
+mod rate;
 mod rpc;
 mod rules;
 mod sync;

@@ -13,6 +13,7 @@ use crate::config::DevnetConfig;
 use crate::fault::{Fault, FaultSwitch};
 use crate::follower::{FollowState, Leader};
 use crate::producer::{self, MinedBlock};
+use crate::rate::Calls;
 use crate::rules::{self, Refusal};
 
 /// Counts for `/metrics`.
@@ -25,6 +26,7 @@ pub(crate) struct Counters {
     pub(crate) blocks_proposed: AtomicU64,
     pub(crate) blocks_imported: AtomicU64,
     pub(crate) reorganisations: AtomicU64,
+    pub(crate) rate_limited: AtomicU64,
 }
 
 /// Adds to a counter.
@@ -47,6 +49,9 @@ pub(crate) struct Node {
     chain: Mutex<Chain>,
     reader: Mutex<Connection>,
     rng: Mutex<StdRng>,
+    /// The answers for accounts that the fault `stale-accounts` repeats.
+    pub(crate) accounts: Mutex<HashMap<String, String>>,
+    pub(crate) calls: Mutex<Calls>,
 }
 
 /// Locks even after a thread panicked with the lock: every change is one SQLite transaction.
@@ -73,6 +78,8 @@ impl Node {
             chain: Mutex::new(chain),
             reader: Mutex::new(reader),
             rng: Mutex::new(StdRng::seed_from_u64(seed)),
+            accounts: Mutex::default(),
+            calls: Mutex::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use agentry_protocol::{BlockHash, BlockHeight};
+use agentry_protocol::{BlockHash, BlockHeight, Dialect};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
@@ -13,6 +13,7 @@ use crate::chain::mempool::Pending;
 use crate::chain::{Chain, ChainError, Doing as _};
 use crate::clock;
 use crate::config::{DevnetConfig, NoncePolicy};
+use crate::dialect::{self, august};
 use crate::fault::{Fault, Faults};
 use crate::rules::{MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS};
 
@@ -42,6 +43,9 @@ enum Decision {
 
 /// How this block is produced.
 struct Making<'a> {
+    dialect: Dialect,
+    /// Whether a transaction that the node cannot handle takes all others with it.
+    breaks: bool,
     chain_id: &'a str,
     height: u64,
     now: &'a str,
@@ -68,6 +72,8 @@ pub(crate) fn produce(
         _ => None,
     };
     let making = Making {
+        dialect: config.dialect,
+        breaks: faults.get("batch-loss").is_some(),
         chain_id: id.as_str(),
         height: head.height + 1,
         now: &now,
@@ -78,9 +84,10 @@ pub(crate) fn produce(
     };
     let filled = match making.fill(chain, &head, config, faults, rng) {
         Err(ChainError::BlockDestroyed { hash, reason }) => {
-            let lost: Vec<_> = within_limits(in_order(chain, config.account_nonces))
-                .map(|pending| pending.hash.clone())
-                .collect();
+            let lost: Vec<_> =
+                within_limits(in_order(chain, config.dialect, config.account_nonces))
+                    .map(|pending| pending.hash.clone())
+                    .collect();
             tracing::error!(
                 hash,
                 reason,
@@ -123,14 +130,15 @@ impl Making<'_> {
         let mut leaving = Vec::new();
         let mut rows = Vec::new();
         let (mut count, mut bytes) = (0, 0);
-        for pending in in_order(chain, self.nonces) {
+        let mut counters = HashMap::new();
+        for pending in in_order(chain, self.dialect, self.nonces) {
             if count >= MAX_BLOCK_TRANSACTIONS {
                 break;
             }
             if bytes + pending.size() > MAX_BLOCK_BYTES {
                 continue;
             }
-            match self.decide(&transaction, &pending, rng)? {
+            match self.decide(&transaction, &pending, &mut counters, rng)? {
                 Decision::Mined(row) => {
                     accounts::record_digest(
                         &transaction,
@@ -149,7 +157,14 @@ impl Making<'_> {
         }
         let hashes = rows.iter().map(|row| row.hash.as_str());
         let (block, hash) = BlockRow::after(head, &chain.id, &config.proposer_id, self.now, hashes);
+        let block = dialect::signed(self.dialect, block, &hash);
         blocks::insert(&transaction, self.chain_id, &block)?;
+        if faults.get("empty-hash").is_some()
+            && let Some(first) = rows.first_mut()
+            && !blocks::is_mined(&transaction, self.chain_id, "")?
+        {
+            first.hash.clear();
+        }
         let held_back = if faults.get("late-rows").is_some() {
             rows
         } else {
@@ -174,6 +189,7 @@ impl Making<'_> {
         &self,
         db: &rusqlite::Connection,
         pending: &Pending,
+        counters: &mut HashMap<String, i64>,
         rng: &mut StdRng,
     ) -> Result<Decision, ChainError> {
         let destroyed = |reason| ChainError::BlockDestroyed {
@@ -197,6 +213,22 @@ impl Making<'_> {
             .is_some_and(|probability| rng.random_bool(probability))
         {
             return dropped("fault: silent-drop");
+        }
+        if self.dialect == Dialect::August2026 {
+            if august::breaks_blocks(&pending.stored) {
+                return match self.breaks {
+                    true => Err(destroyed("the node cannot handle it, and loses the batch")),
+                    false => dropped("the node cannot handle it"),
+                };
+            }
+            let mined = august::mine((db, self.chain_id), pending, counters, self.now)?;
+            return match mined {
+                Ok(row) => Ok(Decision::Mined(Box::new(TransactionRow {
+                    height: Some(self.height),
+                    ..row
+                }))),
+                Err(why) => dropped(why),
+            };
         }
         let unpayable = |why| {
             if self.drops_unpayable {
@@ -236,19 +268,11 @@ impl Making<'_> {
             return Err(destroyed("a balance exceeds the range of a 64-bit integer"));
         };
         Ok(Decision::Mined(Box::new(TransactionRow {
-            id: 0,
-            hash: pending.hash.to_string(),
             height: Some(self.height),
-            sender: sender.to_owned(),
-            recipient: recipient.to_owned(),
-            payload: pending.content.to_string(),
-            created_at: self.now.to_owned(),
             nonce,
             value,
             fee,
-            status: "confirmed".to_owned(),
-            timestamp: Some(self.now.to_owned()),
-            metadata: None,
+            ..dialect::row(&pending.stored, pending.hash.to_string(), self.now)
         })))
     }
 }
@@ -273,7 +297,12 @@ fn within_limits(
 /// The pending transactions in the order in which a block takes them: highest fee first, then
 /// oldest first. Under sequential nonces the transactions of one sender stay in the order of their
 /// nonces, and the fee of its next one decides the sender's place.
-fn in_order(chain: &Chain, nonces: NoncePolicy) -> Vec<Arc<Pending>> {
+fn in_order(chain: &Chain, dialect: Dialect, nonces: NoncePolicy) -> Vec<Arc<Pending>> {
+    if dialect == Dialect::August2026 {
+        let mut all: Vec<_> = chain.pool.iter().cloned().collect();
+        all.sort_by(|one, other| (other.fee(), &one.hash).cmp(&(one.fee(), &other.hash)));
+        return all;
+    }
     if nonces == NoncePolicy::Ignored {
         return chain.pool.iter().cloned().collect();
     }

@@ -4,13 +4,14 @@
 //! [`admit`] compares with the chain and the mempool.
 
 use agentry_protocol::{
-    ChainId, Json, JsonError, JsonRef, Kind, Limits, PublicKey, StoredTransaction,
+    ChainId, Dialect, Json, JsonError, JsonRef, Kind, Limits, PublicKey, StoredTransaction,
     TransactionError, Verification,
 };
 
 use crate::chain::mempool::{Pending, whole};
 use crate::chain::{Chain, ChainError, accounts, blocks, seconds_now};
 use crate::config::{DevnetConfig, NoncePolicy};
+use crate::dialect::august;
 use crate::fault::Faults;
 
 /// The most bytes of a posted transaction.
@@ -95,6 +96,15 @@ pub(crate) enum Refusal {
     Full(usize, usize),
     #[error("{0}")]
     Chain(#[from] ChainError),
+    /// In the words of a node of August 2026.
+    #[error("{0}")]
+    August(String),
+    #[error("Internal server error: {0}")]
+    Crashed(String),
+    #[error("Field required: {}", _0.join(", "))]
+    Fields(Vec<&'static str>),
+    #[error("{0} is not valid")]
+    Field(&'static str),
 }
 
 /// A transaction that passes the checks without state.
@@ -128,6 +138,11 @@ fn parse(body: &[u8]) -> Result<Json, Refusal> {
 
 /// Reads a posted body and makes all checks that need no state.
 pub(crate) fn read(body: &[u8], config: &DevnetConfig, faults: &Faults) -> Result<Posted, Refusal> {
+    if config.dialect == Dialect::August2026 {
+        let stored = august::read(body, config)?;
+        let verified = true;
+        return Ok(Posted { stored, verified });
+    }
     let json = parse(body)?;
     let root = json.root();
     for key in ["from", "to", "amount"] {
@@ -136,7 +151,7 @@ pub(crate) fn read(body: &[u8], config: &DevnetConfig, faults: &Faults) -> Resul
         }
     }
     let trusting = faults.get("no-signature-check").is_some();
-    let mut stored = StoredTransaction::from_json(root)?;
+    let mut stored = config.dialect.read_stored(root)?;
     if root.get("chain_id").is_none() && !trusting {
         // A body that names no chain means this one. AITBC's node would write "ait-mainnet" on
         // every chain, and recipients would treat the transaction as one of another chain.
@@ -249,6 +264,9 @@ pub(crate) fn admit(
     config: &DevnetConfig,
     faults: &Faults,
 ) -> Result<String, Refusal> {
+    if config.dialect == Dialect::August2026 {
+        return august::admit(chain, posted.stored, config, faults);
+    }
     let pending = Pending::new(posted.stored, posted.verified, seconds_now());
     let hash = pending.hash.to_string();
     let trusting = faults.get("no-signature-check").is_some();

@@ -9,6 +9,7 @@ use crate::chain::blocks::{self, BlockRow, TransactionRow};
 use crate::chain::{ChainError, Doing as _, schema};
 use crate::clock;
 use crate::config::DevnetConfig;
+use crate::dialect;
 use crate::error::DevnetError;
 use crate::handle::{lock_directory, open_chain};
 use crate::rules::MAX_BLOCK_TRANSACTIONS;
@@ -132,20 +133,10 @@ fn insert(
     let height = parent.height + 1;
     let mut hashes = Vec::new();
     for transaction in transactions {
+        let row = dialect::row(&transaction, transaction.hash().to_string(), &now);
         let row = TransactionRow {
-            id: 0,
-            hash: transaction.hash().to_string(),
             height: Some(height),
-            sender: transaction.from.to_string(),
-            recipient: transaction.to.to_string(),
-            payload: transaction.stored_text(),
-            created_at: now.clone(),
-            nonce: 1,
-            value: 0,
-            fee: 10,
-            status: "confirmed".to_owned(),
-            timestamp: Some(now.clone()),
-            metadata: None,
+            ..row
         };
         blocks::insert_row(db, id.as_str(), &row)?;
         hashes.push(row.hash);

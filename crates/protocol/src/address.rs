@@ -203,6 +203,11 @@ impl Address {
         &self.account
     }
 
+    /// The account, spelled as such.
+    pub(crate) fn into_account(self) -> Self {
+        Self::of_account(self.account)
+    }
+
     /// As it was spelled where it was read, which is what is signed.
     pub fn spelled(&self) -> &str {
         self.spelled.as_ref().unwrap_or(&self.account)

@@ -136,6 +136,14 @@ impl Dialect {
         }
     }
 
+    /// Whether a node counts the calls of each client, and refuses further ones for a while.
+    pub const fn limits_calls(self) -> bool {
+        match self {
+            Self::April2026 => false,
+            Self::August2026 => true,
+        }
+    }
+
     /// Whether a node mines a transaction only if its nonce is the account's counter.
     pub const fn counts_nonces(self) -> bool {
         match self {
@@ -185,6 +193,17 @@ impl Dialect {
         match self {
             Self::April2026 => Address::from_chain(text),
             Self::August2026 => Address::from_spelling(text),
+        }
+    }
+
+    /// The account at an address that was read without the dialect: as it is spelled by those who write
+    /// to it.
+    pub fn account(self, address: &Address) -> Address {
+        match self {
+            Self::April2026 => address.clone(),
+            // It is an address already.
+            Self::August2026 => Address::from_spelling(address.as_str())
+                .map_or_else(|_| address.clone(), Address::into_account),
         }
     }
 

@@ -176,6 +176,7 @@ impl World {
         let chain = Chain::start(DevnetConfig {
             dir: dir.path().join("node"),
             port: setup.port,
+            dialect: setup.dialect,
             block_time: setup.block_time,
             allocations: rich
                 .map(|wallet| (wallet.address.clone(), ENDOWMENT))
@@ -192,6 +193,7 @@ impl World {
         let follower = setup.follower.then(|| {
             Devnet::start(DevnetConfig {
                 dir: dir.path().join("follower"),
+                dialect: setup.dialect,
                 block_time: setup.block_time,
                 follow: Some(chain.url()),
                 ..DevnetConfig::default()

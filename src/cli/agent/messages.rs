@@ -148,7 +148,10 @@ async fn of_chain(
     config: &Config,
     printer: &Printer<'_>,
 ) -> Result<(), Failure> {
-    let (node, agent) = (search::node(&config.chain.rpc)?, filter.agent.clone());
+    let (node, agent) = (
+        search::node(&config.chain.rpc, &config.chain)?,
+        filter.agent.clone(),
+    );
     let mut messages = ChainMessages::new(node, filter, config);
     let mut bar = None;
     let newest = messages.newest(|read, of| {

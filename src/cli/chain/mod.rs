@@ -7,7 +7,7 @@ mod transaction;
 use std::path::PathBuf;
 
 use agentry_chain::{NodeClient, NodeOptions};
-use agentry_protocol::{Address, BlockHeight, Json, TransactionHash};
+use agentry_protocol::{Address, BlockHeight, ChainId, Dialect, Json, TransactionHash};
 use clap::{Args, Subcommand};
 
 use super::devnet::node_url;
@@ -71,9 +71,9 @@ pub(super) fn run(args: &ChainArgs, context: &Context) -> Result<(), Failure> {
     let node = |which| connect(args.node.as_deref(), which, context);
     runtime()?.block_on(async {
         match &args.command {
-            ChainCommand::Head => head(&node(Which::Reading)?, context).await,
+            ChainCommand::Head => head(&node(Which::Reading).await?, context).await,
             ChainCommand::Block { height } => {
-                block(&node(Which::Reading)?, BlockHeight(*height), context).await
+                block(&node(Which::Reading).await?, BlockHeight(*height), context).await
             }
             ChainCommand::Transaction(wanted) => {
                 // The configured database belongs to the configured node.
@@ -81,36 +81,66 @@ pub(super) fn run(args: &ChainArgs, context: &Context) -> Result<(), Failure> {
                     Some(_) => None,
                     None => Some(context.config()?.chain),
                 };
-                transaction::run(&node(Which::Reading)?, chain.as_ref(), wanted, context).await
+                transaction::run(
+                    &node(Which::Reading).await?,
+                    chain.as_ref(),
+                    wanted,
+                    context,
+                )
+                .await
             }
             ChainCommand::Mempool { limit } => {
-                mempool(&node(Which::Producing)?, *limit, context).await
+                mempool(&node(Which::Producing).await?, *limit, context).await
             }
             ChainCommand::Account { account, keystore } => {
                 let address = address(account, keystore.clone(), context)?;
-                self::account(&node(Which::Producing)?, &address, context).await
+                self::account(&node(Which::Producing).await?, &address, context).await
             }
             ChainCommand::Sync(wanted) => sync::run(wanted, args.node.as_deref(), context).await,
         }
     })
 }
 
-fn connect(url: Option<&str>, which: Which, context: &Context) -> Result<NodeClient, Failure> {
-    let url = match url {
-        Some(url) => url.to_owned(),
-        None => {
-            let chain = context.config()?.chain;
-            match which {
-                Which::Reading => chain.rpc.into(),
-                Which::Producing => chain.submit.into(),
-            }
-        }
+async fn connect(
+    url: Option<&str>,
+    which: Which,
+    context: &Context,
+) -> Result<NodeClient, Failure> {
+    if let Some(url) = url {
+        return client(url, None).await;
+    }
+    let chain = context.config()?.chain;
+    let url = match which {
+        Which::Reading => &chain.rpc,
+        Which::Producing => &chain.submit,
     };
-    client(&url)
+    Ok(NodeClient::new(url, NodeOptions::of(&chain.chain()))?)
 }
 
-fn client(url: &str) -> Result<NodeClient, Failure> {
-    Ok(NodeClient::new(url, NodeOptions::default())?)
+/// A client of a node that no configuration describes: it shows its dialect, and, unless one is given, the
+/// chain that it serves.
+async fn client(url: &str, chain: Option<ChainId>) -> Result<NodeClient, Failure> {
+    let asking = NodeClient::new(url, NodeOptions::default())?;
+    // If it does not answer, the command itself says so.
+    let dialect = asking.spoken_dialect().await.ok().flatten();
+    let dialect = dialect.unwrap_or_default();
+    if dialect == Dialect::default() {
+        return Ok(asking);
+    }
+    let served = async {
+        let served = asking.health().await.ok()?.supported_chains;
+        served.first()?.parse().ok()
+    };
+    let chain = match chain {
+        Some(chain) => Some(chain),
+        None => served.await,
+    };
+    let options = NodeOptions {
+        dialect,
+        chain,
+        ..NodeOptions::default()
+    };
+    Ok(NodeClient::new(url, options)?)
 }
 
 /// Resolves an address or a name; with a folder, the name of a wallet there. The configuration is
@@ -258,7 +288,7 @@ async fn account(node: &NodeClient, address: &Address, context: &Context) -> Res
     }
     out.fields(&[
         ("address", account.address.to_string()),
-        ("balance", format!("{} AIT", account.balance)),
+        ("balance", node.dialect().amount(account.balance)),
         ("nonce", account.nonce.to_string()),
     ])?;
     if !account.exists {

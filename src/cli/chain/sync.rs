@@ -50,7 +50,8 @@ pub(super) async fn run(
             (from, chain_id.clone().unwrap_or(chain.id))
         }
     };
-    let (from, to) = (client(&from)?, client(&args.to)?);
+    let from = client(&from, Some(chain_id.clone())).await?;
+    let to = client(&args.to, Some(chain_id.clone())).await?;
     let out = context.output;
     let bar = out.progress(0, "blocks");
     let progress = |progress: SyncProgress| {

@@ -1,6 +1,6 @@
 //! Checks that it is the right chain, by its block 0, as a runtime does at its start.
 
-use agentry_protocol::{BlockHash, genesis_hash};
+use agentry_protocol::{BlockHash, Dialect, genesis_hash};
 use agentry_store::read::Identity;
 
 use super::super::ExitCode;
@@ -19,6 +19,7 @@ struct Source<'a> {
     name: &'static str,
     /// The configuration key of the source.
     key: &'static str,
+    dialect: Option<Dialect>,
     genesis: Option<BlockHash>,
     /// The names that the source gives to the chains that it serves.
     supported: &'a [String],
@@ -38,14 +39,18 @@ pub(super) fn checks(
             Some(Source {
                 name: node.name,
                 key: node.key,
+                dialect: seen.dialect,
                 genesis: seen.genesis,
                 supported: &seen.supported_chains,
             })
         })
         .chain(database.and_then(|database| match database {
-            Database::Good { genesis, .. } => Some(Source {
+            Database::Good {
+                genesis, dialect, ..
+            } => Some(Source {
                 name: "chain.db",
                 key: "chain.db",
+                dialect: *dialect,
                 genesis: Some((*genesis)?),
                 supported: &[],
             }),
@@ -54,6 +59,13 @@ pub(super) fn checks(
         .collect();
     if sources.is_empty() {
         return vec![Check::skipped(NAME, "no node answers")];
+    }
+    let others: Vec<Check> = sources
+        .iter()
+        .filter_map(|source| dialect(config, source))
+        .collect();
+    if !others.is_empty() {
+        return others;
     }
     let mut checks: Vec<Check> = sources
         .iter()
@@ -76,6 +88,22 @@ pub(super) fn checks(
     checks
 }
 
+/// Whether a source shows another dialect than the configured one.
+fn dialect(config: &Config, source: &Source<'_>) -> Option<Check> {
+    let configured = config.chain.dialect;
+    let spoken = source.dialect.filter(|spoken| *spoken != configured)?;
+    let Source { name, key, .. } = source;
+    Some(Check::wrong(
+        NAME,
+        format!("{name}: it speaks the dialect {spoken}, and `chain.dialect` is {configured}"),
+        format!(
+            "set `chain.dialect` to {spoken}, with wallets of that dialect, or point `{key}` at a node \
+             of {configured}"
+        ),
+        ExitCode::Config,
+    ))
+}
+
 fn one(config: &Config, source: &Source<'_>, known: Option<&Identity>) -> Check {
     let id = &config.chain.id;
     let Source { name, key, .. } = source;
@@ -96,7 +124,19 @@ fn one(config: &Config, source: &Source<'_>, known: Option<&Identity>) -> Check 
             )
         };
     }
-    if genesis == genesis_hash(id) {
+    let names_itself = source.supported.iter().any(|name| name == id.as_str());
+    if !config.chain.dialect.derives_genesis() && !source.supported.is_empty() && !names_itself {
+        return Check::wrong(
+            NAME,
+            format!(
+                "{name}: it serves {}, not {id}",
+                source.supported.join(", ")
+            ),
+            format!("set `chain.id` to the node's own, or point `{key}` at {id}"),
+            ExitCode::Config,
+        );
+    }
+    if !config.chain.dialect.derives_genesis() || genesis == genesis_hash(id) {
         return Check::well(NAME, format!("{name}: its block 0 is that of {id}"));
     }
     match chain_of(genesis, id, source.supported) {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use agentry_chain::{ChainDb, ChainDbOptions, ChainSource, Head, NodeClient, SourceError};
-use agentry_protocol::{BlockHash, BlockHeight, ChainId};
+use agentry_protocol::{BlockHash, BlockHeight, Chain, Dialect};
 use agentry_store::with_suffix;
 use rustix::fs::{Access, access};
 
@@ -35,6 +35,8 @@ pub(super) enum Database {
     Good {
         /// Hash of its block 0.
         genesis: Option<BlockHash>,
+        /// The dialect that its tables show.
+        dialect: Option<Dialect>,
         /// Its newest block.
         head: Option<Head>,
         /// Description of the files beside it.
@@ -59,7 +61,7 @@ pub(super) struct Compared {
 /// Checks the database, if one is configured.
 pub(super) async fn look(config: &Config, nodes: &Nodes) -> Option<Database> {
     let path = config.chain.db.clone()?;
-    let id = config.chain.id.clone();
+    let chain = config.chain.chain();
     let files = {
         let path = path.clone();
         blocking(PATIENCE, move || files(&path)).await
@@ -71,11 +73,12 @@ pub(super) async fn look(config: &Config, nodes: &Nodes) -> Option<Database> {
     };
     let node = nodes.rpc.client.as_ref().filter(|_| nodes.rpc.seen.is_ok());
     let depth = config.chain.final_depth;
-    let read = tokio::time::timeout(PATIENCE, read(&path, &id, node, depth)).await;
+    let read = tokio::time::timeout(PATIENCE, read(&path, &chain, node, depth)).await;
     Some(match read {
-        Ok(Ok((genesis, head, compared))) => match damage(&path, &id).await {
+        Ok(Ok((dialect, genesis, head, compared))) => match damage(&path, &chain).await {
             Ok(whole) => Database::Good {
                 genesis,
+                dialect,
                 head,
                 beside,
                 whole,
@@ -89,9 +92,9 @@ pub(super) async fn look(config: &Config, nodes: &Nodes) -> Option<Database> {
 }
 
 /// Whether all pages are intact; false if not all of them were checked.
-async fn damage(path: &Path, id: &ChainId) -> Result<bool, Check> {
+async fn damage(path: &Path, chain: &Chain) -> Result<bool, Check> {
     let looked = async {
-        let mut source = ChainDb::open(path, id.clone(), ChainDbOptions::default())?;
+        let mut source = ChainDb::open(path, chain.id.clone(), ChainDbOptions::of(chain.dialect))?;
         source.damage(PATIENCE).await
     };
     match tokio::time::timeout(PATIENCE * 2, looked).await {
@@ -127,21 +130,27 @@ fn silent(path: &Path) -> Check {
 }
 
 /// Reads block 0 and the head, and compares them with the node's blocks.
-type Read = (Option<BlockHash>, Option<Head>, Option<Compared>);
+type Read = (
+    Option<Dialect>,
+    Option<BlockHash>,
+    Option<Head>,
+    Option<Compared>,
+);
 
 async fn read(
     path: &Path,
-    id: &ChainId,
+    chain: &Chain,
     node: Option<&NodeClient>,
     depth: u64,
 ) -> Result<Read, SourceError> {
-    let mut source = ChainDb::open(path, id.clone(), ChainDbOptions::default())?;
+    let mut source = ChainDb::open(path, chain.id.clone(), ChainDbOptions::of(chain.dialect))?;
+    let dialect = source.spoken_dialect().await?;
     let (genesis, head) = (source.genesis().await?, source.head().await?);
     let compared = match (node, &head) {
         (Some(node), Some(head)) => compare(&mut source, head, node, depth).await?,
         _ => None,
     };
-    Ok((genesis, head, compared))
+    Ok((dialect, genesis, head, compared))
 }
 
 /// Compares a block that both have. The node is asked last, so that blocks made meanwhile do not
@@ -215,6 +224,7 @@ pub(super) fn checks(config: &Config, nodes: &Nodes, found: Option<Database>) ->
             beside,
             whole,
             compared,
+            ..
         } => (genesis, head, beside, whole, compared),
     };
     let id = &config.chain.id;

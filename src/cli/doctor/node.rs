@@ -1,7 +1,7 @@
 //! Checks the nodes of `chain.rpc` and `chain.submit`.
 
 use agentry_chain::{ChainSource, Head, NodeClient, NodeError, NodeOptions, RpcOptions, RpcSource};
-use agentry_protocol::{BlockHash, BlockHeight, ChainId, Timestamp, TransactionHash};
+use agentry_protocol::{BlockHash, BlockHeight, Chain, Dialect, Timestamp, TransactionHash};
 
 use super::super::ExitCode;
 use super::super::failure::node_code;
@@ -58,6 +58,8 @@ pub(super) struct Seen {
     /// Whether its newest block names neither its proposer nor its parent: such a block was
     /// imported, and the node follows another one.
     pub(super) follows: bool,
+    /// The dialect that it speaks, if that is known.
+    pub(super) dialect: Option<Dialect>,
     /// Hash of its block 0.
     pub(super) genesis: Option<BlockHash>,
     /// Names of the chains that it serves, as it reports them; not to be trusted.
@@ -90,17 +92,18 @@ impl Node {
 /// Queries the nodes.
 pub(super) async fn look(config: &Config) -> Nodes {
     let chain = &config.chain;
+    let on = chain.chain();
     if chain.rpc == chain.submit {
         return Nodes {
-            rpc: ask("node", "chain.rpc", &chain.rpc, &chain.id).await,
+            rpc: ask("node", "chain.rpc", &chain.rpc, &on).await,
             submit: None,
             lag: (0, 0),
             parted: None,
         };
     }
     let (rpc, submit) = tokio::join!(
-        ask("node of rpc", "chain.rpc", &chain.rpc, &chain.id),
-        ask("node of submit", "chain.submit", &chain.submit, &chain.id),
+        ask("node of rpc", "chain.rpc", &chain.rpc, &on),
+        ask("node of submit", "chain.submit", &chain.submit, &on),
     );
     let lag = lag(&rpc, &submit).await.unwrap_or_default();
     let parted = parted(&rpc, &submit, chain.final_depth).await;
@@ -150,18 +153,18 @@ async fn lag(rpc: &Node, submit: &Node) -> Option<(u64, u64)> {
 }
 
 /// A client that does not wait longer than a check may take.
-pub(super) fn client(url: &str) -> Result<NodeClient, NodeError> {
+pub(super) fn client(url: &str, chain: &Chain) -> Result<NodeClient, NodeError> {
     let options = NodeOptions {
         connect_timeout: PATIENCE,
         timeout: PATIENCE,
         large_timeout: PATIENCE,
-        ..NodeOptions::default()
+        ..NodeOptions::of(chain)
     };
     NodeClient::new(url, options)
 }
 
-async fn ask(name: &'static str, key: &'static str, url: &str, chain: &ChainId) -> Node {
-    let (client, seen) = match client(url) {
+async fn ask(name: &'static str, key: &'static str, url: &str, chain: &Chain) -> Node {
+    let (client, seen) = match client(url, chain) {
         Ok(client) => {
             let seen = query(&client, url, chain).await;
             (Some(client), seen)
@@ -176,9 +179,14 @@ async fn ask(name: &'static str, key: &'static str, url: &str, chain: &ChainId) 
     }
 }
 
-async fn query(client: &NodeClient, url: &str, chain: &ChainId) -> Result<Seen, NodeError> {
+async fn query(client: &NodeClient, url: &str, chain: &Chain) -> Result<Seen, NodeError> {
+    let dialect = client.spoken_dialect().await?;
     let head = client.head().await?;
-    let mut source = RpcSource::new(client.clone(), chain.clone(), RpcOptions::default());
+    let mut source = RpcSource::new(
+        client.clone(),
+        chain.id.clone(),
+        RpcOptions::of(chain.dialect),
+    );
     let newest = async {
         let height = head.as_ref()?.height;
         let block = client.block(height).await.ok()??;
@@ -199,6 +207,7 @@ async fn query(client: &NodeClient, url: &str, chain: &ChainId) -> Result<Seen, 
         tokio::join!(newest, old, client.health(), http::get(&health), mempool);
     let (shows_transactions, follows) = newest.unzip();
     Ok(Seen {
+        dialect,
         head: head.clone(),
         made_at,
         shows_transactions,

@@ -157,7 +157,7 @@ async fn directly(
     if request.ack.is_some() {
         return Err(DispatchError::NotHosted(name));
     }
-    let reader = node(&config.chain.rpc)?;
+    let reader = node(&config.chain.rpc, &config.chain)?;
     let head = reader.head().await?;
     let height = head.map_or(BlockHeight(0), |head| head.height);
     let own = own.wallet.ok_or_else(|| DispatchError::NoKey {
@@ -195,7 +195,7 @@ async fn directly(
             plain: true,
         },
     )?;
-    let submit = node(&config.chain.submit)?;
+    let submit = node(&config.chain.submit, &config.chain)?;
     let nonce = match config.chain.nonce {
         NoncePolicy::Timestamp => Nonce::at(now),
         NoncePolicy::Sequential => submit.account(&from).await?.nonce,

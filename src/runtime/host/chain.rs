@@ -9,7 +9,7 @@ use agentry_chain::{
     RpcSource, SharedDb, SharedHead, SourceError, Start,
 };
 use agentry_protocol::{
-    BlockHash, BlockHeight, ChainId, StoredTransaction, Timestamp, genesis_hash,
+    BlockHash, BlockHeight, ChainId, Dialect, StoredTransaction, Timestamp, genesis_hash,
 };
 use agentry_store::StoreError;
 use agentry_store::read::Identity;
@@ -55,7 +55,7 @@ struct Shared {
 
 /// The clients of a configured chain.
 pub(crate) fn nodes(chain: &ChainConfig) -> Result<Nodes, HostError> {
-    nodes_with(chain, &NodeOptions::default())
+    nodes_with(chain, &NodeOptions::of(&chain.chain()))
 }
 
 /// The clients of a chain for a host of a cluster. What one of its POSTs could not deliver must not arrive
@@ -63,7 +63,7 @@ pub(crate) fn nodes(chain: &ChainConfig) -> Result<Nodes, HostError> {
 pub(super) fn nodes_of_a_cluster(chain: &ChainConfig) -> Result<Nodes, HostError> {
     let options = NodeOptions {
         unacknowledged: Some(LONGEST_POST),
-        ..NodeOptions::default()
+        ..NodeOptions::of(&chain.chain())
     };
     nodes_with(chain, &options)
 }
@@ -114,7 +114,7 @@ pub(crate) fn source(
 ) -> Result<Box<dyn ChainSource>, HostError> {
     match &chain.db {
         Some(path) => {
-            let opened = ChainDb::open(path, chain.id.clone(), ChainDbOptions::default());
+            let opened = ChainDb::open(path, chain.id.clone(), ChainDbOptions::of(chain.dialect));
             Ok(Box::new(opened.map_err(|error| unreadable(path, &error))?))
         }
         None => Ok(Box::new(rpc(chain, nodes))),
@@ -145,7 +145,7 @@ pub(super) fn shared_source(
     let db = match &mut *db {
         Some(db) => db,
         db => {
-            let opened = SharedDb::open(path, chain.id.clone(), ChainDbOptions::default());
+            let opened = SharedDb::open(path, chain.id.clone(), ChainDbOptions::of(chain.dialect));
             db.insert(opened.map_err(|error| unreadable(path, &error))?)
         }
     };
@@ -153,8 +153,9 @@ pub(super) fn shared_source(
 }
 
 fn rpc(chain: &ChainConfig, nodes: &Nodes) -> RpcSource {
-    let mut options = RpcOptions::default();
-    if is_local(&chain.rpc) {
+    let mut options = RpcOptions::of(chain.dialect);
+    // Where a node counts calls, it counts those of its own machine, too.
+    if is_local(&chain.rpc) && !chain.dialect.limits_calls() {
         options.poll = LOCAL_POLL;
     }
     let source = RpcSource::new(nodes.read.clone(), chain.id.clone(), options);
@@ -297,6 +298,8 @@ async fn try_begin(
     known: &Identity,
     new_agents: bool,
 ) -> Result<Option<Beginning>, Problem> {
+    // First: what a node of another dialect answers cannot be understood.
+    check_dialect(chain, &nodes.name, source.spoken_dialect().await?)?;
     let genesis = match source.genesis().await {
         Ok(Some(genesis)) => genesis,
         Ok(None) => return Ok(None),
@@ -392,6 +395,12 @@ async fn serves(
     node: &NodeClient,
     genesis: BlockHash,
 ) -> Result<bool, Problem> {
+    let spoken = tokio::time::timeout(SUBMIT_PATIENCE, node.spoken_dialect()).await;
+    check_dialect(
+        chain,
+        node.url(),
+        spoken.ok().and_then(Result::ok).flatten(),
+    )?;
     let ask = node.block_hash(BlockHeight(0));
     match tokio::time::timeout(SUBMIT_PATIENCE, ask).await {
         Ok(Ok(Some(found))) if found == genesis => Ok(true),
@@ -408,6 +417,18 @@ async fn serves(
             tracing::debug!(node.url = node.url(), %error, "cannot query block 0");
             Ok(false)
         }
+    }
+}
+
+/// Compares the dialect that a node shows with the configured one.
+fn check_dialect(chain: &ChainConfig, node: &str, spoken: Option<Dialect>) -> Result<(), Problem> {
+    match spoken {
+        Some(spoken) if spoken != chain.dialect => Err(Problem::Final(HostError::OtherDialect {
+            node: node.to_owned(),
+            configured: chain.dialect,
+            spoken,
+        })),
+        _ => Ok(()),
     }
 }
 

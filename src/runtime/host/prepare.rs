@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 
 use agentry_core::cluster::{ShardId, shard_of};
-use agentry_protocol::{Address, KeyType, Password, PublicKey, Seed};
+use agentry_protocol::{Address, Dialect, Password, PublicKey, Seed};
 
 use super::HostError;
 use crate::config::{AgentConfig, Config, HostError as AgentsError, HostedAgent};
@@ -81,7 +81,7 @@ pub(super) fn wallets(
         if let (false, Some(missing)) = (embedded_node, found.missing.first()) {
             return Err(no_wallet(missing));
         }
-        created = create_missing(&found.missing, passwords)?;
+        created = create_missing(&found.missing, passwords, config.chain.dialect)?;
         found = survey(config, passwords);
     }
     match found.errors.into_iter().next() {
@@ -212,6 +212,7 @@ fn candidate(
 pub(in crate::runtime) fn create_missing(
     missing: &[HostedAgent],
     passwords: &mut Passwords,
+    dialect: Dialect,
 ) -> Result<Vec<Address>, HostError> {
     let mut created = Vec::new();
     let Some(first) = missing.first() else {
@@ -247,7 +248,7 @@ pub(in crate::runtime) fn create_missing(
             node: format!("agent {}", agent.agent.name),
             reason: format!("wallet name {name:?}: {error}"),
         })?;
-        let seed = Seed::generate(KeyType::Ed25519).map_err(|error| HostError::Node {
+        let seed = Seed::generate(dialect.key_type()).map_err(|error| HostError::Node {
             node: format!("wallet {name}"),
             reason: error.to_string(),
         })?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use agentry_core::cluster::ShardId;
 use agentry_devnet::{Devnet, DevnetConfig, Faults};
-use agentry_protocol::{Address, ChainId};
+use agentry_protocol::{Address, Chain};
 use tokio::sync::{mpsc, watch};
 
 use super::chain::{self, Nodes};
@@ -97,14 +97,14 @@ impl Process {
         } = wallets?;
         let devnet = match &embedded {
             Some(table) => {
-                let (table, id) = (table.clone(), config.chain.id.clone());
+                let (table, chain) = (table.clone(), config.chain.chain());
                 let addresses: Vec<Address> = candidates
                     .iter()
                     .map(|candidate| candidate.address.clone())
                     .collect();
                 let port = table.port;
                 let devnet = blocking(&workers, move || {
-                    start_devnet(&table, id, &addresses, &created)
+                    start_devnet(&table, chain, &addresses, &created)
                 })
                 .await??;
                 // Any free port was requested: the node reports the actual one.
@@ -193,7 +193,7 @@ impl Process {
 /// created after their chain began are funded by its faucet.
 fn start_devnet(
     table: &DevnetTable,
-    chain_id: ChainId,
+    chain: Chain,
     hosted: &[Address],
     created: &[Address],
 ) -> Result<Devnet, HostError> {
@@ -205,7 +205,8 @@ fn start_devnet(
     let devnet = Devnet::start(DevnetConfig {
         dir: table.dir.clone(),
         port: table.port,
-        chain_id,
+        chain_id: chain.id,
+        dialect: chain.dialect,
         block_time: table.block_time,
         allocations: hosted
             .iter()

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use agentry_devnet::Devnet;
-use agentry_protocol::{Address, PublicKey};
+use agentry_protocol::{Address, Dialect, PublicKey};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 
@@ -185,9 +185,10 @@ impl Loader {
             .retain(|agent| names.contains(agent.name.as_str()));
         let mut known = std::mem::take(passwords);
         let devnet = self.0.devnet.as_ref().and_then(Weak::upgrade);
+        let dialect = config.chain.dialect;
         let (provided, known) = self
             .blocking(move || {
-                let provided = provide(&missing, &mut known, devnet.as_deref());
+                let provided = provide(&missing, &mut known, dialect, devnet.as_deref());
                 (provided, known)
             })
             .await?;
@@ -255,9 +256,10 @@ impl Loader {
 fn provide(
     missing: &[HostedAgent],
     passwords: &mut Passwords,
+    dialect: Dialect,
     devnet: Option<&Devnet>,
 ) -> Result<(), HostError> {
-    for address in prepare::create_missing(missing, passwords)? {
+    for address in prepare::create_missing(missing, passwords, dialect)? {
         if let Some(devnet) = devnet {
             devnet.fund(&address, ENDOWMENT)?;
             tracing::info!(%address, amount = ENDOWMENT, "funded a new wallet");

@@ -8,11 +8,12 @@ use std::collections::HashSet;
 
 use agentry_protocol::{StoredTransaction, TransactionHash};
 
-use super::query::{BlockRow, PairRow, Query, Summary};
+use super::query::{BlockRow, PairRow, Query, Stored, Summary};
 use super::work::Work;
+use crate::dialect;
 use crate::node::{Head, LISTED_UNREADABLE, MOST_KEPT_OF_A_BLOCK};
 use crate::raw::{self, Object};
-use crate::row::{self, Row};
+use crate::row::Row;
 use crate::source::{ChainEvent, ChainTransaction, Interest, Undecodable};
 
 /// The length of `{"transactions": []}`: metadata no longer than this holds no transaction.
@@ -131,18 +132,16 @@ impl Contents<'_> {
     fn row(&mut self, row: &PairRow<'_>, reading: &mut Reading<'_>) -> rusqlite::Result<()> {
         // A row without its columns is always parsed: only the payload names its addresses.
         let is_named = !row.sender.is_empty() && !row.recipient.is_empty();
-        if is_named && !self.interest.wants(&row.sender, &row.recipient) {
+        let account = |text| dialect::account(self.query.dialect, text);
+        if is_named
+            && !self
+                .interest
+                .wants(&account(&row.sender), &account(&row.recipient))
+        {
             return Ok(());
         }
         self.work.count_payload();
-        let (hash, stored) = self.query.stored(row.id)?;
-        let (found, bytes) = match stored {
-            Some(text) => (row::decode(hash, &text), text.len()),
-            None => {
-                let reason = "its payload is not text, or longer than 4 MiB";
-                (Err(reason.to_owned()), 0)
-            }
-        };
+        let Stored { hash, found, bytes } = self.query.stored(row.id)?;
         reading.found(hash);
         reading.found(found.as_ref().ok().map(|(hash, _)| *hash));
         self.found(hash, is_named, found, bytes, reading);
@@ -162,7 +161,7 @@ impl Contents<'_> {
         let mut count = 0;
         let mut each = || -> Result<(), raw::RawError> {
             for item in list_in(text)?.into_iter().flat_map(raw::each) {
-                self.metadata_row(&Row::cut(item?), reading);
+                self.metadata_row(&Row::cut(item?, self.query.dialect), reading);
                 count += 1;
             }
             Ok(())

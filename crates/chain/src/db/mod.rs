@@ -36,7 +36,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use agentry_protocol::{BlockHash, BlockHeight, ChainId, Timestamp};
+use agentry_protocol::{BlockHash, BlockHeight, ChainId, Dialect, Timestamp};
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 use tokio::sync::watch::Receiver;
@@ -56,6 +56,8 @@ pub use self::work::DbWork;
 /// The options of a [`ChainDb`].
 #[derive(Debug, Clone)]
 pub struct ChainDbOptions {
+    /// The dialect of the node whose database it is. Default April 2026.
+    pub dialect: Dialect,
     /// How long a read waits for a lock before it fails and is tried again. Default 50 ms: readers
     /// of a WAL database wait only while it is being recovered or replaced.
     pub busy_timeout: Duration,
@@ -69,9 +71,21 @@ pub struct ChainDbOptions {
 impl Default for ChainDbOptions {
     fn default() -> Self {
         Self {
+            dialect: Dialect::default(),
             busy_timeout: Duration::from_millis(50),
             poll: Duration::from_millis(250),
             rows_per_read: 20_000,
+        }
+    }
+}
+
+impl ChainDbOptions {
+    /// The defaults for a dialect.
+    #[must_use]
+    pub fn of(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            ..Self::default()
         }
     }
 }
@@ -269,6 +283,10 @@ impl ChainSource for ChainDb {
                 Exemption::UnreadRowsBelowWindowOfReplacedFile,
             ],
         }
+    }
+
+    async fn spoken_dialect(&mut self) -> Result<Option<Dialect>, SourceError> {
+        self.database.run(Reader::spoken_dialect).await
     }
 
     async fn genesis(&mut self) -> Result<Option<BlockHash>, SourceError> {

@@ -7,10 +7,14 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row as SqlRow, params};
 use sha2::{Digest as _, Sha256};
 
-use agentry_protocol::{BlockHash, BlockHeight, TransactionHash};
+use agentry_protocol::json::{Json, Limits};
+use agentry_protocol::{BlockHash, BlockHeight, Dialect, StoredTransaction, TransactionHash};
+
+use crate::dialect;
 
 use super::value::{integer, text, to_sql, unsigned};
 use crate::node::{Head, block_identity};
@@ -145,6 +149,7 @@ fn print(name: &[u8], height: u64) -> u32 {
 pub(super) struct Query<'a> {
     pub(super) connection: &'a Connection,
     pub(super) chain: &'a str,
+    pub(super) dialect: Dialect,
 }
 
 type Answer<T> = rusqlite::Result<T>;
@@ -158,6 +163,18 @@ impl<'a> Query<'a> {
     pub(super) fn data_version(&self) -> Answer<i64> {
         self.prepare("PRAGMA data_version")?
             .query_row([], |row| row.get(0))
+    }
+
+    /// The dialect of the database, by its tables; `None` without tables.
+    pub(super) fn spoken_dialect(&self) -> Answer<Option<Dialect>> {
+        if !self.has_tables()? {
+            return Ok(None);
+        }
+        let sql = "SELECT name FROM pragma_table_info('transaction')";
+        let mut statement = self.prepare(sql)?;
+        let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+        let names = names.collect::<Answer<Vec<_>>>()?;
+        Ok(Some(dialect::of_table(names.iter().map(String::as_str))))
     }
 
     /// Whether the node has made its tables yet.
@@ -363,9 +380,60 @@ impl<'a> Query<'a> {
         Ok(found.unwrap_or_default())
     }
 
-    /// A transaction's `tx_hash`, where it is well formed, and its stored form. None: that is not
+    /// The transaction of a row.
+    pub(super) fn stored(&self, id: i64) -> Answer<Stored> {
+        if !dialect::payload_is_transaction(self.dialect) {
+            return self.columns(id);
+        }
+        let (hash, text) = self.payload(id)?;
+        let (found, bytes) = match text {
+            Some(text) => (dialect::decode(self.dialect, hash, &text), text.len()),
+            None => (Err(UNREADABLE.to_owned()), 0),
+        };
+        Ok(Stored { hash, found, bytes })
+    }
+
+    /// A transaction whose parts have columns.
+    fn columns(&self, id: i64) -> Answer<Stored> {
+        // A payload is bounded; everything else is as short as hashes, addresses and numbers are.
+        let column = |name: &str| match name {
+            "payload" => "CASE WHEN octet_length(payload) <= ?2 THEN payload END".to_owned(),
+            name => format!("CASE WHEN octet_length({name}) <= 256 THEN {name} END"),
+        };
+        let columns: Vec<String> = dialect::columns().map(column).collect();
+        let sql = format!(
+            "SELECT {}, {} FROM \"transaction\" WHERE id = ?1",
+            columns.join(", "),
+            short!("tx_hash")
+        );
+        self.prepare(&sql)?
+            .query_row(params![id, LARGEST_PAYLOAD], |row| {
+                let hash = text(row.get_ref(columns.len())?).parse().ok();
+                let (mut values, mut bytes) = (Vec::new(), 0);
+                for (index, name) in dialect::columns().enumerate() {
+                    let value = row.get_ref(index)?;
+                    let (json, length) = match name {
+                        "payload" => json_text(value),
+                        _ => (plain(value), 0),
+                    };
+                    bytes += length;
+                    values.push(json);
+                }
+                let found = match values
+                    .iter()
+                    .zip(dialect::columns())
+                    .any(|(value, name)| name == "payload" && value.is_none())
+                {
+                    true => Err(UNREADABLE.to_owned()),
+                    false => dialect::of_columns(self.dialect, hash, values),
+                };
+                Ok(Stored { hash, found, bytes })
+            })
+    }
+
+    /// A transaction's `tx_hash`, where it is well formed, and its payload. None: that is not
     /// text, or too long to be read.
-    pub(super) fn stored(&self, id: i64) -> Answer<(Option<TransactionHash>, Option<Vec<u8>>)> {
+    fn payload(&self, id: i64) -> Answer<(Option<TransactionHash>, Option<Vec<u8>>)> {
         let sql = concat!(
             "SELECT CASE WHEN octet_length(payload) <= ?2 THEN payload END, ",
             short!("tx_hash"),
@@ -375,6 +443,39 @@ impl<'a> Query<'a> {
             .query_row(params![id, LARGEST_PAYLOAD], |row| {
                 Ok((text(row.get_ref(1)?).parse().ok(), bytes(row)?))
             })
+    }
+}
+
+/// The transaction of a row, as far as it can be read.
+pub(super) struct Stored {
+    /// Its `tx_hash`, where it is well formed.
+    pub(super) hash: Option<TransactionHash>,
+    pub(super) found: Result<(TransactionHash, StoredTransaction), String>,
+    /// The length of what it was read from.
+    pub(super) bytes: usize,
+}
+
+const UNREADABLE: &str = "its payload is not text, or longer than 4 MiB";
+
+/// A value of a column that holds JSON, and its length.
+fn json_text(value: ValueRef<'_>) -> (Option<Json>, usize) {
+    match value {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            (Json::parse(bytes, Limits::default()).ok(), bytes.len())
+        }
+        value => (plain(value), 0),
+    }
+}
+
+/// A value of a column that holds a text or a number.
+fn plain(value: ValueRef<'_>) -> Option<Json> {
+    match value {
+        ValueRef::Text(_) => Some(Json::string(text(value))),
+        ValueRef::Integer(number) => Some(Json::integer(number.into())),
+        ValueRef::Real(number) => {
+            Json::parse(number.to_string().as_bytes(), Limits::default()).ok()
+        }
+        ValueRef::Blob(_) | ValueRef::Null => None,
     }
 }
 
@@ -424,7 +525,6 @@ fn mark(row: &SqlRow<'_>) -> Answer<(Mark, u64)> {
 }
 
 fn bytes(row: &SqlRow<'_>) -> Answer<Option<Vec<u8>>> {
-    use rusqlite::types::ValueRef;
     Ok(match row.get_ref(0)? {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(bytes.to_vec()),
         // A payload that is a bare number or null is stored in the column as such.
@@ -464,6 +564,7 @@ mod tests {
         job(Query {
             connection,
             chain: "ait-test",
+            dialect: Dialect::April2026,
         });
         connection
             .progress_handler(1_000, None::<fn() -> bool>)
@@ -498,7 +599,7 @@ mod tests {
             assert_eq!(query.transactions_after_id(49_990, 100).unwrap().len(), 10);
             assert_eq!(query.last_transaction().unwrap().unwrap().1, 49_999);
             assert_eq!(query.summaries(25_000, 25_063).unwrap().len(), 64);
-            assert!(query.stored(25_000).unwrap().1.is_some());
+            assert!(query.payload(25_000).unwrap().1.is_some());
         });
         // A scan of 50,000 rows takes at least 50,000 instructions.
         assert!(effort < 20, "{effort} thousand instructions");
@@ -517,6 +618,7 @@ mod tests {
         let query = Query {
             connection: &connection,
             chain: "ait-test",
+            dialect: Dialect::April2026,
         };
         let summary = |height| query.transactions(height, |_| Ok(())).unwrap();
         assert_eq!(summary(1).highest_id(), Some(9));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentry_protocol::{BlockHash, ChainId, Timestamp};
+use agentry_protocol::{BlockHash, ChainId, Dialect, Timestamp};
 
 use super::ChainDbOptions;
 use super::check;
@@ -82,6 +82,11 @@ impl Reader {
             Ok(query.block(height)?.map(|block| block.head.hash))
         })
         .map(Option::flatten)
+    }
+
+    pub(super) fn spoken_dialect(&mut self) -> Result<Option<Dialect>, SourceError> {
+        self.snapshot("reading its tables", |query, _| Ok(query.spoken_dialect()?))
+            .map(Option::flatten)
     }
 
     pub(super) fn head(&mut self) -> Result<Option<Head>, SourceError> {
@@ -207,6 +212,7 @@ impl Reader {
         let query = Query {
             connection: &open.connection,
             chain: self.chain.as_str(),
+            dialect: self.options.dialect,
         };
         match query.data_version() {
             Ok(version) if version != last.version.data_version => Ok(None),
@@ -264,6 +270,7 @@ impl Reader {
             let query = Query {
                 connection: &open.connection,
                 chain: self.chain.as_str(),
+                dialect: self.options.dialect,
             };
             let result = (|| {
                 let transaction = open.connection.unchecked_transaction()?;

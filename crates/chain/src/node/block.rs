@@ -3,7 +3,7 @@
 //! A block's answer can be of any length, and anyone can fill a block. So its rows are read one by
 //! one, and only the wanted ones are kept.
 
-use agentry_protocol::{BlockHash, BlockHeight};
+use agentry_protocol::{BlockHash, BlockHeight, Dialect};
 use sha2::{Digest as _, Sha256};
 
 use crate::list::Item;
@@ -69,12 +69,16 @@ pub(crate) enum BlockError {
 
 impl RawBlock {
     /// Reads a block from its text.
-    pub(crate) fn cut(text: &[u8], wanted: Wanted<'_>) -> Result<Self, BlockError> {
+    pub(crate) fn cut(
+        text: &[u8],
+        wanted: Wanted<'_>,
+        dialect: Dialect,
+    ) -> Result<Self, BlockError> {
         let object = Object::parse(text)?;
         let mut block = Self::fields(&object)?;
         let list = object.get("transactions").filter(|list| *list != b"null");
         if let (Some(list), Wanted::Rows(interest)) = (list, wanted) {
-            let mut rows = RowsBuilder::new(interest);
+            let mut rows = RowsBuilder::new(interest, dialect);
             for item in raw::each(list) {
                 rows.take(Item::Text(item?));
             }
@@ -134,15 +138,17 @@ impl RawBlock {
 /// Reads rows one by one.
 pub(crate) struct RowsBuilder<'a> {
     interest: &'a dyn Interest,
+    dialect: Dialect,
     hasher: Sha256,
     unreadable: u64,
     rows: Rows,
 }
 
 impl<'a> RowsBuilder<'a> {
-    pub(crate) fn new(interest: &'a dyn Interest) -> Self {
+    pub(crate) fn new(interest: &'a dyn Interest, dialect: Dialect) -> Self {
         Self {
             interest,
+            dialect,
             hasher: Sha256::new(),
             unreadable: 0,
             rows: Rows {
@@ -166,7 +172,7 @@ impl<'a> RowsBuilder<'a> {
                 return self.unreadable(None, || "it is longer than a transaction may be".into());
             }
         };
-        let row = Row::cut(text);
+        let row = Row::cut(text, self.dialect);
         let is_wanted = row
             .pair
             .as_ref()

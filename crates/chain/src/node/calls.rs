@@ -1,7 +1,11 @@
 //! The reading calls, and the import of a block.
 
+use std::borrow::Cow;
+
 use agentry_protocol::json::{Json, Limits};
-use agentry_protocol::{Address, BlockHash, BlockHeight, Nonce, TransactionHash};
+use agentry_protocol::{Address, BlockHash, BlockHeight, Dialect, Nonce, TransactionHash};
+
+use crate::dialect;
 
 use crate::list::Item;
 use crate::node::block::{RawBlock, RowsBuilder, Wanted, head};
@@ -30,7 +34,8 @@ impl NodeClient {
     /// # Errors
     /// A failed call or an unreadable answer.
     pub async fn head(&self) -> Result<Option<Head>, NodeError> {
-        let path = "/rpc/head";
+        let path = self.of_chain("/rpc/head".to_owned())?;
+        let path = path.as_str();
         let body = match self.get(path).await {
             Ok(body) => body,
             Err(error) if absent(&error) => return Ok(None),
@@ -66,12 +71,20 @@ impl NodeClient {
         height: BlockHeight,
         interest: &dyn Interest,
     ) -> Result<Option<RawBlock>, NodeError> {
+        if dialect::only_ranges_are_whole(self.options().dialect) {
+            let wanted = Wanted::Rows(interest);
+            let block = self.raw_blocks(height, height, wanted).await?.pop();
+            return Ok(block.map(|block| RawBlock {
+                is_alone: true,
+                ..block
+            }));
+        }
         let path = format!("/rpc/blocks/{height}");
         let list = List {
             key: "transactions",
             longest_item: LONGEST_ROW,
         };
-        let mut rows = RowsBuilder::new(interest);
+        let mut rows = RowsBuilder::new(interest, self.options().dialect);
         let rest = match self.get_list(&path, list, &mut |row| rows.take(row)).await {
             Ok(rest) => rest,
             Err(error) if absent(&error) => return Ok(None),
@@ -137,7 +150,7 @@ impl NodeClient {
                 if kept > MOST_OF_A_RANGE {
                     return;
                 }
-                match RawBlock::cut(text, wanted) {
+                match RawBlock::cut(text, wanted, self.options().dialect) {
                     Ok(block) if (start..=end).contains(&block.head.height) => {
                         kept += block.rows.as_ref().map_or(0, |rows| rows.bytes);
                         blocks.push(block);
@@ -217,6 +230,7 @@ impl NodeClient {
         take: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<String, NodeError> {
         let path = format!("/rpc/blocks-range?start={start}&end={end}&include_tx={transactions}");
+        let path = self.of_chain(path)?;
         let list = List {
             key: "blocks",
             longest_item: LONGEST_BLOCK,
@@ -242,11 +256,25 @@ impl NodeClient {
     /// # Errors
     /// A failed call or an unreadable answer.
     pub async fn account(&self, address: &Address) -> Result<Account, NodeError> {
-        let path = format!("/rpc/accounts/{}", segment(address.as_str()));
-        let body = self.get(&path).await?;
+        let dialect = self.options().dialect;
+        let path = self.of_chain(format!("/rpc/accounts/{}", segment(address.as_str())))?;
+        let body = match self.get(&path).await {
+            Err(error) if dialect::denies_accounts(dialect) && absent(&error) => {
+                return Ok(Account {
+                    address: address.clone(),
+                    balance: 0,
+                    nonce: Nonce::default(),
+                    exists: false,
+                });
+            }
+            body => body?,
+        };
         let object = Object::parse(&body).map_err(|error| self.unreadable(&path, error))?;
         let named = object.string("address");
-        if named.is_some_and(|named| named != address.as_str()) {
+        let is_other = |named: Cow<'_, str>| {
+            dialect::account(dialect, &named) != dialect::account(dialect, address.as_str())
+        };
+        if named.is_some_and(is_other) {
             return Err(self.unreadable(&path, "it is about another address"));
         }
         let balance = object.get("balance").and_then(whole_number);
@@ -267,7 +295,7 @@ impl NodeClient {
         &self,
         hash: &TransactionHash,
     ) -> Result<Option<FoundTransaction>, NodeError> {
-        let path = format!("/rpc/transaction/{hash}");
+        let path = self.of_chain(format!("/rpc/transaction/{hash}"))?;
         let body = match self.get_up_to(&path, LONGEST_ROW).await {
             Ok(body) => body,
             Err(error) if route_absent(&error) => return Err(self.unsupported(&path)),
@@ -279,7 +307,10 @@ impl NodeClient {
         let inner = outer
             .get("transaction")
             .and_then(|text| Object::parse(text).ok());
-        let row = Row::cut(outer.get("transaction").unwrap_or(&body));
+        let row = Row::cut(
+            outer.get("transaction").unwrap_or(&body),
+            self.options().dialect,
+        );
         let object = inner.as_ref().unwrap_or(&outer);
         let stored = row.decode().ok().map(|(_, stored)| stored);
         let contradicts = match (row.hash, &stored) {
@@ -330,6 +361,21 @@ impl NodeClient {
         })
     }
 
+    /// The dialect that a node speaks, by its block 0, whatever this client was made for. None: it has no
+    /// block yet.
+    ///
+    /// # Errors
+    /// A failed call or an unreadable answer.
+    pub async fn spoken_dialect(&self) -> Result<Option<Dialect>, NodeError> {
+        let (mut found, zero) = (None, BlockHeight(0));
+        let mut read = |text: &[u8]| {
+            let object = Object::parse(text).ok();
+            found = found.or(object.as_ref().map(dialect::of_block));
+        };
+        self.range(zero, zero, false, &mut read).await?;
+        Ok(found)
+    }
+
     /// What a node reports about itself.
     ///
     /// # Errors
@@ -351,6 +397,27 @@ impl NodeClient {
                 .collect(),
             proposer_id: object.get("proposer_id").and_then(word),
         })
+    }
+}
+
+impl NodeClient {
+    /// The path of a call, which names the chain where calls have to.
+    pub(super) fn of_chain(&self, path: String) -> Result<String, NodeError> {
+        let options = self.options();
+        match &options.chain {
+            Some(chain) if dialect::names_chain(options.dialect) => {
+                let separator = if path.contains('?') { '&' } else { '?' };
+                Ok(format!(
+                    "{path}{separator}chain_id={}",
+                    segment(chain.as_str())
+                ))
+            }
+            None if dialect::names_chain(options.dialect) => Err(NodeError::NoChain {
+                node: self.url().to_owned(),
+                dialect: options.dialect,
+            }),
+            _ => Ok(path),
+        }
     }
 }
 

@@ -4,16 +4,19 @@
 //! are not kept.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use agentry_protocol::{Chain, ChainId, Dialect};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Body, Client, Method, Response, StatusCode, Url, redirect, retry};
 use tokio::time::Instant;
 
+use crate::dialect::calls_a_minute;
 use crate::list::{Item, ListCutter, ListError};
 use crate::node::local::{self, LocalNode};
 use crate::node::permit::{Permit, Permitted};
+use crate::node::rate::Calls;
 use crate::node::tls::{self, Trouble};
 use crate::node::{Budget, NodeError, one_line};
 use crate::raw;
@@ -62,6 +65,13 @@ pub struct NodeOptions {
     /// How many pending transactions [`NodeClient::mempool_hashes`] asks for at first. Default
     /// 20,000: a node keeps 10,000 by default.
     pub mempool_limit: u64,
+    /// The dialect that the node speaks. Default April 2026.
+    pub dialect: Dialect,
+    /// The chain that calls are about, which those of August 2026 name. Default none.
+    pub chain: Option<ChainId>,
+    /// Whether the calls of each function keep to what nodes of the dialect allow a client in a minute.
+    /// Default true.
+    pub keeps_rate: bool,
     /// Deferrable requests wait while all requests together have used more than 1/n of the node's
     /// time; this is n. Default 16; with 1 they never wait.
     pub share: u32,
@@ -77,7 +87,22 @@ impl Default for NodeOptions {
             max_body_bytes: 1 << 20,
             max_list_bytes: 256 << 20,
             mempool_limit: 20_000,
+            dialect: Dialect::default(),
+            chain: None,
+            keeps_rate: true,
             share: 16,
+        }
+    }
+}
+
+impl NodeOptions {
+    /// The defaults for a node of this chain.
+    #[must_use]
+    pub fn of(chain: &Chain) -> Self {
+        Self {
+            dialect: chain.dialect,
+            chain: Some(chain.id.clone()),
+            ..Self::default()
         }
     }
 }
@@ -107,6 +132,7 @@ struct Node {
     shown: String,
     options: NodeOptions,
     budget: Mutex<Budget>,
+    calls: Mutex<Calls>,
 }
 
 impl Node {
@@ -197,6 +223,9 @@ impl NodeClient {
                 base,
                 shown,
                 budget: Mutex::new(Budget::new(options.share, Instant::now())),
+                calls: Mutex::new(Calls::new(
+                    calls_a_minute(options.dialect).filter(|_| options.keeps_rate),
+                )),
                 options,
             }),
         }
@@ -206,6 +235,12 @@ impl NodeClient {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.node.shown
+    }
+
+    /// The dialect that the node speaks, as this client was told.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.node.options.dialect
     }
 
     /// How much of the node's time deferrable requests may use now; zero while time is owed. The
@@ -310,6 +345,25 @@ impl NodeClient {
         Ok(self.answer(&call, response, limit).await)
     }
 
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.node
+            .calls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the node takes one more call of this function.
+    async fn turn(&self, path: &str) {
+        loop {
+            let turn = self.calls().turn(path, Instant::now());
+            match turn {
+                Ok(()) => return,
+                Err(wait) => tokio::time::sleep(wait).await,
+            }
+        }
+    }
+
+    /// Sends a request and waits for its status. Who posts keeps to a rate itself.
     async fn send(
         &self,
         method: Method,
@@ -322,6 +376,9 @@ impl NodeClient {
             Link::Http(client) => client,
             Link::Local(node) => return Ok(local::response(node.as_ref(), path, body)),
         };
+        if method == Method::GET {
+            self.turn(path).await;
+        }
         let mut request = client
             .request(method.clone(), format!("{}{path}", self.node.base))
             .timeout(timeout);
@@ -333,18 +390,20 @@ impl NodeClient {
             };
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
-        request
-            .send()
-            .await
-            .map_err(|error| self.failure(&call_name(&method, path), error))
+        let answer = request.send().await;
+        if let Ok(answer) = &answer
+            && answer.status() == StatusCode::TOO_MANY_REQUESTS
+            && method == Method::GET
+        {
+            let pause = retry_after_of(answer);
+            self.calls().refused(path, pause, Instant::now());
+        }
+        answer.map_err(|error| self.failure(&call_name(&method, path), error))
     }
 
     async fn answer(&self, call: &str, mut response: Response, limit: usize) -> Answer {
         let status = response.status();
-        let retry_after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| retry_after(value.to_str().ok()?.trim(), SystemTime::now()));
+        let retry_after = retry_after_of(&response);
         let mut bytes = Vec::new();
         let body = loop {
             match response.chunk().await {
@@ -414,6 +473,12 @@ impl NodeClient {
             node: self.node.shown.clone(),
         }
     }
+}
+
+/// How long the node asks the client to wait.
+fn retry_after_of(response: &Response) -> Option<Duration> {
+    let value = response.headers().get(RETRY_AFTER)?;
+    retry_after(value.to_str().ok()?.trim(), SystemTime::now())
 }
 
 /// A call by its name: method and path, without the query.

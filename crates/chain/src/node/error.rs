@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use agentry_protocol::Dialect;
+
+use super::Refusal;
+
 /// Why a call to a node failed. No variant shows credentials of the node's URL.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -102,6 +106,16 @@ pub enum NodeError {
         /// The reason.
         reason: String,
     },
+    /// The chain is not given, which every call of the dialect has to name.
+    #[error(
+        "{node}: nodes of the dialect {dialect} have to be told which chain is meant: give the chain's id"
+    )]
+    NoChain {
+        /// The node's URL.
+        node: String,
+        /// The dialect.
+        dialect: Dialect,
+    },
     /// The mempool could not be read whole, so no transaction can be called absent from it.
     #[error("reading the whole mempool of {node}: {reason}")]
     Incomplete {
@@ -126,6 +140,7 @@ impl NodeError {
             Self::Status { status, .. } => *status >= 500 || matches!(status, 408 | 425 | 429),
             Self::Url { .. }
             | Self::Client { .. }
+            | Self::NoChain { .. }
             | Self::TooLarge { .. }
             | Self::Unsupported { .. } => false,
         }
@@ -171,6 +186,8 @@ pub enum SubmitError {
         status: u16,
         /// The node's words: one line of at most 500 characters.
         detail: String,
+        /// What they mean.
+        refusal: Refusal,
     },
     /// The bytes never left this process.
     #[error("posting a transaction: it was not sent: {reason}")]

@@ -48,6 +48,7 @@ mod tests {
         let SubmitError::Rejected {
             status: 400,
             detail,
+            ..
         } = client.submit("no money").await.unwrap_err()
         else {
             panic!("it was not refused");

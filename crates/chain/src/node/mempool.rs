@@ -176,7 +176,9 @@ impl NodeClient {
         limit: u64,
         take: &mut (dyn FnMut(Option<TransactionHash>, Option<StoredTransaction>, usize) + Send),
     ) -> Result<Count, NodeError> {
-        let path = format!("/rpc/mempool?limit={limit}");
+        let dialect = self.options().dialect;
+        // Without the chain, a node that serves several shows an empty mempool, whatever is pending.
+        let path = self.of_chain(format!("/rpc/mempool?limit={limit}"))?;
         let list = List {
             key: "transactions",
             longest_item: LONGEST_TRANSACTION,
@@ -190,7 +192,7 @@ impl NodeClient {
                     undecodable += 1;
                     return;
                 };
-                let row = Row::cut(text);
+                let row = Row::cut(text, dialect);
                 match row.decode() {
                     Ok((_, stored)) => take(row.hash, Some(stored), text.len()),
                     Err(reason) => {

@@ -25,6 +25,8 @@ mod mempool;
 mod pace;
 mod permit;
 mod poll;
+mod rate;
+mod refusal;
 mod submit;
 mod text;
 mod tls;
@@ -39,6 +41,7 @@ pub use local::LocalNode;
 pub(crate) use pace::Pace;
 pub use permit::Permit;
 pub use poll::HeadPoll;
+pub use refusal::Refusal;
 pub(crate) use text::one_line;
 pub use types::{
     Account, Block, BlockTransaction, FoundTransaction, Head, Health, ImportOutcome, Mempool,

@@ -4,7 +4,7 @@ use agentry_protocol::TransactionHash;
 use reqwest::Method;
 
 use crate::node::client::detail;
-use crate::node::{NodeClient, Permit, SubmitError};
+use crate::node::{NodeClient, Permit, Refusal, SubmitError};
 use crate::raw;
 
 const PATH: &str = "/rpc/transaction";
@@ -54,10 +54,14 @@ impl NodeClient {
                 }),
             },
             // The status line alone says that it was not accepted; the body does not matter.
-            400 | 401 | 403 | 404 | 405 | 413 | 415 | 422 => Err(SubmitError::Rejected {
-                status,
-                detail: words(),
-            }),
+            400 | 401 | 403 | 404 | 405 | 413 | 415 | 422 => {
+                let detail = words();
+                Err(SubmitError::Rejected {
+                    status,
+                    refusal: Refusal::read(status, &detail),
+                    detail,
+                })
+            }
             429 => Err(SubmitError::Busy {
                 retry_after: answer.retry_after,
             }),

@@ -27,7 +27,7 @@ mod turn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentry_protocol::{BlockHash, BlockHeight, ChainId, Timestamp};
+use agentry_protocol::{BlockHash, BlockHeight, ChainId, Dialect, Timestamp};
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep_until};
 
@@ -76,6 +76,22 @@ impl Default for RpcOptions {
             gap_wait: Duration::from_secs(1),
             longest_gap_wait: Duration::from_secs(600),
             sweep_every: Duration::from_secs(2),
+        }
+    }
+}
+
+impl RpcOptions {
+    /// The defaults for a dialect: the head is polled, and the last blocks are searched, as often as its
+    /// nodes allow.
+    #[must_use]
+    pub fn of(dialect: Dialect) -> Self {
+        match crate::dialect::calls_a_minute(dialect) {
+            None => Self::default(),
+            Some(_) => Self {
+                poll: Duration::from_secs(1),
+                sweep_every: Duration::from_secs(60),
+                ..Self::default()
+            },
         }
     }
 }
@@ -181,6 +197,10 @@ impl ChainSource for RpcSource {
             is_networked: true,
             exemptions: &[Exemption::LateRowsBelowWindow, Exemption::Gaps],
         }
+    }
+
+    async fn spoken_dialect(&mut self) -> Result<Option<Dialect>, SourceError> {
+        Ok(self.fetch.node().spoken_dialect().await?)
     }
 
     async fn genesis(&mut self) -> Result<Option<BlockHash>, SourceError> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use agentry_protocol::{BlockHash, BlockHeight, Timestamp};
+use agentry_protocol::{BlockHash, BlockHeight, Dialect, Timestamp};
 
 use crate::node::Head;
 
@@ -42,6 +42,13 @@ pub(crate) use trail::{Entry, HashPrint, Trail, WINDOW};
 pub trait ChainSource: Send {
     /// What kind of source this is, and from which laws it is exempt.
     fn nature(&self) -> Nature;
+
+    /// The dialect that the node or the database shows, whatever this source was made for. None: it cannot
+    /// tell yet.
+    ///
+    /// # Errors
+    /// When the source cannot be read; see [`SourceError::is_transient`].
+    async fn spoken_dialect(&mut self) -> Result<Option<Dialect>, SourceError>;
 
     /// The hash of block 0, which identifies a chain. None while there is no block 0.
     ///

@@ -94,6 +94,7 @@ async fn a_failed_post_says_whether_the_transaction_may_be_accepted() {
         let SubmitError::Rejected {
             status: code,
             detail,
+            ..
         } = &error
         else {
             panic!("{error}")

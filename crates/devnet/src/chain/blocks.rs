@@ -17,6 +17,8 @@ pub(crate) struct BlockRow {
     pub(crate) tx_count: u64,
     pub(crate) state_root: Option<String>,
     pub(crate) metadata: Option<String>,
+    /// The proposer's signature, where blocks have one.
+    pub(crate) signature: Option<String>,
 }
 
 impl BlockRow {
@@ -41,6 +43,7 @@ impl BlockRow {
             tx_count,
             state_root: None,
             metadata: None,
+            signature: None,
         };
         (row, hash)
     }
@@ -48,6 +51,20 @@ impl BlockRow {
 
 const BLOCK: &str =
     "height, hash, parent_hash, proposer, timestamp, tx_count, state_root, block_metadata";
+
+/// The columns of a table that are read: these, and one more, or null if the table does not have it.
+fn columns(
+    db: &Connection,
+    table: &str,
+    known: &str,
+    more: &'static str,
+) -> Result<String, ChainError> {
+    let mut has = db
+        .prepare_cached("SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2")
+        .doing("reading the tables")?;
+    let has = has.exists([table, more]).doing("reading the tables")?;
+    Ok(format!("{known}, {}", if has { more } else { "NULL" }))
+}
 
 fn block_row(row: &Row<'_>) -> rusqlite::Result<BlockRow> {
     Ok(BlockRow {
@@ -59,6 +76,7 @@ fn block_row(row: &Row<'_>) -> rusqlite::Result<BlockRow> {
         tx_count: unsigned(row.get(5)?),
         state_root: row.get(6)?,
         metadata: row.get(7)?,
+        signature: row.get(8)?,
     })
 }
 
@@ -73,8 +91,9 @@ fn unsigned(value: i64) -> u64 {
 
 /// The block with the greatest height.
 pub(crate) fn head(db: &Connection, chain: &str) -> Result<Option<BlockRow>, ChainError> {
+    let columns = columns(db, "block", BLOCK, "signature")?;
     db.prepare_cached(&format!(
-        "SELECT {BLOCK} FROM block WHERE chain_id = ?1 ORDER BY height DESC LIMIT 1"
+        "SELECT {columns} FROM block WHERE chain_id = ?1 ORDER BY height DESC LIMIT 1"
     ))
     .and_then(|mut statement| statement.query_row([chain], block_row).optional())
     .doing("reading the head")
@@ -96,8 +115,9 @@ pub(crate) fn range(
     start: u64,
     end: u64,
 ) -> Result<Vec<BlockRow>, ChainError> {
+    let columns = columns(db, "block", BLOCK, "signature")?;
     db.prepare_cached(&format!(
-        "SELECT {BLOCK} FROM block
+        "SELECT {columns} FROM block
          WHERE chain_id = ?1 AND height >= ?2 AND height <= ?3 ORDER BY height"
     ))
     .and_then(|mut statement| {
@@ -110,23 +130,35 @@ pub(crate) fn range(
 
 /// Adds a block.
 pub(crate) fn insert(db: &Connection, chain: &str, block: &BlockRow) -> Result<(), ChainError> {
-    db.prepare_cached(&format!(
-        "INSERT INTO block (chain_id, {BLOCK}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
-    ))
-    .and_then(|mut statement| {
-        statement.execute(params![
-            chain,
-            signed(block.height),
-            block.hash,
-            block.parent_hash,
-            block.proposer,
-            block.timestamp,
-            signed(block.tx_count),
-            block.state_root,
-            block.metadata
-        ])
-    })
-    .doing("writing a block")?;
+    let sql = match &block.signature {
+        None => {
+            format!(
+                "INSERT INTO block (chain_id, {BLOCK}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+            )
+        }
+        Some(_) => format!(
+            "INSERT INTO block (chain_id, {BLOCK}, signature)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+        ),
+    };
+    let (height, tx_count) = (signed(block.height), signed(block.tx_count));
+    let mut values: Vec<&dyn rusqlite::ToSql> = vec![
+        &chain,
+        &height,
+        &block.hash,
+        &block.parent_hash,
+        &block.proposer,
+        &block.timestamp,
+        &tx_count,
+        &block.state_root,
+        &block.metadata,
+    ];
+    if block.signature.is_some() {
+        values.push(&block.signature);
+    }
+    db.prepare_cached(&sql)
+        .and_then(|mut statement| statement.execute(values.as_slice()))
+        .doing("writing a block")?;
     Ok(())
 }
 
@@ -138,16 +170,18 @@ pub(crate) struct TransactionRow {
     pub(crate) height: Option<u64>,
     pub(crate) sender: String,
     pub(crate) recipient: String,
-    /// The stored form, as JSON text.
+    /// As JSON text: the stored form, or, where its parts have columns, the transaction's payload.
     pub(crate) payload: String,
     pub(crate) created_at: String,
-    /// The account's counter after this transaction, not the transaction's nonce.
+    /// The account's counter after this transaction; where a node checks nonces, the transaction's.
     pub(crate) nonce: i64,
     pub(crate) value: i64,
     pub(crate) fee: i64,
     pub(crate) status: String,
     pub(crate) timestamp: Option<String>,
     pub(crate) metadata: Option<String>,
+    /// Its type, where the chain keeps it.
+    pub(crate) kind: Option<String>,
 }
 
 const ROW: &str = "tx_hash, block_height, sender, recipient, payload, created_at, nonce, value, fee, status, timestamp, tx_metadata";
@@ -167,6 +201,7 @@ fn transaction_row(row: &Row<'_>) -> rusqlite::Result<TransactionRow> {
         status: row.get(10)?,
         timestamp: row.get(11)?,
         metadata: row.get(12)?,
+        kind: row.get(13)?,
     })
 }
 
@@ -176,28 +211,36 @@ pub(crate) fn insert_row(
     chain: &str,
     row: &TransactionRow,
 ) -> Result<(), ChainError> {
-    db.prepare_cached(&format!(
-        "INSERT INTO \"transaction\" (chain_id, {ROW})
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
-    ))
-    .and_then(|mut statement| {
-        statement.execute(params![
-            chain,
-            row.hash,
-            row.height.map(signed),
-            row.sender,
-            row.recipient,
-            row.payload,
-            row.created_at,
-            row.nonce,
-            row.value,
-            row.fee,
-            row.status,
-            row.timestamp,
-            row.metadata
-        ])
-    })
-    .doing("writing a transaction")?;
+    let (kind, place) = match &row.kind {
+        None => ("", ""),
+        Some(_) => (", type", ", ?14"),
+    };
+    let sql = format!(
+        "INSERT INTO \"transaction\" (chain_id, {ROW}{kind})
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13{place})"
+    );
+    let height = row.height.map(signed);
+    let mut values: Vec<&dyn rusqlite::ToSql> = vec![
+        &chain,
+        &row.hash,
+        &height,
+        &row.sender,
+        &row.recipient,
+        &row.payload,
+        &row.created_at,
+        &row.nonce,
+        &row.value,
+        &row.fee,
+        &row.status,
+        &row.timestamp,
+        &row.metadata,
+    ];
+    if row.kind.is_some() {
+        values.push(&row.kind);
+    }
+    db.prepare_cached(&sql)
+        .and_then(|mut statement| statement.execute(values.as_slice()))
+        .doing("writing a transaction")?;
     Ok(())
 }
 
@@ -207,8 +250,9 @@ pub(crate) fn rows(
     chain: &str,
     height: u64,
 ) -> Result<Vec<TransactionRow>, ChainError> {
+    let columns = columns(db, "transaction", ROW, "type")?;
     db.prepare_cached(&format!(
-        "SELECT id, {ROW} FROM \"transaction\"
+        "SELECT id, {columns} FROM \"transaction\"
          WHERE chain_id = ?1 AND block_height = ?2 ORDER BY id"
     ))
     .and_then(|mut statement| {
@@ -235,8 +279,9 @@ pub(crate) fn rows_of(
     page: Page,
 ) -> Result<Vec<TransactionRow>, ChainError> {
     let order = if page.newest_first { "DESC" } else { "ASC" };
+    let columns = columns(db, "transaction", ROW, "type")?;
     db.prepare_cached(&format!(
-        "SELECT id, {ROW} FROM \"transaction\"
+        "SELECT id, {columns} FROM \"transaction\"
          WHERE chain_id = ?1 AND (?2 IS NULL OR sender = ?2 OR recipient = ?2)
          ORDER BY block_height {order}, id {order} LIMIT ?3 OFFSET ?4"
     ))
@@ -257,8 +302,9 @@ pub(crate) fn row(
     chain: &str,
     hash: &str,
 ) -> Result<Option<TransactionRow>, ChainError> {
+    let columns = columns(db, "transaction", ROW, "type")?;
     db.prepare_cached(&format!(
-        "SELECT id, {ROW} FROM \"transaction\" WHERE chain_id = ?1 AND tx_hash = ?2"
+        "SELECT id, {columns} FROM \"transaction\" WHERE chain_id = ?1 AND tx_hash = ?2"
     ))
     .and_then(|mut statement| {
         statement

@@ -1,5 +1,7 @@
 //! Errors of the chain's databases.
 
+use agentry_protocol::Dialect;
+
 /// Why the chain could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -21,7 +23,7 @@ pub enum ChainError {
         head: u64,
     },
     /// A credit of 0, or of more than the chain can count.
-    #[error("crediting {amount} AIT: give from 1 to {left}")]
+    #[error("crediting {amount}: give from 1 to {left}")]
     Credit {
         /// The requested amount.
         amount: u64,
@@ -35,6 +37,16 @@ pub enum ChainError {
         hash: String,
         /// The reason.
         reason: &'static str,
+    },
+    /// The tables are those of another dialect.
+    #[error(
+        "the folder holds a chain of the dialect {found}, and this node speaks {dialect}: give each its own folder"
+    )]
+    Dialect {
+        /// That of the tables.
+        found: Dialect,
+        /// That of the node.
+        dialect: Dialect,
     },
     /// There is no block to build on yet.
     #[error("no blocks yet")]
@@ -52,6 +64,7 @@ impl ChainError {
             ChainError::TooDeep { .. }
             | ChainError::Credit { .. }
             | ChainError::BlockDestroyed { .. }
+            | ChainError::Dialect { .. }
             | ChainError::Empty => false,
         }
     }

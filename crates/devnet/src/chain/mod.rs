@@ -12,13 +12,15 @@ pub(crate) mod schema;
 
 use std::path::Path;
 
-use agentry_protocol::{BlockHeight, ChainId, Limits, StoredTransaction, block_hash};
+use agentry_protocol::{BlockHeight, ChainId, Dialect, block_hash};
+
 use rusqlite::Connection;
 
 pub use error::ChainError;
 pub(crate) use error::Doing;
 
 use crate::clock;
+use crate::dialect;
 use accounts::{Credit, Transfer};
 use blocks::{BlockRow, TransactionRow};
 use mempool::{Mempool, Pending};
@@ -30,6 +32,7 @@ pub(crate) const GENESIS_PARENT: &str = "0x00";
 #[derive(Debug)]
 pub(crate) struct Chain {
     pub(crate) id: ChainId,
+    pub(crate) dialect: Dialect,
     pub(crate) db: Connection,
     pub(crate) pool: Mempool,
     /// The sum of all credits, on a node that grants them.
@@ -42,8 +45,12 @@ pub(crate) struct Chain {
 impl Chain {
     /// Opens both databases, and removes transactions from the mempool that are already mined.
     /// `Err(Ok(id))` means that the directory holds another chain.
-    pub(crate) fn open(dir: &Path, id: &ChainId) -> Result<Chain, Result<String, ChainError>> {
-        let db = schema::open_chain(&dir.join("chain.db")).map_err(Err)?;
+    pub(crate) fn open(
+        dir: &Path,
+        id: &ChainId,
+        dialect: Dialect,
+    ) -> Result<Chain, Result<String, ChainError>> {
+        let db = schema::open_chain(&dir.join("chain.db"), dialect).map_err(Err)?;
         if let Some(other) = blocks::other_chain(&db, id.as_str()).map_err(Err)? {
             return Err(Ok(other));
         }
@@ -51,6 +58,7 @@ impl Chain {
         let pool = Mempool::open(&dir.join("mempool.db"), id.as_str()).map_err(Err)?;
         let mut chain = Chain {
             id: id.clone(),
+            dialect,
             db,
             pool,
             credited,
@@ -98,6 +106,7 @@ impl Chain {
             clock::GENESIS_ISO,
             [],
         );
+        let identity = hash;
         let genesis = BlockRow {
             height: 0,
             hash: hash.to_string(),
@@ -107,9 +116,11 @@ impl Chain {
             tx_count: 0,
             state_root: None,
             metadata: None,
+            signature: None,
         };
         let now = clock::db_text(clock::now_micros());
         let transaction = self.db.unchecked_transaction().doing("making genesis")?;
+        let genesis = dialect::signed(self.dialect, genesis, &identity);
         blocks::insert(&transaction, self.id.as_str(), &genesis)?;
         for (address, amount) in credits {
             accounts::credit(&transaction, self.id.as_str(), None, address, *amount, &now)?;
@@ -203,7 +214,7 @@ impl Chain {
                     fee: row.fee,
                 };
                 accounts::undo(&transaction, id, transfer, &now)?;
-                match StoredTransaction::parse(row.payload.as_bytes(), Limits::default()) {
+                match dialect::stored(&self.id, self.dialect, &row) {
                     Ok(stored) => {
                         let digest = stored.digest().to_string();
                         let verified = accounts::mined_digest(&transaction, &digest)?

@@ -6,6 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use agentry_protocol::Dialect;
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::{ChainError, Doing as _};
@@ -106,6 +107,56 @@ CREATE TABLE IF NOT EXISTS devnet_digest (
 ) WITHOUT ROWID;
 ";
 
+/// The columns that nodes of August 2026 have besides, by their tables.
+const AUGUST: [(&str, &str); 2] = [
+    (
+        "    block_metadata VARCHAR,\n",
+        "    block_metadata VARCHAR,\n    signature VARCHAR NOT NULL,\n",
+    ),
+    (
+        "    tx_metadata VARCHAR,\n",
+        "    tx_metadata VARCHAR,\n    type VARCHAR NOT NULL,\n",
+    ),
+];
+
+/// Their further indexes.
+const AUGUST_INDEXES: &str = "
+CREATE INDEX IF NOT EXISTS ix_transaction_sender ON \"transaction\" (sender);
+CREATE INDEX IF NOT EXISTS ix_transaction_recipient ON \"transaction\" (recipient);
+CREATE INDEX IF NOT EXISTS ix_transaction_type ON \"transaction\" (type);
+";
+
+/// The statements that make the tables of chain.db.
+fn tables(dialect: Dialect) -> String {
+    match dialect {
+        Dialect::April2026 => CHAIN.to_owned(),
+        Dialect::August2026 => {
+            let tables = CHAIN.to_owned();
+            let tables = AUGUST
+                .iter()
+                .fold(tables, |tables, (old, new)| tables.replace(old, new));
+            tables + AUGUST_INDEXES
+        }
+    }
+}
+
+/// The dialect of the tables in a chain.db; `None` if there are none.
+fn dialect_of(db: &Connection) -> Result<Option<Dialect>, ChainError> {
+    let columns = |name: &str| {
+        db.query_row(
+            "SELECT count(*), total(name = ?1) FROM pragma_table_info('transaction')",
+            [name],
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, f64>(1)?)),
+        )
+    };
+    let (all, typed) = columns("type").doing("reading the tables")?;
+    Ok(match (all, typed > 0.0) {
+        (0, _) => None,
+        (_, true) => Some(Dialect::August2026),
+        (_, false) => Some(Dialect::April2026),
+    })
+}
+
 const MEMPOOL: &str = "
 CREATE TABLE IF NOT EXISTS mempool (
     chain_id TEXT NOT NULL,
@@ -150,13 +201,25 @@ fn open(path: &Path, ddl: &str) -> Result<Connection, ChainError> {
 }
 
 /// Opens chain.db for writing and creates its tables.
-pub(crate) fn open_chain(path: &Path) -> Result<Connection, ChainError> {
-    open(path, CHAIN)
+///
+/// # Errors
+/// [`ChainError::Dialect`]: it holds a chain of another dialect.
+pub(crate) fn open_chain(path: &Path, dialect: Dialect) -> Result<Connection, ChainError> {
+    let db = open(path, "")?;
+    match dialect_of(&db)? {
+        Some(found) if found != dialect => return Err(ChainError::Dialect { found, dialect }),
+        _ => db
+            .execute_batch(&tables(dialect))
+            .doing("making the tables")?,
+    }
+    Ok(db)
 }
 
 /// Creates the tables and indexes that chain.db lacks.
 pub(crate) fn complete_chain(db: &Connection) -> Result<(), ChainError> {
-    db.execute_batch(CHAIN).doing("making the tables")?;
+    let dialect = dialect_of(db)?.unwrap_or_default();
+    db.execute_batch(&tables(dialect))
+        .doing("making the tables")?;
     db.pragma_update(None, "journal_mode", "WAL")
         .doing("switching the database to WAL")
 }

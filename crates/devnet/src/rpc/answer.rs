@@ -48,6 +48,16 @@ pub(crate) fn busy(status: u16, why: impl Display) -> HttpResponse {
     answer
 }
 
+/// 429, as a node of August 2026 answers whoever calls too often.
+pub(crate) fn rate_limited() -> HttpResponse {
+    let mut answer = detail(429, "Rate limit exceeded");
+    answer.headers_mut().insert(
+        actix_web::http::header::RETRY_AFTER,
+        actix_web::http::header::HeaderValue::from_static("60"),
+    );
+    answer
+}
+
 /// 422, in the form of FastAPI's validation errors.
 pub(crate) fn unprocessable(kind: &str, place: [&str; 2], message: impl Display) -> HttpResponse {
     let place = format!("[{},{}]", quoted(place[0]), quoted(place[1]));
@@ -57,6 +67,22 @@ pub(crate) fn unprocessable(kind: &str, place: [&str; 2], message: impl Display)
         .string("msg", &message.to_string())
         .end();
     let text = ObjectText::new().list("detail", [item]).end();
+    HttpResponse::UnprocessableEntity()
+        .content_type("application/json")
+        .body(text)
+}
+
+/// 422 for fields of a body.
+pub(crate) fn invalid(fields: &[&str], kind: &str, message: &str) -> HttpResponse {
+    let items = fields.iter().map(|field| {
+        ObjectText::new()
+            .string("type", kind)
+            .raw("loc", &format!("[\"body\",{}]", quoted(field)))
+            .string("msg", message)
+            .raw("input", "null")
+            .end()
+    });
+    let text = ObjectText::new().list("detail", items).end();
     HttpResponse::UnprocessableEntity()
         .content_type("application/json")
         .body(text)

@@ -2,7 +2,6 @@
 //! affect them.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use agentry_protocol::Address;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -50,8 +49,10 @@ pub(crate) async fn faucet(node: web::Data<Node>, body: web::Bytes) -> HttpRespo
         async {
             producing(&node)?;
             let Faucet { address, amount } = read(&body)?;
-            let address =
-                Address::from_chain(&address).map_err(|error| answer::detail(400, error))?;
+            let dialect = node.config.dialect;
+            let address = dialect
+                .address(&address)
+                .map_err(|error| answer::detail(400, error))?;
             let name = address.to_string();
             let balance = blocking(&node, move |node| {
                 node.chain().credit(address.as_str(), amount)

@@ -64,6 +64,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config
         .service(rpc)
         .service(dev)
+        .service(at("/openapi.json", web::get().to(reads::openapi)))
         .service(at("/health", web::get().to(status::health)))
         .service(at("/metrics", web::get().to(status::metrics)))
         .default_service(web::to(not_found));

@@ -1,14 +1,14 @@
 //! The reading calls.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use agentry_protocol::isoformat;
+use agentry_protocol::{Dialect, isoformat};
 
 use super::answer::{self, Early, blocking, either, reading};
 use super::query::Parameters;
 use crate::chain::accounts;
 use crate::chain::blocks::{self, BlockRow, Page, TransactionRow};
 use crate::fault::Fault;
-use crate::node::Node;
+use crate::node::{Node, lock};
 use crate::text::{ObjectText, quoted, with_member};
 
 /// The most blocks of one blocks-range.
@@ -74,6 +74,7 @@ pub(crate) async fn block(node: web::Data<Node>, height: web::Path<String>) -> H
                     .optional("state_root", block.state_root.as_deref())
                     .list(
                         "transactions",
+                        // Of a row of August 2026, that is the payload without sender and recipient.
                         rows.iter()
                             .map(|row| with_member(&row.payload, "tx_hash", &quoted(&row.hash))),
                     )
@@ -157,6 +158,13 @@ fn block_text(chain: &str, block: &BlockRow, rows: Option<&[TransactionRow]>) ->
         .string("proposer", &block.proposer)
         .string("timestamp", &isoformat(&block.timestamp))
         .plain("tx_count", block.tx_count);
+    let text = match &block.signature {
+        None => text,
+        Some(signature) => text
+            .optional("state_root", block.state_root.as_deref())
+            .optional("block_metadata", block.metadata.as_deref())
+            .string("signature", signature),
+    };
     match rows {
         Some(rows) => text.list("transactions", rows.iter().map(|row| row_text(chain, row))),
         None => text,
@@ -169,7 +177,7 @@ fn row_text(chain: &str, row: &TransactionRow) -> String {
         .plain("id", row.id)
         .string("chain_id", chain)
         .string("tx_hash", &row.hash);
-    match row.height {
+    let text = match row.height {
         Some(height) => text.plain("block_height", height),
         None => text.raw("block_height", "null"),
     }
@@ -182,7 +190,11 @@ fn row_text(chain: &str, row: &TransactionRow) -> String {
     .plain("fee", row.fee)
     .string("status", &row.status)
     .optional("timestamp", row.timestamp.as_deref())
-    .optional("tx_metadata", row.metadata.as_deref())
+    .optional("tx_metadata", row.metadata.as_deref());
+    match &row.kind {
+        None => text,
+        Some(kind) => text.string("type", kind),
+    }
     .end()
 }
 
@@ -194,7 +206,17 @@ pub(crate) async fn mempool(node: web::Data<Node>, request: HttpRequest) -> Http
             if node.faults.is_set("mempool-unreadable") {
                 return Err(answer::detail(503, "Internal server error").into());
             }
-            let limit = usize::try_from(limit).unwrap_or(0);
+            let limit = usize::try_from(limit).unwrap_or(match node.config.dialect {
+                Dialect::April2026 => 0,
+                Dialect::August2026 => usize::MAX,
+            });
+            // A node of August 2026 has a mempool for each chain, and shows none unless it is named.
+            let chain = Parameters::of(&request).text("chain_id").map(str::to_owned);
+            let is_ours = chain.is_some_and(|chain| chain == node.config.chain_id.as_str());
+            let limit = match node.config.dialect {
+                Dialect::August2026 if !is_ours => 0,
+                _ => limit,
+            };
             // The writer's lock: between its draining and its commit a block would hide
             // transactions.
             let pending = blocking(&node, move |node| {
@@ -224,6 +246,9 @@ pub(crate) async fn account(node: web::Data<Node>, address: web::Path<String>) -
     either(
         async {
             let address = address.into_inner();
+            if node.config.dialect == Dialect::August2026 {
+                return august_account(&node, &address).await;
+            }
             let name = address.clone();
             let account = reading(&node, move |db, chain| accounts::get(db, chain, &name)).await?;
             let exists = account.is_some();
@@ -238,6 +263,52 @@ pub(crate) async fn account(node: web::Data<Node>, address: web::Path<String>) -
             ))
         }
         .await,
+    )
+}
+
+/// An account as a node of August 2026 shows it: under any of its spellings, and perhaps an old one.
+async fn august_account(node: &web::Data<Node>, address: &str) -> Result<HttpResponse, Early> {
+    let dialect = node.config.dialect;
+    let unknown = || Early::from(answer::detail(404, "Account not found"));
+    let account = dialect.address(address).map_err(|_| unknown())?;
+    let is_stale = node.faults.is_set("stale-accounts");
+    if is_stale && let Some(old) = lock(&node.accounts).get(account.as_str()) {
+        return Ok(answer::json(old.clone()));
+    }
+    let name = account.as_str().to_owned();
+    let found = reading(node, move |db, chain| accounts::get(db, chain, &name)).await?;
+    let found = found.ok_or_else(unknown)?;
+    let text = ObjectText::new()
+        .string("address", account.as_str())
+        .plain("balance", found.balance)
+        .plain("nonce", found.nonce)
+        .string("chain_id", node.config.chain_id.as_str())
+        .end();
+    if is_stale {
+        lock(&node.accounts).insert(account.as_str().to_owned(), text.clone());
+    }
+    Ok(answer::json(text))
+}
+
+/// `GET /openapi.json`, which tells the dialect: that of April 2026 has no `/rpc/transaction/{tx_hash}`.
+pub(crate) async fn openapi(node: web::Data<Node>) -> HttpResponse {
+    let mut paths = vec![
+        "/rpc/head",
+        "/rpc/blocks-range",
+        "/rpc/mempool",
+        "/rpc/transaction",
+    ];
+    if node.config.dialect == Dialect::August2026 {
+        paths.push("/rpc/transaction/{tx_hash}");
+    }
+    let paths = paths
+        .into_iter()
+        .fold(ObjectText::new(), |text, path| text.raw(path, "{}"));
+    answer::json(
+        ObjectText::new()
+            .string("openapi", "3.1.0")
+            .raw("paths", &paths.end())
+            .end(),
     )
 }
 
@@ -259,6 +330,8 @@ pub(crate) async fn transactions(node: web::Data<Node>, request: HttpRequest) ->
                 .max(0)
                 .cast_unsigned();
             let newest_first = match parameters.text("order") {
+                // By their rows, the oldest first.
+                None if node.config.dialect == Dialect::August2026 => false,
                 None | Some("desc") => true,
                 Some("asc") => false,
                 Some(_) => return Err(answer::detail(400, "order must be asc or desc").into()),
@@ -277,6 +350,9 @@ pub(crate) async fn transactions(node: web::Data<Node>, request: HttpRequest) ->
                     .collect::<Vec<_>>())
             })
             .await?;
+            if node.config.dialect == Dialect::August2026 {
+                return Ok(answer::json(format!("[{}]", texts.join(","))));
+            }
             let count = texts.len();
             Ok(answer::json(
                 ObjectText::new()
@@ -321,6 +397,17 @@ pub(crate) async fn transaction(node: web::Data<Node>, hash: web::Path<String>) 
             })
             .await?;
             let tx_hash = quoted(&hash);
+            if node.config.dialect == Dialect::August2026 {
+                // Mined ones alone, as rows.
+                let Some((row, _)) = mined else {
+                    let words = format!("Transaction {hash} not found");
+                    return Err(answer::detail(404, words).into());
+                };
+                if let Some(height) = row.height {
+                    refuse_unreadable(&node, height, height)?;
+                }
+                return Ok(answer::json(row_text(node.config.chain_id.as_str(), &row)));
+            }
             let text = match (mined, pending) {
                 (Some((row, block)), _) => {
                     let text = with_member(&row.payload, "tx_hash", &tx_hash);

@@ -83,7 +83,7 @@ pub(crate) async fn metrics(node: web::Data<Node>) -> HttpResponse {
                 pending as u64,
             );
             let counters = &node.counters;
-            let all: [(&str, &str, &AtomicU64); 7] = [
+            let all: [(&str, &str, &AtomicU64); 8] = [
                 (
                     "rpc_requests_total",
                     "Calls under /rpc.",
@@ -118,6 +118,11 @@ pub(crate) async fn metrics(node: web::Data<Node>) -> HttpResponse {
                     "chain_reorganisations_total",
                     "Times that blocks were reverted.",
                     &counters.reorganisations,
+                ),
+                (
+                    "rpc_rate_limited_total",
+                    "Calls refused because a client made too many.",
+                    &counters.rate_limited,
                 ),
             ];
             for (name, help, counter) in all {

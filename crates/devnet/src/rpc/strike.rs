@@ -11,7 +11,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, web};
 
 use super::answer;
-use crate::node::{Node, add};
+use crate::node::{Node, add, lock};
 
 /// Applies the faults that strike; otherwise passes the request on.
 pub(crate) async fn strike(
@@ -33,6 +33,10 @@ pub(crate) async fn strike(
         return Ok(request.into_response(answer::busy(429, "Rate limit exceeded")));
     }
     let posts = request.method() == Method::POST;
+    if node.faults.is_set("rate-limits") && !lock(&node.calls).take(posts, request.path()) {
+        add(&node.counters.rate_limited, 1);
+        return Ok(request.into_response(answer::rate_limited()));
+    }
     let response = next.call(request).await?.map_into_boxed_body();
     if posts && node.strikes("lose-answer") {
         return Ok(response.map_body(|_, _| BoxBody::new(Severed)));

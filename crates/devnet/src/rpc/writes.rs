@@ -53,6 +53,11 @@ fn refused(refusal: &Refusal) -> HttpResponse {
             ["body", "0"],
             "Input should be a valid dictionary",
         ),
+        Refusal::Crashed(_) => answer::detail(503, refusal),
+        Refusal::Fields(fields) => answer::invalid(fields, "missing", "Field required"),
+        Refusal::Field(field) => {
+            answer::invalid(&[*field], "int_parsing", "Input should be a valid integer")
+        }
         Refusal::Full(..) => answer::busy(429, words),
         Refusal::Chain(error) => answer::busy(if error.is_transient() { 503 } else { 500 }, words),
         _ => answer::detail(400, words),
@@ -77,7 +82,9 @@ async fn forward(node: &web::Data<Node>, body: web::Bytes) -> Result<HttpRespons
             remember(node, hash.clone(), body).await?;
             Ok(taken(&hash))
         }
-        Err(SubmitError::Rejected { status, detail }) => Err(answer::detail(status, detail).into()),
+        Err(SubmitError::Rejected { status, detail, .. }) => {
+            Err(answer::detail(status, detail).into())
+        }
         Err(SubmitError::Busy { .. }) => {
             Err(answer::busy(429, "Failed to submit transaction: the leader is busy").into())
         }
@@ -101,7 +108,7 @@ async fn remember(node: &web::Data<Node>, hash: String, body: web::Bytes) -> Res
             max_bytes: crate::rules::MAX_BODY,
             ..Limits::default()
         };
-        let Ok(stored) = StoredTransaction::parse(&body, limits) else {
+        let Ok(stored) = StoredTransaction::read(node.config.dialect, &body, limits) else {
             return Ok(());
         };
         let pending = Pending::new(stored, false, seconds_now());
@@ -161,7 +168,7 @@ pub(crate) async fn import_block(
 
 /// Height, hash, and whether there was already a block at that height.
 fn import(node: &Node, json: &Json) -> Result<(u64, String, bool), ImportError> {
-    let incoming = Incoming::read(json.root())?;
+    let incoming = Incoming::read(node.config.dialect, json.root())?;
     let height = incoming.height;
     let mut chain = node.chain();
     if let Some(block) = blocks::at(&chain.db, chain.id.as_str(), height)? {

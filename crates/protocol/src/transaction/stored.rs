@@ -127,6 +127,14 @@ impl StoredTransaction {
         self.dialect.signer(self)
     }
 
+    /// Whether the owner of a key has signed it, as far as that can be seen.
+    pub fn is_signed_by(&self, key: &PublicKey) -> bool {
+        match self.dialect.states_keys() {
+            true => self.verify(key).is_valid(),
+            false => self.signer().as_ref() == Some(key),
+        }
+    }
+
     /// Verifies the signature under a key as chains of April 2026 have it, strictly: over the eight keys,
     /// then over the seven. It does not check that the key belongs to `from`: [`Address::matches`] does.
     pub fn verify(&self, key: &PublicKey) -> Verification {
