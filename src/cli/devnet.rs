@@ -189,7 +189,7 @@ async fn serve(
 
 /// Tops accounts up, so that the same command line can start the same chain again.
 async fn fund(devnet: &Devnet, chain: Chain, wanted: &[(Address, Amount)]) -> Result<(), Failure> {
-    let node = NodeClient::new(&devnet.url(), NodeOptions::of(&chain))?;
+    let node = NodeClient::new(&devnet.url(), NodeOptions::of(chain.dialect, &chain.id))?;
     for (address, amount) in wanted {
         let balance = node.account(address).await?.balance;
         let lacking = i128::from(*amount).saturating_sub(balance);

@@ -32,9 +32,7 @@ pub(super) fn derive_defaults(layers: &mut Layers) {
             "final_depth",
             dialect.default_final_depth().to_string(),
         );
-        if let Some(posts) = dialect.posts_a_minute() {
-            layers.set_default("chain", "post_rate", format!("{posts}/min"));
-        }
+        layers.set_default("chain", "rate_limits", dialect.limits_calls().to_string());
         if dialect.counts_nonces() {
             layers.set_default("chain", "nonce", "sequential".into());
         }

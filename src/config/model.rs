@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentry_chain::Start;
+use agentry_chain::{NodeOptions, Start};
 use agentry_core::nonce::NoncePolicy;
 use agentry_devnet::Fault;
 use agentry_protocol::{
@@ -103,9 +103,9 @@ describe! {
         final_depth: u64 [1..=DEEPEST] = "10",
         /// "timestamp" or "sequential"; in the dialect "aitbc-2026-08", always "sequential"
         nonce: NoncePolicy = "timestamp",
-        /// how many transactions are posted at most, such as "50/min", or "unlimited"; nodes of the
-        /// dialect "aitbc-2026-08" take 50 a minute, which is then the default
-        post_rate: Option<Rate> = "unlimited",
+        /// whether the nodes limit how often they are asked, as those of the dialect "aitbc-2026-08" do
+        /// (the default there) unless they are started without; agentry stays within these limits
+        rate_limits: bool = "false",
         /// where a new store or agent begins: "head", or a height
         start: Start = "head",
     }
@@ -117,6 +117,14 @@ impl ChainConfig {
         Chain {
             id: self.id.clone(),
             dialect: self.dialect,
+        }
+    }
+
+    /// The options for clients of its nodes.
+    pub fn node_options(&self) -> NodeOptions {
+        NodeOptions {
+            unlimited: !self.rate_limits,
+            ..NodeOptions::of(self.dialect, &self.id)
         }
     }
 }

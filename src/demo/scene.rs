@@ -125,14 +125,16 @@ impl Scene {
                 (cast, chain, [producer, follower], submits, Vec::new())
             }
         };
-        let client = |url: &str| NodeClient::new(url, NodeOptions::of(&chain));
+        let client = |url: &str| NodeClient::new(url, NodeOptions::of(chain.dialect, &chain.id));
         let (chain_id, dialect) = (&chain.id, chain.dialect);
+        // The embedded nodes have none.
+        let limits = devnets.is_empty() && dialect.limits_calls();
         let nodes = [client(&urls[0])?, client(&urls[1])?];
         let keystore = dir.path().join("keystore");
         make_keystore(&keystore, &cast)?;
         let host = |name: &str, behaviours: &str, url: &str, submit: &str| {
             let text = format!(
-                "[chain]\nid = \"{chain_id}\"\ndialect = \"{dialect}\"\nrpc = \"{url}\"\nsubmit = \"{submit}\"\n\
+                "[chain]\nid = \"{chain_id}\"\ndialect = \"{dialect}\"\nrate_limits = {limits}\nrpc = \"{url}\"\nsubmit = \"{submit}\"\n\
                  [store]\npath = \"{name}.db\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
                  [wallets]\nkeystore_dir = \"keystore\"\npassword_file = \"keystore/.password\"\n\
                  [[agent]]\nname = \"{name}\"\nwallet = \"{name}\"\nbehaviours = [{behaviours}]\n"

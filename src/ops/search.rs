@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use agentry_chain::{
     BlockWalk, ChainDb, ChainDbOptions, ChainEvent, ChainSource, HeadPoll, Interest, NodeClient,
-    NodeError, NodeOptions, SourceError, Start,
+    NodeError, SourceError, Start,
 };
 use agentry_protocol::{BlockHash, BlockHeight, StoredTransaction, Timestamp, TransactionHash};
 
@@ -40,7 +40,7 @@ pub struct UrlError {
 /// # Errors
 /// The URL is not valid.
 pub fn node(url: &str, chain: &ChainConfig) -> Result<NodeClient, UrlError> {
-    NodeClient::new(url, NodeOptions::of(&chain.chain())).map_err(|source| UrlError {
+    NodeClient::new(url, chain.node_options()).map_err(|source| UrlError {
         url: masked(url),
         source,
     })

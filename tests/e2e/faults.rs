@@ -14,7 +14,7 @@ use agentry_testbed::until;
 use agentry_testbed::world::{Setup, Source, World};
 
 /// The longest pause between pings.
-const PACE: Duration = Duration::from_millis(60);
+pub(crate) const PACE: Duration = Duration::from_millis(60);
 
 /// How many pings are answered before the fault begins, so that everything works by then.
 const HEALTHY: usize = 3;
@@ -26,7 +26,7 @@ const STAYS: u64 = 15;
 const STAYS_LONG: u64 = 50;
 
 /// Gives the node these faults for a while; every ping must still be answered.
-fn under(test: &str, faults: &[&str], setup: Setup) {
+pub(crate) fn under(test: &str, faults: &[&str], setup: Setup) {
     under_for(STAYS, test, faults, setup);
 }
 

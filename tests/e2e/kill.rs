@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use agentry::runtime::kill::Point;
 use agentry_devnet::NoncePolicy;
+use agentry_protocol::Dialect;
 
 use agentry_testbed::PATIENCE;
 use agentry_testbed::dice::Dice;
@@ -18,7 +19,7 @@ const LIFE: Duration = Duration::from_millis(400);
 
 /// Kills at each point, at its first, second and third pass. The next run must answer the messages
 /// that were left each time.
-fn at_every_point(test: &str, setup: Setup) {
+pub(crate) fn at_every_point(test: &str, setup: Setup) {
     let mut dice = Dice::new(test);
     let world = World::new(test, &mut dice, setup);
     for point in Point::ALL {
@@ -63,8 +64,9 @@ fn at_every_point_over_rpc_with_sequential_nonces() {
 }
 
 /// One run: several kills during a steady flow of pings.
-fn at_random(test: &str, mut dice: Dice) {
+pub(crate) fn at_random(test: &str, mut dice: Dice, dialect: Dialect) {
     let setup = Setup {
+        dialect,
         agents: 1 + dice.below(12),
         block_time: dice.pick(&[60, 100, 200].map(Duration::from_millis)),
         source: dice.pick(&[Source::Rpc, Source::Db]),
@@ -102,7 +104,7 @@ fn random_runs(test: &str, part: usize) {
     for run in 0..runs.unwrap_or(12_usize) {
         let run_dice = dice.fork();
         if run % 2 == part {
-            at_random(&format!("{test}, run {run}"), run_dice);
+            at_random(&format!("{test}, run {run}"), run_dice, Dialect::April2026);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! | module | what it tests |
 //! |---|---|
 //! | [`a2a`] | jobs that another agent does: a question, kills, a cancellation |
+//! | [`august`] | kills and faults over the dialect of August 2026, and its own hazards |
 //! | [`cluster`] | several hosts: killed, frozen, cut off; the servers of PostgreSQL fail |
 //! | [`kill`] | `kill -9` at named points and at random moments: every ping is answered once |
 //! | [`faults`] | the same while the node has each of the real node's faults |
@@ -28,6 +29,7 @@
 #![expect(clippy::print_stdout, reason = "timings are printed")]
 
 mod a2a;
+mod august;
 mod cluster;
 mod conversation;
 mod faults;

@@ -3,6 +3,7 @@
 //! # Map
 //! | module | what it is for |
 //! |---|---|
+//! | `dialect` | what nodes of the dialects disagree on: [`Refusal`], [`detect`] |
 //! | [`node`] | [`NodeClient`]: the calls of one node's RPC, bounded in size and time, and what is known about a transaction whose POST failed ([`SubmitError`]) |
 //! | [`source`] | [`ChainSource`]: the trait of everything that a chain can be read from, with its [`Cursor`], [`Batch`] and [`ChainEvent`] |
 //! | [`db`] | [`ChainDb`]: the source that reads a node's `chain.db`, without writing to it or blocking the node |
@@ -27,9 +28,10 @@ pub mod rpc;
 pub mod source;
 
 pub use db::{ChainDb, ChainDbOptions, DbWork, MempoolDb, SharedDb};
+pub use dialect::{Refusal, Signs, detect};
 pub use node::{
     Account, Block, BlockTransaction, BlockWalk, FoundTransaction, Head, HeadPoll, Health,
-    ImportOutcome, LocalNode, Mempool, NodeClient, NodeError, NodeOptions, Permit, Refusal,
+    ImportOutcome, LocalNode, Mempool, NodeClient, NodeError, NodeOptions, Permit, Seen,
     SubmitError,
 };
 pub use rpc::{RpcOptions, RpcSource, SharedHead};

@@ -1,39 +1,37 @@
 //! One transaction as a node shows it, before it is parsed.
 //!
-//! A row has one of three forms: with its columns beside the stored form (blocks-range of April 2026, and
-//! the metadata of a follower's blocks: `{tx_hash, sender, recipient, payload: stored form, …}`), as
-//! the stored form itself with a `tx_hash` added (blocks/{height}; without it, a mempool's), or as
-//! columns alone (blocks-range of August 2026).
+//! A row has one of two forms: with its columns (blocks-range, and the metadata of a follower's blocks:
+//! `{tx_hash, sender, recipient, payload, …}`), or as the stored form itself, perhaps with a `tx_hash`
+//! added (blocks/{height}, the mempool). What its columns hold depends on the dialect.
 
 use std::borrow::Cow;
 
 use agentry_protocol::{Dialect, StoredTransaction, TransactionHash};
 
-use crate::dialect;
+use crate::dialect::{self, Form};
 use crate::raw;
 
 /// A transaction that has been split off the text around it but not parsed.
 #[derive(Debug, Clone)]
 pub(crate) struct Row<'a> {
+    dialect: Dialect,
     /// The chain's `tx_hash`, where it is well formed.
     pub(crate) hash: Option<TransactionHash>,
-    /// Sender and recipient, the accounts that the row's columns name. None: a column is missing or empty, and
-    /// only the stored form names them.
+    /// The accounts of sender and recipient as the row's columns name them. None: a column is missing or
+    /// empty, and only the stored form names them.
     pub(crate) pair: Option<(Cow<'a, str>, Cow<'a, str>)>,
-    /// The text of the stored form, or of the columns.
-    pub(crate) text: Cow<'a, [u8]>,
-    dialect: Dialect,
+    form: Form<'a>,
 }
 
 impl<'a> Row<'a> {
     /// Reads a row from a JSON text.
-    pub(crate) fn cut(text: &'a [u8], dialect: Dialect) -> Self {
+    pub(crate) fn cut(dialect: Dialect, text: &'a [u8]) -> Self {
         let Ok(object) = raw::Object::parse(text) else {
             return Self {
+                dialect,
                 hash: None,
                 pair: None,
-                text: text.into(),
-                dialect,
+                form: Form::Stored(text.into()),
             };
         };
         let hash = object.string("tx_hash").and_then(|text| text.parse().ok());
@@ -47,35 +45,40 @@ impl<'a> Row<'a> {
         };
         let column = |key| {
             let text = object.string(key).filter(|text| !text.is_empty())?;
-            Some(match dialect::account(dialect, &text) {
-                Cow::Borrowed(_) => text,
-                Cow::Owned(account) => Cow::Owned(account),
-            })
+            Some(dialect::account(dialect, text))
         };
         let pair = match (column(from), column(to)) {
             (Some(from), Some(to)) => Some((from, to)),
             _ => None,
         };
-        let text = match object.get("payload") {
-            Some(payload) if !stored && dialect::payload_is_transaction(dialect) => {
-                match raw::string(payload) {
-                    Some(Cow::Borrowed(inner)) => inner.as_bytes().into(),
-                    Some(Cow::Owned(inner)) => inner.into_bytes().into(),
-                    None => payload.into(),
-                }
+        let form = match object.get("payload") {
+            _ if stored => Form::Stored(text.into()),
+            _ if dialect::has_columns(dialect) => {
+                let column = |(name, key)| Some((key, Cow::Borrowed(object.get(name)?)));
+                Form::Columns(dialect::COLUMNS.into_iter().filter_map(column).collect())
             }
-            _ => text.into(),
+            Some(payload) => Form::Stored(match raw::string(payload) {
+                Some(Cow::Borrowed(inner)) => inner.as_bytes().into(),
+                Some(Cow::Owned(inner)) => inner.into_bytes().into(),
+                None => payload.into(),
+            }),
+            None => Form::Stored(text.into()),
         };
         Self {
+            dialect,
             hash,
             pair,
-            text,
-            dialect,
+            form,
         }
+    }
+
+    /// The length of the text that is parsed.
+    pub(crate) fn bytes(&self) -> usize {
+        self.form.bytes()
     }
 
     /// Parses the transaction.
     pub(crate) fn decode(&self) -> Result<(TransactionHash, StoredTransaction), String> {
-        dialect::decode(self.dialect, self.hash, &self.text)
+        dialect::decode(self.dialect, self.hash, &self.form)
     }
 }

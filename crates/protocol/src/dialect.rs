@@ -127,16 +127,8 @@ impl Dialect {
         }
     }
 
-    /// How many transactions a node takes from one client in a minute; `None`: more than one client
-    /// posts.
-    pub const fn posts_a_minute(self) -> Option<u32> {
-        match self {
-            Self::April2026 => None,
-            Self::August2026 => Some(50),
-        }
-    }
-
-    /// Whether a node counts the calls of each client, and refuses further ones for a while.
+    /// Whether a node counts the calls of each client, and refuses further ones for a while, unless it is
+    /// started without such limits.
     pub const fn limits_calls(self) -> bool {
         match self {
             Self::April2026 => false,

@@ -68,10 +68,17 @@ impl World {
                     .wrong
                     .push(format!("an agent sent an unexpected message: {one:?}"));
             }
-            pongs
-                .entry((&one.sender, &one.recipient))
-                .or_default()
-                .push(one);
+            let same: &mut Vec<&Mined> = pongs.entry((&one.sender, &one.recipient)).or_default();
+            // Copies of one transaction, whose signatures somebody has spelled in another way, are one.
+            let is_copy = |other: &&Mined| match (&other.stored, &one.stored) {
+                (Some(other), Some(one)) => {
+                    !one.dialect.keeps_signatures() && other.digest() == one.digest()
+                }
+                _ => false,
+            };
+            if !same.iter().any(is_copy) {
+                same.push(one);
+            }
         }
         let asked: HashSet<(&str, &str)> = postings
             .iter()

@@ -245,7 +245,7 @@ impl World {
         let submit = self.setup.submit.or(front).unwrap_or(self.chain.port());
         format!(
             "[chain]\nid = \"ait-devnet\"\ndialect = \"{}\"\nrpc = \"{url}\"\n\
-             submit = \"http://127.0.0.1:{submit}\"\npost_rate = \"unlimited\"\n\
+             submit = \"http://127.0.0.1:{submit}\"\nrate_limits = false\n\
              {db}nonce = \"{nonce}\"\nfinal_depth = {}\nstart = 0\n\
              [store]\npath = \"agentry.db\"\n\
              [http]\nlisten = \"127.0.0.1:0\"\n\

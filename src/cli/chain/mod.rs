@@ -114,7 +114,7 @@ async fn connect(
         Which::Reading => &chain.rpc,
         Which::Producing => &chain.submit,
     };
-    Ok(NodeClient::new(url, NodeOptions::of(&chain.chain()))?)
+    Ok(NodeClient::new(url, chain.node_options())?)
 }
 
 /// A client of a node that no configuration describes: it shows its dialect, and, unless one is given, the
@@ -122,7 +122,7 @@ async fn connect(
 async fn client(url: &str, chain: Option<ChainId>) -> Result<NodeClient, Failure> {
     let asking = NodeClient::new(url, NodeOptions::default())?;
     // If it does not answer, the command itself says so.
-    let dialect = asking.spoken_dialect().await.ok().flatten();
+    let dialect = asking.dialect().await.ok().flatten();
     let dialect = dialect.unwrap_or_default();
     if dialect == Dialect::default() {
         return Ok(asking);
@@ -288,7 +288,7 @@ async fn account(node: &NodeClient, address: &Address, context: &Context) -> Res
     }
     out.fields(&[
         ("address", account.address.to_string()),
-        ("balance", node.dialect().amount(account.balance)),
+        ("balance", node.configured_dialect().amount(account.balance)),
         ("nonce", account.nonce.to_string()),
     ])?;
     if !account.exists {

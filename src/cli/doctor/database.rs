@@ -144,7 +144,7 @@ async fn read(
     depth: u64,
 ) -> Result<Read, SourceError> {
     let mut source = ChainDb::open(path, chain.id.clone(), ChainDbOptions::of(chain.dialect))?;
-    let dialect = source.spoken_dialect().await?;
+    let dialect = source.dialect().await?;
     let (genesis, head) = (source.genesis().await?, source.head().await?);
     let compared = match (node, &head) {
         (Some(node), Some(head)) => compare(&mut source, head, node, depth).await?,

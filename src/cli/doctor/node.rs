@@ -158,7 +158,7 @@ pub(super) fn client(url: &str, chain: &Chain) -> Result<NodeClient, NodeError> 
         connect_timeout: PATIENCE,
         timeout: PATIENCE,
         large_timeout: PATIENCE,
-        ..NodeOptions::of(chain)
+        ..NodeOptions::of(chain.dialect, &chain.id)
     };
     NodeClient::new(url, options)
 }
@@ -180,13 +180,9 @@ async fn ask(name: &'static str, key: &'static str, url: &str, chain: &Chain) ->
 }
 
 async fn query(client: &NodeClient, url: &str, chain: &Chain) -> Result<Seen, NodeError> {
-    let dialect = client.spoken_dialect().await?;
+    let dialect = client.dialect().await?;
     let head = client.head().await?;
-    let mut source = RpcSource::new(
-        client.clone(),
-        chain.id.clone(),
-        RpcOptions::of(chain.dialect),
-    );
+    let mut source = RpcSource::new(client.clone(), chain.id.clone(), RpcOptions::default());
     let newest = async {
         let height = head.as_ref()?.height;
         let block = client.block(height).await.ok()??;

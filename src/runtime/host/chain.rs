@@ -55,7 +55,7 @@ struct Shared {
 
 /// The clients of a configured chain.
 pub(crate) fn nodes(chain: &ChainConfig) -> Result<Nodes, HostError> {
-    nodes_with(chain, &NodeOptions::of(&chain.chain()))
+    nodes_with(chain, &chain.node_options())
 }
 
 /// The clients of a chain for a host of a cluster. What one of its POSTs could not deliver must not arrive
@@ -63,7 +63,7 @@ pub(crate) fn nodes(chain: &ChainConfig) -> Result<Nodes, HostError> {
 pub(super) fn nodes_of_a_cluster(chain: &ChainConfig) -> Result<Nodes, HostError> {
     let options = NodeOptions {
         unacknowledged: Some(LONGEST_POST),
-        ..NodeOptions::of(&chain.chain())
+        ..chain.node_options()
     };
     nodes_with(chain, &options)
 }
@@ -153,9 +153,8 @@ pub(super) fn shared_source(
 }
 
 fn rpc(chain: &ChainConfig, nodes: &Nodes) -> RpcSource {
-    let mut options = RpcOptions::of(chain.dialect);
-    // Where a node counts calls, it counts those of its own machine, too.
-    if is_local(&chain.rpc) && !chain.dialect.limits_calls() {
+    let mut options = RpcOptions::default();
+    if is_local(&chain.rpc) {
         options.poll = LOCAL_POLL;
     }
     let source = RpcSource::new(nodes.read.clone(), chain.id.clone(), options);
@@ -170,7 +169,7 @@ fn rpc(chain: &ChainConfig, nodes: &Nodes) -> RpcSource {
 /// belongs to the posting node.
 pub(crate) fn mempool(chain: &ChainConfig) -> Option<MempoolDb> {
     let db = chain.db.as_ref().filter(|_| chain.rpc == chain.submit)?;
-    Some(MempoolDb::beside(db, chain.id.clone()))
+    MempoolDb::beside(chain.dialect, db, chain.id.clone())
 }
 
 /// Whether a node is on this machine: it does not rate-limit our requests, and an answer costs
@@ -299,7 +298,7 @@ async fn try_begin(
     new_agents: bool,
 ) -> Result<Option<Beginning>, Problem> {
     // First: what a node of another dialect answers cannot be understood.
-    check_dialect(chain, &nodes.name, source.spoken_dialect().await?)?;
+    check_dialect(chain, &nodes.name, source.dialect().await?)?;
     let genesis = match source.genesis().await {
         Ok(Some(genesis)) => genesis,
         Ok(None) => return Ok(None),
@@ -395,7 +394,7 @@ async fn serves(
     node: &NodeClient,
     genesis: BlockHash,
 ) -> Result<bool, Problem> {
-    let spoken = tokio::time::timeout(SUBMIT_PATIENCE, node.spoken_dialect()).await;
+    let spoken = tokio::time::timeout(SUBMIT_PATIENCE, node.dialect()).await;
     check_dialect(
         chain,
         node.url(),

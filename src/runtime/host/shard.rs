@@ -446,7 +446,6 @@ fn settings(
         genesis,
         node_is_known,
         policy: config.chain.nonce,
-        post_rate: config.chain.post_rate,
         final_depth: config.chain.final_depth,
     }
 }

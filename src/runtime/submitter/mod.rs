@@ -25,7 +25,6 @@
 //! | `submit` | agents' commits, and immediate signatures where nothing has to wait |
 //! | `mempool` | the source of the node's pending transactions |
 //! | `blocks` | the last check before a transaction is posted again |
-//! | `window` | how many POSTs the node takes in a length of time |
 //! | `overdue` | reporting transactions that are accepted and not mined |
 //! | `messages` | the messages that the submitter receives |
 //!
@@ -49,7 +48,6 @@ mod state;
 mod submit;
 #[cfg(test)]
 mod tests;
-mod window;
 
 use std::cell::{OnceCell, RefCell, RefMut};
 use std::rc::Rc;
@@ -72,7 +70,6 @@ use super::Shared;
 use super::registry::AgentRegistry;
 use super::router::WakeAgents;
 use super::signer::Sign;
-use crate::config::Rate;
 
 pub use messages::{ChainNews, Drain, LookAtQueue, Resume};
 pub use submit::{Link, Outbox, Queueing, Sequence, Submit};
@@ -102,8 +99,6 @@ pub struct SubmitterSettings {
     pub node_is_known: bool,
     /// How nonces are chosen.
     pub policy: NoncePolicy,
-    /// How many POSTs the node takes.
-    pub post_rate: Option<Rate>,
     /// How deep a block must be before its nonces count as spent (`sequential`).
     pub final_depth: u64,
 }
@@ -160,7 +155,7 @@ impl Submitter {
             .policy
             .manager(agents.iter().filter_map(last_nonce));
         let money = Money::new(registry.clone(), spending, holding, now);
-        let mut state = State::new(shared.clone(), nonces, money, settings.post_rate);
+        let mut state = State::new(shared.clone(), nonces, money, settings.node.clone());
         if let Some(reason) = facts.halted {
             state.halt(reason);
         }

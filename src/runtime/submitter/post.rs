@@ -39,7 +39,7 @@ impl Work {
                 actix_rt::spawn(Rc::clone(&self).post(job).instrument(span));
             }
             self.posts_changed.notify_waiters();
-            let pause = self.state().window_opens_in();
+            let pause = self.state().post_pause();
             let may_post = self.may_post.notified();
             match pause {
                 // What wakes it is remembered.
@@ -136,11 +136,11 @@ impl Work {
             // between.
             let of_nonce = matches!(refusal, Refusal::Nonce { .. }) || counter != row.nonce;
             // An account may be old; a refusal is not.
-            let is_poor = matches!(refusal, Refusal::Money | Refusal::NoAccount);
+            let is_poor = matches!(refusal, Refusal::Money | Refusal::UnknownAccount);
             // What no retry changes.
             let is_final = matches!(
                 refusal,
-                Refusal::Signature | Refusal::Chain | Refusal::Malformed
+                Refusal::Signature | Refusal::Chain | Refusal::Malformed | Refusal::Size
             );
             if is_poor || !can_pay(&account, row.cost.saturating_add(pending)) {
                 tracing::warn!(

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentry_chain::Account;
+use agentry_chain::{Account, NodeClient};
 use agentry_core::absence::Mark;
 use agentry_core::nonce::NonceManager;
 use agentry_core::rows::{Charge, OpenTransaction, Prepared};
@@ -18,9 +18,7 @@ use super::messages::ChainNews;
 use super::money::Money;
 use super::node::{BlockInterval, Breaker};
 use super::overdue::Delay;
-use super::window::Window;
 use super::{CONCURRENT_POSTS, MAX_OPEN};
-use crate::config::Rate;
 use crate::runtime::Shared;
 
 /// See the module documentation.
@@ -51,7 +49,8 @@ pub(super) struct State {
     pub(super) unfunded: HashSet<AgentId>,
     pub(super) money: Money,
     pub(super) answers: Answers,
-    window: Window,
+    /// The node that is posted to, for the pauses that it asks for.
+    node: NodeClient,
     /// The counters of accounts as the node has named them when it refused a nonce, until the wallet's
     /// next transaction is mined. Nodes of August 2026 answer with old accounts, but never refuse by them.
     told_counters: HashMap<AgentId, Nonce>,
@@ -156,7 +155,7 @@ impl State {
         shared: Shared,
         nonces: Box<dyn NonceManager>,
         money: Money,
-        post_rate: Option<Rate>,
+        node: NodeClient,
     ) -> Self {
         Self {
             shared,
@@ -175,7 +174,7 @@ impl State {
             unfunded: HashSet::new(),
             money,
             answers: Answers::default(),
-            window: Window::new(post_rate),
+            node,
             told_counters: HashMap::new(),
         }
     }
@@ -239,27 +238,23 @@ impl State {
 
     /// The next POST, if one may begin. It is under way until it [has ended](Self::post_ended).
     pub(super) fn next_post(&mut self) -> Option<Job> {
-        while self.may_post()
-            && self.posting < CONCURRENT_POSTS
-            && self.window.wait(Instant::now()).is_none()
+        while self.may_post() && self.posting < CONCURRENT_POSTS && self.node.next_post().is_zero()
         {
             let job = self.jobs.pop_front()?;
             // It may have been mined meanwhile: another program posted the same bytes.
             if self.open.contains_key(&job.id) {
                 self.posting += 1;
-                self.window.posted(Instant::now());
+
                 return Some(job);
             }
         }
         None
     }
 
-    /// How long what waits to be posted has to wait because the node takes no more POSTs.
-    pub(super) fn window_opens_in(&mut self) -> Option<Duration> {
-        if self.jobs.is_empty() {
-            return None;
-        }
-        self.window.wait(Instant::now())
+    /// How long what waits to be posted has to wait because the node takes no more POSTs now.
+    pub(super) fn post_pause(&self) -> Option<Duration> {
+        let pause = self.node.next_post();
+        (!self.jobs.is_empty() && !pause.is_zero()).then_some(pause)
     }
 
     pub(super) fn post_ended(&mut self) {
@@ -418,8 +413,8 @@ impl State {
     }
 
     /// Whether no POST is under way or about to begin.
-    pub(super) fn is_drained(&mut self) -> bool {
-        let may_begin = self.may_post() && self.window_opens_in().is_none();
+    pub(super) fn is_drained(&self) -> bool {
+        let may_begin = self.may_post() && self.post_pause().is_none();
         self.posting == 0 && (self.jobs.is_empty() || !may_begin)
     }
 

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use agentry_protocol::{StoredTransaction, TransactionHash};
 
-use super::query::{BlockRow, PairRow, Query, Stored, Summary};
+use super::query::{BlockRow, PairRow, Query, Summary};
 use super::work::Work;
 use crate::dialect;
 use crate::node::{Head, LISTED_UNREADABLE, MOST_KEPT_OF_A_BLOCK};
@@ -92,7 +92,8 @@ impl Contents<'_> {
     /// Reads every wanted transaction of a block.
     pub(super) fn block(&mut self, block: &BlockRow, late: bool) -> rusqlite::Result<Content> {
         let mut reading = Reading::new(&block.head, late);
-        let has_metadata = block.metadata_bytes > EMPTY_METADATA;
+        let may_have = dialect::has_metadata_rows(self.query.dialect);
+        let has_metadata = may_have && block.metadata_bytes > EMPTY_METADATA;
         reading.hashes = has_metadata.then(HashSet::new);
         let query = self.query;
         let summary = query.transactions(block.height(), |row| self.row(row, &mut reading))?;
@@ -130,18 +131,23 @@ impl Contents<'_> {
     }
 
     fn row(&mut self, row: &PairRow<'_>, reading: &mut Reading<'_>) -> rusqlite::Result<()> {
-        // A row without its columns is always parsed: only the payload names its addresses.
+        // A row without its columns is always parsed: only the payload may name its addresses.
         let is_named = !row.sender.is_empty() && !row.recipient.is_empty();
-        let account = |text| dialect::account(self.query.dialect, text);
-        if is_named
-            && !self
-                .interest
-                .wants(&account(&row.sender), &account(&row.recipient))
-        {
+        let dialect = self.query.dialect;
+        let account = |text| dialect::account(dialect, Cow::Borrowed(text));
+        let (from, to) = (account(&row.sender), account(&row.recipient));
+        if is_named && !self.interest.wants(&from, &to) {
             return Ok(());
         }
         self.work.count_payload();
-        let Stored { hash, found, bytes } = self.query.stored(row.id)?;
+        let (hash, stored) = self.query.stored(row.id)?;
+        let (found, bytes) = match stored {
+            Some(form) => (dialect::decode(dialect, hash, &form), form.bytes()),
+            None => {
+                let reason = "its payload is not text, or longer than 4 MiB";
+                (Err(reason.to_owned()), 0)
+            }
+        };
         reading.found(hash);
         reading.found(found.as_ref().ok().map(|(hash, _)| *hash));
         self.found(hash, is_named, found, bytes, reading);
@@ -161,7 +167,7 @@ impl Contents<'_> {
         let mut count = 0;
         let mut each = || -> Result<(), raw::RawError> {
             for item in list_in(text)?.into_iter().flat_map(raw::each) {
-                self.metadata_row(&Row::cut(item?, self.query.dialect), reading);
+                self.metadata_row(&Row::cut(self.query.dialect, item?), reading);
                 count += 1;
             }
             Ok(())
@@ -181,7 +187,7 @@ impl Contents<'_> {
         self.work.count_payload();
         let found = row.decode();
         if !reading.knows(found.as_ref().ok().map(|(hash, _)| *hash)) {
-            self.found(row.hash, row.pair.is_some(), found, row.text.len(), reading);
+            self.found(row.hash, row.pair.is_some(), found, row.bytes(), reading);
         }
     }
 

@@ -9,10 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agentry_protocol::{ChainId, TransactionHash};
+use agentry_protocol::{ChainId, Dialect, TransactionHash};
 use rusqlite::{Connection, params};
 
 use super::file::Open;
+use crate::dialect;
 use crate::source::SourceError;
 
 /// How long a lookup waits for a lock. Readers of a WAL database wait only while it is recovered.
@@ -30,12 +31,13 @@ pub struct MempoolDb {
 
 impl MempoolDb {
     /// The mempool of the node whose database is at `chain_db`, for the chain `chain`. Nothing is
-    /// opened yet.
+    /// opened yet. `None`: nodes of this dialect keep it elsewhere, and a file of that name may be an old
+    /// one.
     #[must_use]
-    pub fn beside(chain_db: &Path, chain: ChainId) -> Self {
+    pub fn beside(dialect: Dialect, chain_db: &Path, chain: ChainId) -> Option<Self> {
         // Absolute, so that a change of the working directory does not change the file.
         let chain_db = std::path::absolute(chain_db).unwrap_or_else(|_| chain_db.to_owned());
-        Self { chain_db, chain }
+        dialect::has_mempool_beside(dialect).then_some(Self { chain_db, chain })
     }
 
     /// The file. A symbolic link to the database is followed: the file is beside its target.
@@ -97,6 +99,10 @@ mod tests {
         TransactionHash::from_bytes([byte; 32])
     }
 
+    fn beside(chain_db: &Path) -> MempoolDb {
+        MempoolDb::beside(Dialect::April2026, chain_db, chain()).unwrap()
+    }
+
     fn chain() -> ChainId {
         "ait-devnet".parse().unwrap()
     }
@@ -130,7 +136,7 @@ mod tests {
         add(&db, "ait-other", hash(2), "{}");
         let lone = format!("\"\\ud800{}\"", "x".repeat(1_100_000));
         add(&db, "ait-devnet", hash(3), &lone);
-        let mempool = MempoolDb::beside(&dir.path().join("chain.db"), chain());
+        let mempool = beside(&dir.path().join("chain.db"));
         let found = mempool.pending(&[hash(1), hash(2), hash(9)]).unwrap();
         assert_eq!(found, [hash(1)].into());
         // The node goes on writing.
@@ -150,7 +156,7 @@ mod tests {
         let db = node(dir.path());
         add(&db, "ait-devnet", hash(1), "{}");
         drop(db);
-        let mempool = MempoolDb::beside(&dir.path().join("chain.db"), chain());
+        let mempool = beside(&dir.path().join("chain.db"));
         assert_eq!(mempool.pending(&[hash(1)]).unwrap(), [hash(1)].into());
         let left: Vec<_> = fs::read_dir(dir.path())
             .unwrap()
@@ -162,7 +168,7 @@ mod tests {
     #[test]
     fn what_is_no_mempool_proves_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let mempool = MempoolDb::beside(&dir.path().join("chain.db"), chain());
+        let mempool = beside(&dir.path().join("chain.db"));
         assert!(mempool.pending(&[]).is_err());
         fs::write(
             mempool.path(),
@@ -182,7 +188,7 @@ mod tests {
         fs::write(real.path().join("chain.db"), "").unwrap();
         let link = links.path().join("chain.db");
         std::os::unix::fs::symlink(real.path().join("chain.db"), &link).unwrap();
-        let mempool = MempoolDb::beside(&link, chain());
+        let mempool = beside(&link);
         let real = fs::canonicalize(real.path()).unwrap();
         assert_eq!(mempool.path(), real.join("mempool.db"));
     }

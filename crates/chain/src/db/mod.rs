@@ -56,7 +56,7 @@ pub use self::work::DbWork;
 /// The options of a [`ChainDb`].
 #[derive(Debug, Clone)]
 pub struct ChainDbOptions {
-    /// The dialect of the node whose database it is. Default April 2026.
+    /// The dialect of the node that writes it. Default: that of April 2026.
     pub dialect: Dialect,
     /// How long a read waits for a lock before it fails and is tried again. Default 50 ms: readers
     /// of a WAL database wait only while it is being recovered or replaced.
@@ -71,7 +71,7 @@ pub struct ChainDbOptions {
 impl Default for ChainDbOptions {
     fn default() -> Self {
         Self {
-            dialect: Dialect::default(),
+            dialect: Dialect::April2026,
             busy_timeout: Duration::from_millis(50),
             poll: Duration::from_millis(250),
             rows_per_read: 20_000,
@@ -80,7 +80,7 @@ impl Default for ChainDbOptions {
 }
 
 impl ChainDbOptions {
-    /// The defaults for a dialect.
+    /// The default options, for the database of a node of this dialect.
     #[must_use]
     pub fn of(dialect: Dialect) -> Self {
         Self {
@@ -285,8 +285,8 @@ impl ChainSource for ChainDb {
         }
     }
 
-    async fn spoken_dialect(&mut self) -> Result<Option<Dialect>, SourceError> {
-        self.database.run(Reader::spoken_dialect).await
+    async fn dialect(&mut self) -> Result<Option<Dialect>, SourceError> {
+        self.database.run(Reader::dialect).await
     }
 
     async fn genesis(&mut self) -> Result<Option<BlockHash>, SourceError> {

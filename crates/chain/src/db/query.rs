@@ -7,20 +7,17 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row as SqlRow, params};
 use sha2::{Digest as _, Sha256};
 
-use agentry_protocol::json::{Json, Limits};
-use agentry_protocol::{BlockHash, BlockHeight, Dialect, StoredTransaction, TransactionHash};
-
-use crate::dialect;
+use agentry_protocol::{BlockHash, BlockHeight, Dialect, Json, TransactionHash};
 
 use super::value::{integer, text, to_sql, unsigned};
+use crate::dialect::{self, COLUMNS, Form};
 use crate::node::{Head, block_identity};
 use crate::source::{HashPrint, Mark};
 
-/// The largest stored form that is loaded: the chain's limit is 1 MB.
+/// The largest stored form, or payload, that is loaded: the chain's limit is 1 MB.
 const LARGEST_PAYLOAD: i64 = 4 << 20;
 /// The largest metadata that is loaded. A block holds at most 1 MB of transactions; with their
 /// columns and JSON's escapes that becomes a few MB.
@@ -165,18 +162,6 @@ impl<'a> Query<'a> {
             .query_row([], |row| row.get(0))
     }
 
-    /// The dialect of the database, by its tables; `None` without tables.
-    pub(super) fn spoken_dialect(&self) -> Answer<Option<Dialect>> {
-        if !self.has_tables()? {
-            return Ok(None);
-        }
-        let sql = "SELECT name FROM pragma_table_info('transaction')";
-        let mut statement = self.prepare(sql)?;
-        let names = statement.query_map([], |row| row.get::<_, String>(0))?;
-        let names = names.collect::<Answer<Vec<_>>>()?;
-        Ok(Some(dialect::of_table(names.iter().map(String::as_str))))
-    }
-
     /// Whether the node has made its tables yet.
     pub(super) fn has_tables(&self) -> Answer<bool> {
         let sql = "SELECT COUNT(*) FROM sqlite_schema \
@@ -184,6 +169,14 @@ impl<'a> Query<'a> {
         self.prepare(sql)?
             .query_row([], |row| row.get::<_, i64>(0))
             .map(|count| count == 2)
+    }
+
+    /// Whether the table of transactions has a column for their type.
+    pub(super) fn has_type_column(&self) -> Answer<bool> {
+        let sql = "SELECT COUNT(*) FROM pragma_table_info('transaction') WHERE name = 'type'";
+        self.prepare(sql)?
+            .query_row([], |row| row.get::<_, i64>(0))
+            .map(|count| count > 0)
     }
 
     pub(super) fn head(&self) -> Answer<Option<BlockRow>> {
@@ -380,60 +373,15 @@ impl<'a> Query<'a> {
         Ok(found.unwrap_or_default())
     }
 
-    /// The transaction of a row.
-    pub(super) fn stored(&self, id: i64) -> Answer<Stored> {
-        if !dialect::payload_is_transaction(self.dialect) {
+    /// A transaction's `tx_hash`, where it is well formed, and where it is read from. None: its payload is
+    /// not text, or too long to be read.
+    pub(super) fn stored(
+        &self,
+        id: i64,
+    ) -> Answer<(Option<TransactionHash>, Option<Form<'static>>)> {
+        if dialect::has_columns(self.dialect) {
             return self.columns(id);
         }
-        let (hash, text) = self.payload(id)?;
-        let (found, bytes) = match text {
-            Some(text) => (dialect::decode(self.dialect, hash, &text), text.len()),
-            None => (Err(UNREADABLE.to_owned()), 0),
-        };
-        Ok(Stored { hash, found, bytes })
-    }
-
-    /// A transaction whose parts have columns.
-    fn columns(&self, id: i64) -> Answer<Stored> {
-        // A payload is bounded; everything else is as short as hashes, addresses and numbers are.
-        let column = |name: &str| match name {
-            "payload" => "CASE WHEN octet_length(payload) <= ?2 THEN payload END".to_owned(),
-            name => format!("CASE WHEN octet_length({name}) <= 256 THEN {name} END"),
-        };
-        let columns: Vec<String> = dialect::columns().map(column).collect();
-        let sql = format!(
-            "SELECT {}, {} FROM \"transaction\" WHERE id = ?1",
-            columns.join(", "),
-            short!("tx_hash")
-        );
-        self.prepare(&sql)?
-            .query_row(params![id, LARGEST_PAYLOAD], |row| {
-                let hash = text(row.get_ref(columns.len())?).parse().ok();
-                let (mut values, mut bytes) = (Vec::new(), 0);
-                for (index, name) in dialect::columns().enumerate() {
-                    let value = row.get_ref(index)?;
-                    let (json, length) = match name {
-                        "payload" => json_text(value),
-                        _ => (plain(value), 0),
-                    };
-                    bytes += length;
-                    values.push(json);
-                }
-                let found = match values
-                    .iter()
-                    .zip(dialect::columns())
-                    .any(|(value, name)| name == "payload" && value.is_none())
-                {
-                    true => Err(UNREADABLE.to_owned()),
-                    false => dialect::of_columns(self.dialect, hash, values),
-                };
-                Ok(Stored { hash, found, bytes })
-            })
-    }
-
-    /// A transaction's `tx_hash`, where it is well formed, and its payload. None: that is not
-    /// text, or too long to be read.
-    fn payload(&self, id: i64) -> Answer<(Option<TransactionHash>, Option<Vec<u8>>)> {
         let sql = concat!(
             "SELECT CASE WHEN octet_length(payload) <= ?2 THEN payload END, ",
             short!("tx_hash"),
@@ -441,41 +389,57 @@ impl<'a> Query<'a> {
         );
         self.prepare(sql)?
             .query_row(params![id, LARGEST_PAYLOAD], |row| {
-                Ok((text(row.get_ref(1)?).parse().ok(), bytes(row)?))
+                let hash = text(row.get_ref(1)?).parse().ok();
+                Ok((hash, bytes(row)?.map(|text| Form::Stored(text.into()))))
             })
     }
-}
 
-/// The transaction of a row, as far as it can be read.
-pub(super) struct Stored {
-    /// Its `tx_hash`, where it is well formed.
-    pub(super) hash: Option<TransactionHash>,
-    pub(super) found: Result<(TransactionHash, StoredTransaction), String>,
-    /// The length of what it was read from.
-    pub(super) bytes: usize,
-}
-
-const UNREADABLE: &str = "its payload is not text, or longer than 4 MiB";
-
-/// A value of a column that holds JSON, and its length.
-fn json_text(value: ValueRef<'_>) -> (Option<Json>, usize) {
-    match value {
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
-            (Json::parse(bytes, Limits::default()).ok(), bytes.len())
-        }
-        value => (plain(value), 0),
-    }
-}
-
-/// A value of a column that holds a text or a number.
-fn plain(value: ValueRef<'_>) -> Option<Json> {
-    match value {
-        ValueRef::Text(_) => Some(Json::string(text(value))),
-        ValueRef::Integer(number) => Some(Json::integer(number.into())),
-        ValueRef::Real(number) => {
-            Json::parse(number.to_string().as_bytes(), Limits::default()).ok()
-        }
-        ValueRef::Blob(_) | ValueRef::Null => None,
+    fn columns(&self, id: i64) -> Answer<(Option<TransactionHash>, Option<Form<'static>>)> {
+        let sql = concat!(
+            "SELECT CASE WHEN octet_length(payload) <= ?2 THEN payload END, ",
+            short!("tx_hash"),
+            ", ",
+            short!("chain_id"),
+            ", ",
+            short!("sender"),
+            ", ",
+            short!("recipient"),
+            ", ",
+            short!("value"),
+            ", ",
+            short!("fee"),
+            ", ",
+            short!("nonce"),
+            ", ",
+            short!("type"),
+            " FROM \"transaction\" WHERE id = ?1"
+        );
+        self.prepare(sql)?
+            .query_row(params![id, LARGEST_PAYLOAD], |row| {
+                let hash = text(row.get_ref(1)?).parse().ok();
+                let Some(payload) = bytes(row)? else {
+                    return Ok((hash, None));
+                };
+                let mut columns = Vec::with_capacity(COLUMNS.len());
+                let (mut payload, mut at) = (Some(payload), 2);
+                for (name, key) in COLUMNS {
+                    let json = match name {
+                        "payload" => payload.take(),
+                        _ => {
+                            let value = row.get_ref(at)?;
+                            at += 1;
+                            match name {
+                                "value" | "fee" | "nonce" => {
+                                    integer(value).map(|number| number.to_string().into_bytes())
+                                }
+                                _ => Some(Json::string(text(value)).to_compact().into_bytes()),
+                            }
+                        }
+                    };
+                    columns.extend(json.map(|json| (key, Cow::Owned(json))));
+                }
+                Ok((hash, Some(Form::Columns(columns))))
+            })
     }
 }
 
@@ -525,6 +489,7 @@ fn mark(row: &SqlRow<'_>) -> Answer<(Mark, u64)> {
 }
 
 fn bytes(row: &SqlRow<'_>) -> Answer<Option<Vec<u8>>> {
+    use rusqlite::types::ValueRef;
     Ok(match row.get_ref(0)? {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(bytes.to_vec()),
         // A payload that is a bare number or null is stored in the column as such.
@@ -599,7 +564,7 @@ mod tests {
             assert_eq!(query.transactions_after_id(49_990, 100).unwrap().len(), 10);
             assert_eq!(query.last_transaction().unwrap().unwrap().1, 49_999);
             assert_eq!(query.summaries(25_000, 25_063).unwrap().len(), 64);
-            assert!(query.payload(25_000).unwrap().1.is_some());
+            assert!(query.stored(25_000).unwrap().1.is_some());
         });
         // A scan of 50,000 rows takes at least 50,000 instructions.
         assert!(effort < 20, "{effort} thousand instructions");

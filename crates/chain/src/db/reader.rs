@@ -13,6 +13,7 @@ use super::file::{Change, Open};
 use super::query::Query;
 use super::session::{Outcome, Session};
 use super::work::Work;
+use crate::dialect::{Signs, detect};
 use crate::node::Head;
 use crate::source::{Batch, Cursor, Interest, SourceError, Start, read_time};
 
@@ -84,9 +85,15 @@ impl Reader {
         .map(Option::flatten)
     }
 
-    pub(super) fn spoken_dialect(&mut self) -> Result<Option<Dialect>, SourceError> {
-        self.snapshot("reading its tables", |query, _| Ok(query.spoken_dialect()?))
-            .map(Option::flatten)
+    pub(super) fn dialect(&mut self) -> Result<Option<Dialect>, SourceError> {
+        self.snapshot("looking at its tables", |query, _| {
+            let signs = Signs {
+                type_column: Some(query.has_type_column()?),
+                ..Signs::default()
+            };
+            Ok(detect(signs))
+        })
+        .map(Option::flatten)
     }
 
     pub(super) fn head(&mut self) -> Result<Option<Head>, SourceError> {

@@ -28,7 +28,7 @@ pub(crate) struct RawBlock {
     pub(crate) timestamp: String,
     /// None: the node sent no such field, or it was not asked for.
     pub(crate) rows: Option<Rows>,
-    /// It was fetched alone: no other call shows more of it.
+    /// No other call shows more of it.
     pub(crate) is_alone: bool,
 }
 
@@ -70,15 +70,15 @@ pub(crate) enum BlockError {
 impl RawBlock {
     /// Reads a block from its text.
     pub(crate) fn cut(
+        dialect: Dialect,
         text: &[u8],
         wanted: Wanted<'_>,
-        dialect: Dialect,
     ) -> Result<Self, BlockError> {
         let object = Object::parse(text)?;
         let mut block = Self::fields(&object)?;
         let list = object.get("transactions").filter(|list| *list != b"null");
         if let (Some(list), Wanted::Rows(interest)) = (list, wanted) {
-            let mut rows = RowsBuilder::new(interest, dialect);
+            let mut rows = RowsBuilder::new(dialect, interest);
             for item in raw::each(list) {
                 rows.take(Item::Text(item?));
             }
@@ -137,18 +137,18 @@ impl RawBlock {
 
 /// Reads rows one by one.
 pub(crate) struct RowsBuilder<'a> {
-    interest: &'a dyn Interest,
     dialect: Dialect,
+    interest: &'a dyn Interest,
     hasher: Sha256,
     unreadable: u64,
     rows: Rows,
 }
 
 impl<'a> RowsBuilder<'a> {
-    pub(crate) fn new(interest: &'a dyn Interest, dialect: Dialect) -> Self {
+    pub(crate) fn new(dialect: Dialect, interest: &'a dyn Interest) -> Self {
         Self {
-            interest,
             dialect,
+            interest,
             hasher: Sha256::new(),
             unreadable: 0,
             rows: Rows {
@@ -172,7 +172,7 @@ impl<'a> RowsBuilder<'a> {
                 return self.unreadable(None, || "it is longer than a transaction may be".into());
             }
         };
-        let row = Row::cut(text, self.dialect);
+        let row = Row::cut(self.dialect, text);
         let is_wanted = row
             .pair
             .as_ref()

@@ -1,17 +1,14 @@
 //! The reading calls, and the import of a block.
 
-use std::borrow::Cow;
-
 use agentry_protocol::json::{Json, Limits};
 use agentry_protocol::{Address, BlockHash, BlockHeight, Dialect, Nonce, TransactionHash};
 
-use crate::dialect;
-
+use crate::dialect::{self, Signs};
 use crate::list::Item;
 use crate::node::block::{RawBlock, RowsBuilder, Wanted, head};
 use crate::node::client::{List, NodeClient};
 use crate::node::{
-    Account, Block, FoundTransaction, Head, Health, ImportOutcome, NodeError, one_line,
+    Account, Block, FoundTransaction, Head, Health, ImportOutcome, NodeError, one_line, segment,
 };
 use crate::raw::{self, Object};
 use crate::row::Row;
@@ -25,6 +22,9 @@ const LONGEST_BLOCK: usize = 16 << 20;
 /// The longest row that is read: twice the longest transaction that is parsed.
 const LONGEST_ROW: usize = 8 << 20;
 
+/// The longest description of a node's calls that is read: those of August 2026 have 110 calls.
+const LONGEST_DESCRIPTION: usize = 16 << 20;
+
 /// How many bytes of one range's text are kept. Blocks beyond them are left out.
 const MOST_OF_A_RANGE: usize = 16 << 20;
 
@@ -34,8 +34,7 @@ impl NodeClient {
     /// # Errors
     /// A failed call or an unreadable answer.
     pub async fn head(&self) -> Result<Option<Head>, NodeError> {
-        let path = self.of_chain("/rpc/head".to_owned())?;
-        let path = path.as_str();
+        let path = &self.with_chain("/rpc/head".to_owned());
         let body = match self.get(path).await {
             Ok(body) => body,
             Err(error) if absent(&error) => return Ok(None),
@@ -71,20 +70,16 @@ impl NodeClient {
         height: BlockHeight,
         interest: &dyn Interest,
     ) -> Result<Option<RawBlock>, NodeError> {
-        if dialect::only_ranges_are_whole(self.options().dialect) {
-            let wanted = Wanted::Rows(interest);
-            let block = self.raw_blocks(height, height, wanted).await?.pop();
-            return Ok(block.map(|block| RawBlock {
-                is_alone: true,
-                ..block
-            }));
+        if !dialect::shows_blocks_alone(self.configured_dialect()) {
+            let blocks = self.raw_blocks(height, height, Wanted::Rows(interest));
+            return Ok(blocks.await?.pop());
         }
         let path = format!("/rpc/blocks/{height}");
         let list = List {
             key: "transactions",
             longest_item: LONGEST_ROW,
         };
-        let mut rows = RowsBuilder::new(interest, self.options().dialect);
+        let mut rows = RowsBuilder::new(self.configured_dialect(), interest);
         let rest = match self.get_list(&path, list, &mut |row| rows.take(row)).await {
             Ok(rest) => rest,
             Err(error) if absent(&error) => return Ok(None),
@@ -142,6 +137,7 @@ impl NodeClient {
         end: BlockHeight,
         wanted: Wanted<'_>,
     ) -> Result<Vec<RawBlock>, NodeError> {
+        let dialect = self.configured_dialect();
         let mut blocks: Vec<RawBlock> = Vec::new();
         let mut kept = 0_usize;
         let mut broken = None;
@@ -150,8 +146,9 @@ impl NodeClient {
                 if kept > MOST_OF_A_RANGE {
                     return;
                 }
-                match RawBlock::cut(text, wanted, self.options().dialect) {
-                    Ok(block) if (start..=end).contains(&block.head.height) => {
+                match RawBlock::cut(dialect, text, wanted) {
+                    Ok(mut block) if (start..=end).contains(&block.head.height) => {
+                        block.is_alone = !dialect::shows_blocks_alone(dialect);
                         kept += block.rows.as_ref().map_or(0, |rows| rows.bytes);
                         blocks.push(block);
                     }
@@ -230,7 +227,7 @@ impl NodeClient {
         take: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<String, NodeError> {
         let path = format!("/rpc/blocks-range?start={start}&end={end}&include_tx={transactions}");
-        let path = self.of_chain(path)?;
+        let path = self.with_chain(path);
         let list = List {
             key: "blocks",
             longest_item: LONGEST_BLOCK,
@@ -251,15 +248,17 @@ impl NodeClient {
         Ok(path)
     }
 
-    /// An account's balance and counter. Both are 0 for an unknown account.
+    /// An account's balance and counter. Both are 0 for an unknown account, which does not exist. A node
+    /// may answer with an old counter: it keeps answers for a while.
     ///
     /// # Errors
     /// A failed call or an unreadable answer.
     pub async fn account(&self, address: &Address) -> Result<Account, NodeError> {
-        let dialect = self.options().dialect;
-        let path = self.of_chain(format!("/rpc/accounts/{}", segment(address.as_str())))?;
+        let dialect = self.configured_dialect();
+        let path = self.with_chain(format!("/rpc/accounts/{}", segment(address.as_str())));
         let body = match self.get(&path).await {
-            Err(error) if dialect::denies_accounts(dialect) && absent(&error) => {
+            Ok(body) => body,
+            Err(error) if absent(&error) && dialect::denies_accounts(dialect) => {
                 return Ok(Account {
                     address: address.clone(),
                     balance: 0,
@@ -267,14 +266,12 @@ impl NodeClient {
                     exists: false,
                 });
             }
-            body => body?,
+            Err(error) => return Err(error),
         };
         let object = Object::parse(&body).map_err(|error| self.unreadable(&path, error))?;
         let named = object.string("address");
-        let is_other = |named: Cow<'_, str>| {
-            dialect::account(dialect, &named) != dialect::account(dialect, address.as_str())
-        };
-        if named.is_some_and(is_other) {
+        let is_it = |named: &str| dialect.address(named).is_ok_and(|named| named == *address);
+        if named.is_some_and(|named| !is_it(&named)) {
             return Err(self.unreadable(&path, "it is about another address"));
         }
         let balance = object.get("balance").and_then(whole_number);
@@ -295,7 +292,7 @@ impl NodeClient {
         &self,
         hash: &TransactionHash,
     ) -> Result<Option<FoundTransaction>, NodeError> {
-        let path = self.of_chain(format!("/rpc/transaction/{hash}"))?;
+        let path = self.with_chain(format!("/rpc/transaction/{hash}"));
         let body = match self.get_up_to(&path, LONGEST_ROW).await {
             Ok(body) => body,
             Err(error) if route_absent(&error) => return Err(self.unsupported(&path)),
@@ -307,15 +304,13 @@ impl NodeClient {
         let inner = outer
             .get("transaction")
             .and_then(|text| Object::parse(text).ok());
-        let row = Row::cut(
-            outer.get("transaction").unwrap_or(&body),
-            self.options().dialect,
-        );
+        let dialect = self.configured_dialect();
+        let row = Row::cut(dialect, outer.get("transaction").unwrap_or(&body));
         let object = inner.as_ref().unwrap_or(&outer);
         let stored = row.decode().ok().map(|(_, stored)| stored);
         let contradicts = match (row.hash, &stored) {
             (Some(named), _) => named != *hash,
-            (None, Some(stored)) => stored.hash() != *hash,
+            (None, Some(stored)) => dialect::identity(stored) != *hash,
             (None, None) => false,
         };
         if contradicts {
@@ -355,25 +350,57 @@ impl NodeClient {
                 .string("block_hash")
                 .map(|text| one_line(&text))
                 .unwrap_or_default(),
-            already_exists: object
-                .string("message")
-                .is_some_and(|text| text.to_ascii_lowercase().contains("already exists")),
+            already_exists: dialect::had_block(self.configured_dialect(), &object),
         })
     }
 
-    /// The dialect that a node speaks, by its block 0, whatever this client was made for. None: it has no
-    /// block yet.
+    /// The dialect that the node shows, whichever it is asked in. It asks for block 0, which tells unless
+    /// the chain is empty; then for the description of its calls. `None`: it cannot be told, as of an old
+    /// node without a block.
     ///
     /// # Errors
     /// A failed call or an unreadable answer.
-    pub async fn spoken_dialect(&self) -> Result<Option<Dialect>, NodeError> {
-        let (mut found, zero) = (None, BlockHeight(0));
-        let mut read = |text: &[u8]| {
-            let object = Object::parse(text).ok();
-            found = found.or(object.as_ref().map(dialect::of_block));
+    pub async fn dialect(&self) -> Result<Option<Dialect>, NodeError> {
+        // Of the node's own chain: any block will do, and an old node ignores the chain's name.
+        let path = "/rpc/blocks-range?start=0&end=0&include_tx=false";
+        let mut signs = Signs::default();
+        let mut first = |item: Item<'_>| {
+            if let Item::Text(text) = item
+                && let Ok(block) = Object::parse(text)
+                && block.get("height").is_some()
+            {
+                signs.block_signature = Some(block.get("signature").is_some());
+            }
         };
-        self.range(zero, zero, false, &mut read).await?;
-        Ok(found)
+        let list = List {
+            key: "blocks",
+            longest_item: LONGEST_BLOCK,
+        };
+        match self.get_list(path, list, &mut first).await {
+            // A node may have no chain yet, and fail to find its database.
+            Ok(_) => {}
+            Err(error) if error.is_server_error() || error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+        if signs.block_signature.is_none() {
+            signs.transaction_route = self.has_transaction_route().await?;
+        }
+        Ok(dialect::detect(signs))
+    }
+
+    /// Whether the node describes a call that shows a transaction. `None`: it does not describe its calls.
+    async fn has_transaction_route(&self) -> Result<Option<bool>, NodeError> {
+        let path = "/openapi.json";
+        let body = match self.get_up_to(path, LONGEST_DESCRIPTION).await {
+            Ok(body) => body,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let object = Object::parse(&body).map_err(|error| self.unreadable(path, error))?;
+        let paths = object
+            .get("paths")
+            .and_then(|text| Object::parse(text).ok());
+        Ok(paths.map(|paths| paths.get("/rpc/transaction/{tx_hash}").is_some()))
     }
 
     /// What a node reports about itself.
@@ -397,27 +424,6 @@ impl NodeClient {
                 .collect(),
             proposer_id: object.get("proposer_id").and_then(word),
         })
-    }
-}
-
-impl NodeClient {
-    /// The path of a call, which names the chain where calls have to.
-    pub(super) fn of_chain(&self, path: String) -> Result<String, NodeError> {
-        let options = self.options();
-        match &options.chain {
-            Some(chain) if dialect::names_chain(options.dialect) => {
-                let separator = if path.contains('?') { '&' } else { '?' };
-                Ok(format!(
-                    "{path}{separator}chain_id={}",
-                    segment(chain.as_str())
-                ))
-            }
-            None if dialect::names_chain(options.dialect) => Err(NodeError::NoChain {
-                node: self.url().to_owned(),
-                dialect: options.dialect,
-            }),
-            _ => Ok(path),
-        }
     }
 }
 
@@ -455,19 +461,6 @@ fn whole_number(text: &[u8]) -> Option<i128> {
     Some(text.parse().unwrap_or(saturated))
 }
 
-/// A text as one segment of a path.
-fn segment(text: &str) -> String {
-    let mut segment = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() {
-            segment.push(char::from(byte));
-        } else {
-            segment.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    segment
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -483,11 +476,5 @@ mod tests {
         for not_one in ["null", "\"17\"", "[]", "", "NaN", "--1"] {
             assert_eq!(whole_number(not_one.as_bytes()), None, "{not_one}");
         }
-    }
-
-    #[test]
-    fn an_address_is_one_segment() {
-        assert_eq!(segment("ait1ab"), "ait1ab");
-        assert_eq!(segment("../a?b#c/%"), "%2E%2E%2Fa%3Fb%23c%2F%25");
     }
 }

@@ -4,21 +4,21 @@
 //! are not kept.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use agentry_protocol::{Chain, ChainId, Dialect};
+use agentry_protocol::{ChainId, Dialect};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Body, Client, Method, Response, StatusCode, Url, redirect, retry};
 use tokio::time::Instant;
 
-use crate::dialect::calls_a_minute;
+use crate::dialect::{self, PAUSE, Tempo};
 use crate::list::{Item, ListCutter, ListError};
 use crate::node::local::{self, LocalNode};
 use crate::node::permit::{Permit, Permitted};
-use crate::node::rate::Calls;
+use crate::node::rate::{Lane, Rates, function};
 use crate::node::tls::{self, Trouble};
-use crate::node::{Budget, NodeError, one_line};
+use crate::node::{Budget, NodeError, one_line, segment};
 use crate::raw;
 
 /// The longest wait that a node may ask for; a longer one is shortened to it.
@@ -47,6 +47,14 @@ fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
 /// Limits of a [`NodeClient`].
 #[derive(Debug, Clone)]
 pub struct NodeOptions {
+    /// The node's dialect. Default: that of April 2026.
+    pub dialect: Dialect,
+    /// The chain that calls are about, where they name it. Without it such a node answers for its own
+    /// chain, and its mempool cannot be read. Default: none.
+    pub chain: Option<ChainId>,
+    /// The node does not limit how often it is asked: its limits are turned off. Then calls do not wait;
+    /// a pause that it asks for is still kept. Default: false.
+    pub unlimited: bool,
     /// For establishing a connection. Default 3 s.
     pub connect_timeout: Duration,
     /// How long what was sent may stay unacknowledged by the other machine, before the system drops it
@@ -65,13 +73,6 @@ pub struct NodeOptions {
     /// How many pending transactions [`NodeClient::mempool_hashes`] asks for at first. Default
     /// 20,000: a node keeps 10,000 by default.
     pub mempool_limit: u64,
-    /// The dialect that the node speaks. Default April 2026.
-    pub dialect: Dialect,
-    /// The chain that calls are about, which those of August 2026 name. Default none.
-    pub chain: Option<ChainId>,
-    /// Whether the calls of each function keep to what nodes of the dialect allow a client in a minute.
-    /// Default true.
-    pub keeps_rate: bool,
     /// Deferrable requests wait while all requests together have used more than 1/n of the node's
     /// time; this is n. Default 16; with 1 they never wait.
     pub share: u32,
@@ -80,6 +81,9 @@ pub struct NodeOptions {
 impl Default for NodeOptions {
     fn default() -> Self {
         Self {
+            dialect: Dialect::April2026,
+            chain: None,
+            unlimited: false,
             connect_timeout: Duration::from_secs(3),
             unacknowledged: None,
             timeout: Duration::from_secs(15),
@@ -87,21 +91,18 @@ impl Default for NodeOptions {
             max_body_bytes: 1 << 20,
             max_list_bytes: 256 << 20,
             mempool_limit: 20_000,
-            dialect: Dialect::default(),
-            chain: None,
-            keeps_rate: true,
             share: 16,
         }
     }
 }
 
 impl NodeOptions {
-    /// The defaults for a node of this chain.
+    /// The default limits, for a chain of this dialect.
     #[must_use]
-    pub fn of(chain: &Chain) -> Self {
+    pub fn of(dialect: Dialect, chain: &ChainId) -> Self {
         Self {
-            dialect: chain.dialect,
-            chain: Some(chain.id.clone()),
+            dialect,
+            chain: Some(chain.clone()),
             ..Self::default()
         }
     }
@@ -111,11 +112,14 @@ impl NodeOptions {
 /// of the node's time.
 ///
 /// It takes no proxy from the environment, follows no redirect and repeats no request: each request
-/// is sent once, to the configured node.
+/// is sent once, to the configured node. A node that limits how often it is asked is asked no more often:
+/// calls wait, or fail with [`NodeError::Paused`] while the node asks for a pause.
 #[derive(Clone)]
 pub struct NodeClient {
     link: Link,
     node: Arc<Node>,
+    /// Its caller waits for the turn of each call.
+    is_paced_by_caller: bool,
 }
 
 /// How a node is reached.
@@ -132,7 +136,7 @@ struct Node {
     shown: String,
     options: NodeOptions,
     budget: Mutex<Budget>,
-    calls: Mutex<Calls>,
+    rates: Rates,
 }
 
 impl Node {
@@ -219,13 +223,12 @@ impl NodeClient {
     fn over(link: Link, (base, shown): (String, String), options: NodeOptions) -> Self {
         Self {
             link,
+            is_paced_by_caller: false,
             node: Arc::new(Node {
                 base,
                 shown,
+                rates: Rates::new(options.dialect, options.unlimited),
                 budget: Mutex::new(Budget::new(options.share, Instant::now())),
-                calls: Mutex::new(Calls::new(
-                    calls_a_minute(options.dialect).filter(|_| options.keeps_rate),
-                )),
                 options,
             }),
         }
@@ -237,10 +240,16 @@ impl NodeClient {
         &self.node.shown
     }
 
-    /// The dialect that the node speaks, as this client was told.
+    /// The dialect that the node is asked in.
     #[must_use]
-    pub fn dialect(&self) -> Dialect {
+    pub fn configured_dialect(&self) -> Dialect {
         self.node.options.dialect
+    }
+
+    /// How often the head is polled.
+    pub(crate) fn tempo(&self) -> Tempo {
+        let options = &self.node.options;
+        dialect::tempo(options.dialect, options.unlimited)
     }
 
     /// How much of the node's time deferrable requests may use now; zero while time is owed. The
@@ -248,6 +257,71 @@ impl NodeClient {
     #[must_use]
     pub fn spare_time(&self) -> Duration {
         self.node.budget(Budget::spare)
+    }
+
+    /// How long to wait before the node takes another POST of a transaction. A POST that is made earlier
+    /// is not sent: it fails with [`SubmitError::Busy`](crate::SubmitError::Busy).
+    #[must_use]
+    pub fn next_post(&self) -> Duration {
+        let lane = self.node.rates.lane(true, super::submit::PATH);
+        lane.map_or(Duration::ZERO, |lane| lane.wait())
+    }
+
+    /// The same client, for a caller that waits for the [turn](Self::turn) of each call.
+    pub(crate) fn paced_by_caller(&self) -> Self {
+        Self {
+            is_paced_by_caller: true,
+            ..self.clone()
+        }
+    }
+
+    /// Waits until the node lets a function be called once more.
+    pub(crate) async fn turn(&self, method: &Method, path: &str) -> Result<(), NodeError> {
+        match self.lane(method, path) {
+            Some(lane) => lane
+                .turn()
+                .await
+                .map_err(|wait| self.paused(method, path, wait)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a function may be called for something that can be put off.
+    pub(crate) fn has_spare_calls(&self, path: &str) -> bool {
+        let lane = self.lane(&Method::GET, path);
+        lane.is_none_or(|lane| lane.has_spare())
+    }
+
+    pub(super) fn lane(&self, method: &Method, path: &str) -> Option<Arc<Lane>> {
+        self.node.rates.lane(*method == Method::POST, path)
+    }
+
+    fn paused(&self, method: &Method, path: &str, wait: Duration) -> NodeError {
+        NodeError::Paused {
+            call: call_name(method, function(path)),
+            node: self.node.shown.clone(),
+            wait,
+        }
+    }
+
+    /// The turn of a call, unless the caller has waited for it.
+    async fn own_turn(&self, method: &Method, path: &str) -> Result<(), NodeError> {
+        if self.is_paced_by_caller {
+            return Ok(());
+        }
+        self.turn(method, path).await
+    }
+
+    /// A path with the chain that the call is about, where calls name it.
+    pub(super) fn with_chain(&self, path: String) -> String {
+        let options = &self.node.options;
+        match &options.chain {
+            Some(chain) if dialect::names_chain(options.dialect) => {
+                let mark = if path.contains('?') { '&' } else { '?' };
+                format!("{path}{mark}chain_id={}", segment(chain.as_str()))
+            }
+            _ => path,
+        }
     }
 
     fn under_way(&self) -> UnderWay {
@@ -266,11 +340,13 @@ impl NodeClient {
 
     /// The same for an answer of at most `limit` bytes.
     pub(super) async fn get_up_to(&self, path: &str, limit: usize) -> Result<Vec<u8>, NodeError> {
+        self.own_turn(&Method::GET, path).await?;
         let _under_way = self.under_way();
         let call = call_name(&Method::GET, path);
         let timeout = self.node.options.timeout;
         let response = self.send(Method::GET, path, None, None, timeout).await?;
         let answer = self.answer(&call, response, limit).await;
+        self.heed(&Method::GET, path, &answer)?;
         self.success(&call, answer)
     }
 
@@ -282,6 +358,7 @@ impl NodeClient {
         list: List,
         take: &mut (dyn FnMut(Item<'_>) + Send),
     ) -> Result<Vec<u8>, NodeError> {
+        self.own_turn(&Method::GET, path).await?;
         let _under_way = self.under_way();
         let call = call_name(&Method::GET, path);
         let timeout = self.node.options.large_timeout;
@@ -289,6 +366,7 @@ impl NodeClient {
         if !response.status().is_success() {
             let limit = self.node.options.max_body_bytes;
             let answer = self.answer(&call, response, limit).await;
+            self.heed(&Method::GET, path, &answer)?;
             return self.success(&call, answer);
         }
         let limit = self.node.options.max_list_bytes;
@@ -311,8 +389,35 @@ impl NodeClient {
 
     /// A POST of JSON whose answer must be a success.
     pub(super) async fn post(&self, path: &str, body: &str) -> Result<Vec<u8>, NodeError> {
+        self.own_turn(&Method::POST, path).await?;
         let answer = self.exchange(Method::POST, path, Some(body), None).await?;
+        self.heed(&Method::POST, path, &answer)?;
         self.success(&call_name(&Method::POST, path), answer)
+    }
+
+    /// Remembers the pause that an answer asks for, if the node limits how often it is called.
+    pub(super) fn heed(
+        &self,
+        method: &Method,
+        path: &str,
+        answer: &Answer,
+    ) -> Result<(), NodeError> {
+        if answer.status != StatusCode::TOO_MANY_REQUESTS {
+            return Ok(());
+        }
+        let Some(lane) = self.lane(method, path) else {
+            return Ok(());
+        };
+        let wait = answer.retry_after.unwrap_or(PAUSE);
+        if lane.close(wait) {
+            tracing::info!(
+                chain.node = self.url(),
+                call = call_name(method, function(path)),
+                pause_seconds = wait.as_secs(),
+                "the node has been asked too often; it is left alone until the pause is over"
+            );
+        }
+        Err(self.paused(method, path, wait))
     }
 
     fn success(&self, call: &str, answer: Answer) -> Result<Vec<u8>, NodeError> {
@@ -345,25 +450,6 @@ impl NodeClient {
         Ok(self.answer(&call, response, limit).await)
     }
 
-    fn calls(&self) -> MutexGuard<'_, Calls> {
-        self.node
-            .calls
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until the node takes one more call of this function.
-    async fn turn(&self, path: &str) {
-        loop {
-            let turn = self.calls().turn(path, Instant::now());
-            match turn {
-                Ok(()) => return,
-                Err(wait) => tokio::time::sleep(wait).await,
-            }
-        }
-    }
-
-    /// Sends a request and waits for its status. Who posts keeps to a rate itself.
     async fn send(
         &self,
         method: Method,
@@ -376,9 +462,6 @@ impl NodeClient {
             Link::Http(client) => client,
             Link::Local(node) => return Ok(local::response(node.as_ref(), path, body)),
         };
-        if method == Method::GET {
-            self.turn(path).await;
-        }
         let mut request = client
             .request(method.clone(), format!("{}{path}", self.node.base))
             .timeout(timeout);
@@ -390,20 +473,18 @@ impl NodeClient {
             };
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
-        let answer = request.send().await;
-        if let Ok(answer) = &answer
-            && answer.status() == StatusCode::TOO_MANY_REQUESTS
-            && method == Method::GET
-        {
-            let pause = retry_after_of(answer);
-            self.calls().refused(path, pause, Instant::now());
-        }
-        answer.map_err(|error| self.failure(&call_name(&method, path), error))
+        request
+            .send()
+            .await
+            .map_err(|error| self.failure(&call_name(&method, path), error))
     }
 
     async fn answer(&self, call: &str, mut response: Response, limit: usize) -> Answer {
         let status = response.status();
-        let retry_after = retry_after_of(&response);
+        let retry_after = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| retry_after(value.to_str().ok()?.trim(), SystemTime::now()));
         let mut bytes = Vec::new();
         let body = loop {
             match response.chunk().await {
@@ -473,12 +554,6 @@ impl NodeClient {
             node: self.node.shown.clone(),
         }
     }
-}
-
-/// How long the node asks the client to wait.
-fn retry_after_of(response: &Response) -> Option<Duration> {
-    let value = response.headers().get(RETRY_AFTER)?;
-    retry_after(value.to_str().ok()?.trim(), SystemTime::now())
 }
 
 /// A call by its name: method and path, without the query.

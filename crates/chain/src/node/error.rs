@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use agentry_protocol::Dialect;
-
-use super::Refusal;
+use crate::dialect::Refusal;
 
 /// Why a call to a node failed. No variant shows credentials of the node's URL.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +86,16 @@ pub enum NodeError {
         /// How long the node asks the client to wait.
         retry_after: Option<Duration>,
     },
+    /// The node limits how often it is asked, and asks for a pause.
+    #[error("{call}: {node} has been asked too often, and asks for a pause of {} s", wait.as_secs())]
+    Paused {
+        /// The call, as method and path.
+        call: String,
+        /// The node's URL.
+        node: String,
+        /// The rest of the pause.
+        wait: Duration,
+    },
     /// The node does not know the call.
     #[error("{call}: {node} has no such call; it is an older node")]
     Unsupported {
@@ -105,16 +113,6 @@ pub enum NodeError {
         node: String,
         /// The reason.
         reason: String,
-    },
-    /// The chain is not given, which every call of the dialect has to name.
-    #[error(
-        "{node}: nodes of the dialect {dialect} have to be told which chain is meant: give the chain's id"
-    )]
-    NoChain {
-        /// The node's URL.
-        node: String,
-        /// The dialect.
-        dialect: Dialect,
     },
     /// The mempool could not be read whole, so no transaction can be called absent from it.
     #[error("reading the whole mempool of {node}: {reason}")]
@@ -136,13 +134,27 @@ impl NodeError {
             | Self::Timeout { .. }
             | Self::Transport { .. }
             | Self::Incomplete { .. }
+            | Self::Paused { .. }
             | Self::Unreadable { .. } => true,
             Self::Status { status, .. } => *status >= 500 || matches!(status, 408 | 425 | 429),
             Self::Url { .. }
             | Self::Client { .. }
-            | Self::NoChain { .. }
             | Self::TooLarge { .. }
             | Self::Unsupported { .. } => false,
+        }
+    }
+
+    /// How long the node asks to be left alone, if that is why the call failed.
+    #[must_use]
+    pub fn pause(&self) -> Option<Duration> {
+        match self {
+            Self::Paused { wait, .. } => Some(*wait),
+            Self::Status {
+                status: 429,
+                retry_after,
+                ..
+            } => *retry_after,
+            _ => None,
         }
     }
 
@@ -186,7 +198,7 @@ pub enum SubmitError {
         status: u16,
         /// The node's words: one line of at most 500 characters.
         detail: String,
-        /// What they mean.
+        /// What these words mean.
         refusal: Refusal,
     },
     /// The bytes never left this process.
@@ -195,7 +207,8 @@ pub enum SubmitError {
         /// The reason.
         reason: String,
     },
-    /// The node did not accept it, because it is overloaded.
+    /// The node did not accept it, because it is overloaded or was asked too often; or it was not sent,
+    /// because the node would have been asked too often.
     #[error("posting a transaction: the node is busy")]
     Busy {
         /// How long it asks the client to wait.
@@ -214,6 +227,15 @@ impl SubmitError {
     #[must_use]
     pub fn may_have_been_taken(&self) -> bool {
         matches!(self, Self::Unknown { .. })
+    }
+
+    /// Why the node refused it. `None`: it did not.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Rejected { refusal, .. } => Some(*refusal),
+            _ => None,
+        }
     }
 
     /// Whether posting again later may succeed.

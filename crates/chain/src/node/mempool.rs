@@ -1,5 +1,8 @@
 //! The mempool, and the proof that it was read whole.
 //!
+//! Nodes of August 2026 show an empty one to whoever does not name the chain. So it is not read at all
+//! then: such an answer would prove nothing.
+//!
 //! Anyone can fill a mempool, and make its answer as long as they like. So it is read transaction
 //! by transaction while it arrives, and only what the caller asked for is kept.
 
@@ -7,6 +10,7 @@ use std::collections::HashSet;
 
 use agentry_protocol::{StoredTransaction, TransactionHash};
 
+use crate::dialect;
 use crate::list::Item;
 use crate::node::client::{List, NodeClient};
 use crate::node::{Mempool, NodeError};
@@ -176,9 +180,16 @@ impl NodeClient {
         limit: u64,
         take: &mut (dyn FnMut(Option<TransactionHash>, Option<StoredTransaction>, usize) + Send),
     ) -> Result<Count, NodeError> {
-        let dialect = self.options().dialect;
-        // Without the chain, a node that serves several shows an empty mempool, whatever is pending.
-        let path = self.of_chain(format!("/rpc/mempool?limit={limit}"))?;
+        let options = self.options();
+        if options.chain.is_none() && dialect::names_chain(options.dialect) {
+            return Err(NodeError::Incomplete {
+                node: self.url().to_owned(),
+                reason:
+                    "its chain is not known, and a node shows nothing to whoever does not name it"
+                        .to_owned(),
+            });
+        }
+        let path = self.with_chain(format!("/rpc/mempool?limit={limit}"));
         let list = List {
             key: "transactions",
             longest_item: LONGEST_TRANSACTION,
@@ -192,7 +203,7 @@ impl NodeClient {
                     undecodable += 1;
                     return;
                 };
-                let row = Row::cut(text, dialect);
+                let row = Row::cut(self.configured_dialect(), text);
                 match row.decode() {
                     Ok((_, stored)) => take(row.hash, Some(stored), text.len()),
                     Err(reason) => {

@@ -11,6 +11,8 @@
 //! | `submit` | posting a transaction, and what is known if the POST fails |
 //! | `poll` | polling the head |
 //! | `pace` | when to poll it again |
+//! | `rate` | how often the node lets each call be made |
+//! | `seen` | which messages were seen pending, with a signature that was right |
 //! | `walk` | iterating over blocks, skipping those that a node cannot serve |
 //! | `tls` | why a TLS handshake failed |
 //! | `block` | blocks and their transactions, from any of the forms in which nodes show them |
@@ -26,7 +28,7 @@ mod pace;
 mod permit;
 mod poll;
 mod rate;
-mod refusal;
+mod seen;
 mod submit;
 mod text;
 mod tls;
@@ -41,8 +43,8 @@ pub use local::LocalNode;
 pub(crate) use pace::Pace;
 pub use permit::Permit;
 pub use poll::HeadPoll;
-pub use refusal::Refusal;
-pub(crate) use text::one_line;
+pub use seen::Seen;
+pub(crate) use text::{one_line, segment};
 pub use types::{
     Account, Block, BlockTransaction, FoundTransaction, Head, Health, ImportOutcome, Mempool,
 };

@@ -3,18 +3,14 @@
 //! Blocks arrive at a steady pace, so the time of the next one can be predicted: each wait is half
 //! of the time left until then, and afterwards half of the time by which the block is late. On a
 //! chain with a block every two seconds that makes about eight polls for each block, most of them
-//! just before it arrives.
+//! just before it arrives. A node that limits how often it is asked is asked once a second.
 
 use std::time::Duration;
 
 use agentry_protocol::BlockHeight;
 use tokio::time::Instant;
 
-/// The time between two blocks of a real node.
-const USUAL: Duration = Duration::from_secs(2);
-
-/// The longest wait: when a stopped chain continues, it is noticed at most this much later.
-const LONGEST: Duration = Duration::from_millis(500);
+use crate::dialect::Tempo;
 
 /// Besides the configured minimum, each wait is at least this many times as long as an answer
 /// takes.
@@ -24,16 +20,20 @@ const TIMES_AN_ANSWER: u32 = 5;
 #[derive(Debug)]
 pub(crate) struct Pace {
     shortest: Duration,
+    /// The longest wait: when a stopped chain continues, it is noticed at most this much later.
+    longest: Duration,
     last: Option<(BlockHeight, Instant)>,
     interval: Duration,
 }
 
 impl Pace {
-    pub(crate) fn new(shortest: Duration) -> Self {
+    /// `shortest`: the shortest wait that is configured.
+    pub(crate) fn new(tempo: Tempo, shortest: Duration) -> Self {
         Self {
-            shortest,
+            shortest: shortest.max(tempo.shortest),
+            longest: tempo.longest,
             last: None,
-            interval: USUAL,
+            interval: tempo.block,
         }
     }
 
@@ -61,19 +61,22 @@ impl Pace {
         };
         let since = now.saturating_duration_since(last);
         let away = self.interval.abs_diff(since);
-        (away / 2).clamp(shortest, shortest.max(LONGEST))
+        (away / 2).clamp(shortest, shortest.max(self.longest))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use agentry_protocol::Dialect;
+
     use super::*;
+    use crate::dialect::tempo;
 
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
     fn the_head_is_asked_for_a_few_times_a_block_and_just_before_it_comes() {
-        let mut pace = Pace::new(50 * MS);
+        let mut pace = Pace::new(tempo(Dialect::April2026, false), 50 * MS);
         let began = Instant::now();
         let (mut now, mut asked, mut late) = (began, 0, Duration::ZERO);
         for number in 0..100_u32 {
@@ -88,14 +91,14 @@ mod tests {
         assert!(asked <= 1_000, "{asked} in 200 s");
         assert!(late <= 60 * MS, "{late:?}");
         // A chain that has stopped is polled rarely, but at least this often.
-        assert_eq!(pace.wait(2 * MS, now + 60_000 * MS), LONGEST);
+        assert_eq!(pace.wait(2 * MS, now + 60_000 * MS), 500 * MS);
         // A node whose answers take long is polled less often.
         assert_eq!(pace.wait(200 * MS, now + 2_000 * MS), 1_000 * MS);
     }
 
     #[test]
     fn fast_blocks_are_followed() {
-        let mut pace = Pace::new(50 * MS);
+        let mut pace = Pace::new(tempo(Dialect::April2026, false), 50 * MS);
         let began = Instant::now();
         for number in 0..50_u32 {
             let at = began + number * 100 * MS;

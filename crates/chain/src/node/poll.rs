@@ -25,8 +25,8 @@ impl HeadPoll {
     #[must_use]
     pub fn new(node: NodeClient) -> Self {
         Self {
+            pace: Pace::new(node.tempo(), SHORTEST),
             node,
-            pace: Pace::new(SHORTEST),
             took: Duration::ZERO,
             read: None,
         }

@@ -3,11 +3,13 @@
 use agentry_protocol::TransactionHash;
 use reqwest::Method;
 
+use crate::dialect;
 use crate::node::client::detail;
-use crate::node::{NodeClient, Permit, Refusal, SubmitError};
+use crate::node::rate::Lane;
+use crate::node::{NodeClient, Permit, SubmitError};
 use crate::raw;
 
-const PATH: &str = "/rpc/transaction";
+pub(super) const PATH: &str = "/rpc/transaction";
 
 impl NodeClient {
     /// Posts a signed body once. Returns the hash under which the node accepted it; the caller
@@ -31,6 +33,12 @@ impl NodeClient {
         body: &str,
         permit: Option<Permit>,
     ) -> Result<TransactionHash, SubmitError> {
+        let lane = self.lane(&Method::POST, PATH);
+        if let Some(Err(wait)) = lane.as_deref().map(Lane::try_turn) {
+            return Err(SubmitError::Busy {
+                retry_after: Some(wait),
+            });
+        }
         let answer = match self.exchange(Method::POST, PATH, Some(body), permit).await {
             Ok(answer) => answer,
             Err(error) if error.is_connect() => {
@@ -58,12 +66,15 @@ impl NodeClient {
                 let detail = words();
                 Err(SubmitError::Rejected {
                     status,
-                    refusal: Refusal::read(status, &detail),
+                    refusal: dialect::refusal(self.configured_dialect(), status, &detail),
                     detail,
                 })
             }
             429 => Err(SubmitError::Busy {
-                retry_after: answer.retry_after,
+                retry_after: match self.heed(&Method::POST, PATH, &answer) {
+                    Err(error) => error.pause(),
+                    Ok(()) => answer.retry_after,
+                },
             }),
             _ => Err(SubmitError::Unknown {
                 reason: format!("{} answered {status}: {}", self.url(), words()),

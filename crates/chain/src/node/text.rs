@@ -1,4 +1,4 @@
-//! Text from a node, made safe for an error or a log line.
+//! Text made safe: a node's for an error or a log line, anyone's for a path.
 
 use agentry_protocol::untrusted::line;
 
@@ -14,6 +14,20 @@ pub(crate) fn one_line(text: &str) -> String {
     }
 }
 
+/// A text as one segment of a path, or as a value in a query. A dot is encoded, too: two of them are no
+/// segment.
+pub(crate) fn segment(text: &str) -> String {
+    let mut segment = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
+            segment.push(char::from(byte));
+        } else {
+            segment.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    segment
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,5 +40,11 @@ mod tests {
         );
         assert_eq!(one_line(&"x".repeat(9_000)).chars().count(), LONGEST + 1);
         assert_eq!(one_line(""), "");
+    }
+
+    #[test]
+    fn an_address_is_one_segment() {
+        assert_eq!(segment("ait1ab"), "ait1ab");
+        assert_eq!(segment("../a?b#c/%"), "%2E%2E%2Fa%3Fb%23c%2F%25");
     }
 }

@@ -60,8 +60,8 @@ impl Block {
 /// One transaction of a [`Block`].
 #[derive(Debug, Clone)]
 pub struct BlockTransaction {
-    /// Its hash: the node's `tx_hash` where that is well formed, else the stored form's.
-    /// None: neither could be read.
+    /// Its hash: the node's `tx_hash` where that is well formed, else the stored form's, or the digest
+    /// where the signature is unknown. None: neither could be read.
     pub hash: Option<TransactionHash>,
     /// The transaction, or the reason why it cannot be read.
     pub stored: Result<StoredTransaction, String>,
@@ -72,7 +72,7 @@ pub struct BlockTransaction {
 pub struct Account {
     /// Its address.
     pub address: Address,
-    /// Its balance in whole AIT, saturated to 128 bits. It can be negative after hostile
+    /// Its balance in the [unit](agentry_protocol::Dialect::unit) of the dialect, saturated to 128 bits. It can be negative after hostile
     /// transactions.
     pub balance: i128,
     /// The account's counter of mined transactions.
@@ -84,7 +84,7 @@ pub struct Account {
 /// The content of a mempool.
 #[derive(Debug, Clone)]
 pub struct Mempool {
-    /// The pending transactions that can be decoded, highest fee first.
+    /// The pending transactions that can be decoded, with their signatures, highest fee first.
     pub transactions: Vec<StoredTransaction>,
     /// The hashes of all of them.
     pub hashes: HashSet<TransactionHash>,

@@ -11,9 +11,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agentry_protocol::{BlockHash, BlockHeight, Timestamp};
+use reqwest::Method;
 use tokio::time::{Instant, timeout};
 
 use super::meter::{Cost, MAX_WAIT, Meter, Rest};
+use crate::dialect;
 use crate::node::{Head, NodeClient, NodeError, Wanted};
 use crate::source::{Interest, read_time};
 
@@ -21,6 +23,9 @@ pub(super) use crate::node::RawBlock;
 
 /// After this many unservable blocks in a row, and no servable one, the node counts as failing.
 const MAX_UNSERVABLE: usize = 16;
+
+/// The call that shows a range of blocks.
+const RANGE: &str = "/rpc/blocks-range";
 
 /// How long the node may take to answer with its head while a request is under way, at first and at
 /// most. Each unanswered poll waits in the node's queue, so polls become rarer.
@@ -30,6 +35,8 @@ const PROBE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 #[derive(Debug)]
 pub(super) struct Fetch {
     node: NodeClient,
+    /// The same, for calls whose turn was waited for.
+    direct: NodeClient,
     requests: AtomicU64,
     meter: Mutex<Meter>,
     /// Whether blocks that are fetched alone name their parent, as far as is known.
@@ -57,6 +64,7 @@ impl Headers {
 impl Fetch {
     pub(super) fn new(node: NodeClient, page: u64) -> Self {
         Self {
+            direct: node.paced_by_caller(),
             node,
             requests: AtomicU64::new(0),
             meter: Mutex::new(Meter::new(page)),
@@ -78,7 +86,10 @@ impl Fetch {
 
     /// How many old blocks may be requested now for one purpose; 0: none.
     pub(super) fn old_blocks(&self, rest: &mut Rest, head: BlockHash) -> u64 {
-        let fits = self.meter().fits(self.node.spare_time());
+        let fits = match self.node.has_spare_calls(RANGE) {
+            true => self.meter().fits(self.node.spare_time()),
+            false => 0,
+        };
         rest.allows(fits, head, Instant::now())
     }
 
@@ -96,13 +107,14 @@ impl Fetch {
         matches!(error, NodeError::Timeout { .. }) && self.meter().wait_limit() >= MAX_WAIT / 2
     }
 
-    /// Sends one request and waits for its answer.
+    /// Sends one request, when it is its turn, and waits for its answer.
     async fn ask<T>(
         &self,
-        call: &str,
+        path: &str,
         cost: Cost,
         request: impl Future<Output = Result<T, NodeError>>,
     ) -> Result<T, NodeError> {
+        self.node.turn(&Method::GET, path).await?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let began = Instant::now();
         let mut wait_limit = self.meter().wait_limit();
@@ -125,7 +137,7 @@ impl Fetch {
             if answers {
                 self.meter().lost(cost);
                 return Err(NodeError::Timeout {
-                    call: call.to_owned(),
+                    call: format!("GET {path}"),
                     node: self.node.url().to_owned(),
                 });
             }
@@ -141,8 +153,15 @@ impl Fetch {
     }
 
     pub(super) async fn head(&self) -> Result<Option<Head>, NodeError> {
-        self.ask("GET /rpc/head", Cost::Small, self.node.head())
-            .await
+        self.ask("/rpc/head", Cost::Small, self.direct.head()).await
+    }
+
+    /// The path of the call that shows one block.
+    pub(super) fn block_path(&self, height: u64) -> String {
+        match dialect::shows_blocks_alone(self.node.configured_dialect()) {
+            true => format!("/rpc/blocks/{height}"),
+            false => RANGE.to_owned(),
+        }
     }
 
     pub(super) async fn block(
@@ -150,9 +169,9 @@ impl Fetch {
         height: u64,
         interest: &dyn Interest,
     ) -> Result<Option<RawBlock>, NodeError> {
-        let call = format!("GET /rpc/blocks/{height}");
-        let request = self.node.raw_block(BlockHeight(height), interest);
-        self.ask(&call, Cost::Rows(1), request).await
+        let path = self.block_path(height);
+        let request = self.direct.raw_block(BlockHeight(height), interest);
+        self.ask(&path, Cost::Rows(1), request).await
     }
 
     /// The hash of one block. None: there is no such block.
@@ -184,8 +203,8 @@ impl Fetch {
             Wanted::Rows(_) => Cost::Rows(count),
         };
         let (start, end) = (BlockHeight(from), BlockHeight(to));
-        let request = self.node.raw_blocks(start, end, wanted);
-        self.ask("GET /rpc/blocks-range", cost, request).await
+        let request = self.direct.raw_blocks(start, end, wanted);
+        self.ask(RANGE, cost, request).await
     }
 
     /// The blocks from `from` through at most `to`, with their transactions, as many as one request

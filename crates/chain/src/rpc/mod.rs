@@ -12,7 +12,8 @@
 //! A read costs one small request while nothing changes, and one more, for the new block alone,
 //! when the head has moved by one. Old blocks are read again from time to time, and only while all
 //! requests of the process have used less than a sixteenth of the node's time; but always one under
-//! each new head.
+//! each new head. Where the node limits how often it is asked, requests wait for their turn, and a pause
+//! that it asks for is waited out: it is no failure of a read.
 
 mod digest;
 mod fetch;
@@ -38,7 +39,7 @@ use self::heads::HeadView;
 use self::second::Second;
 use self::sweep::Sweep;
 use self::turn::{Part, Read, Turn};
-use crate::node::{Head, NodeClient, Pace};
+use crate::node::{Head, NodeClient, NodeError, Pace};
 use crate::source::{
     Batch, ChainEvent, ChainSource, Cursor, Exemption, Interest, Kind, Nature, Origin, SourceError,
     Start, Trail,
@@ -49,7 +50,7 @@ pub use self::heads::SharedHead;
 /// The options of an [`RpcSource`].
 #[derive(Debug, Clone)]
 pub struct RpcOptions {
-    /// The shortest time between two polls of the head, used while a block is due. At other times
+    /// The shortest time between two polls of the head, or that of the node's dialect, used while a block is due. At other times
     /// the head is polled less often, but at least every 500 ms. Default 250 ms.
     pub poll: Duration,
     /// The most new blocks that one request asks for, at least 1. It asks for as many as keep the
@@ -76,22 +77,6 @@ impl Default for RpcOptions {
             gap_wait: Duration::from_secs(1),
             longest_gap_wait: Duration::from_secs(600),
             sweep_every: Duration::from_secs(2),
-        }
-    }
-}
-
-impl RpcOptions {
-    /// The defaults for a dialect: the head is polled, and the last blocks are searched, as often as its
-    /// nodes allow.
-    #[must_use]
-    pub fn of(dialect: Dialect) -> Self {
-        match crate::dialect::calls_a_minute(dialect) {
-            None => Self::default(),
-            Some(_) => Self {
-                poll: Duration::from_secs(1),
-                sweep_every: Duration::from_secs(60),
-                ..Self::default()
-            },
         }
     }
 }
@@ -129,6 +114,8 @@ impl RpcSource {
     /// The chain of a node. Nothing is sent yet.
     #[must_use]
     pub fn new(node: NodeClient, chain: ChainId, mut options: RpcOptions) -> Self {
+        let tempo = node.tempo();
+        options.poll = options.poll.max(tempo.shortest);
         options.page = options.page.clamp(1, 10_000);
         Self {
             fetch: Fetch::new(node, options.page),
@@ -136,7 +123,7 @@ impl RpcSource {
             chain,
             gaps: Gaps::new(options.gap_wait, options.longest_gap_wait),
             sweep: Sweep::new(),
-            pace: Pace::new(options.poll),
+            pace: Pace::new(tempo, options.poll),
             options,
             last: None,
             genesis_is_known: false,
@@ -184,6 +171,17 @@ impl RpcSource {
         self.next_poll = now + self.pace.wait(self.fetch.meter().small(), now);
     }
 
+    /// Ends a read that could not begin. A pause that the node asks for is no failure: nothing is read
+    /// until it is over.
+    fn rest(&mut self, cursor: &Cursor, error: SourceError) -> Result<Batch, SourceError> {
+        let Some(pause) = pause(&error) else {
+            return Err(error);
+        };
+        self.next_poll = Instant::now() + pause;
+        let behind = self.last.as_ref().map_or(0, |last| last.behind);
+        Ok(batch(Vec::new(), cursor.clone(), false, behind))
+    }
+
     async fn block_0(&self) -> Result<Option<BlockHash>, SourceError> {
         Ok(self.fetch.hash(0).await?)
     }
@@ -199,8 +197,8 @@ impl ChainSource for RpcSource {
         }
     }
 
-    async fn spoken_dialect(&mut self) -> Result<Option<Dialect>, SourceError> {
-        Ok(self.fetch.node().spoken_dialect().await?)
+    async fn dialect(&mut self) -> Result<Option<Dialect>, SourceError> {
+        Ok(self.fetch.node().dialect().await?)
     }
 
     async fn genesis(&mut self) -> Result<Option<BlockHash>, SourceError> {
@@ -258,10 +256,11 @@ impl ChainSource for RpcSource {
     ) -> Result<Batch, SourceError> {
         let before = cursor;
         let mut cursor = cursor.clone();
-        let head = self
-            .heads
-            .head(self.options.poll, self.fetch.head())
-            .await?;
+        let head = self.heads.head(self.options.poll, self.fetch.head()).await;
+        let head = match head {
+            Ok(head) => head,
+            Err(error) => return self.rest(before, error.into()),
+        };
         self.pace
             .saw(head.as_ref().map(|head| head.height), Instant::now());
         self.set_next_poll();
@@ -271,7 +270,10 @@ impl ChainSource for RpcSource {
             return Ok(batch(Vec::new(), cursor, false, behind));
         };
         if !self.genesis_is_known {
-            compare_genesis(&mut cursor, self.block_0().await?)?;
+            match self.block_0().await {
+                Ok(genesis) => compare_genesis(&mut cursor, genesis)?,
+                Err(error) => return self.rest(before, error),
+            }
             self.genesis_is_known = true;
         }
         if cursor.kind != Kind::Rpc {
@@ -309,6 +311,11 @@ impl ChainSource for RpcSource {
         } = turn;
         let (part, more) = match read {
             Ok(Read { part, more }) => (part, more),
+            // What was read is kept; the rest comes when the node may be asked again.
+            Err(error) if let Some(pause) = pause(&error) => {
+                self.next_poll = Instant::now() + pause;
+                (Part::Waiting, false)
+            }
             // The events that were read are kept; a persistent error will occur again.
             Err(_) if cursor != *before || !events.is_empty() => (Part::Waiting, true),
             Err(error) => return Err(error),
@@ -346,6 +353,14 @@ fn compare_genesis(cursor: &mut Cursor, now: Option<BlockHash>) -> Result<(), So
         _ => {}
     }
     Ok(())
+}
+
+/// The pause that the node asks for, if that is why it was not read.
+fn pause(error: &SourceError) -> Option<Duration> {
+    match error {
+        SourceError::Node(NodeError::Paused { wait, .. }) => Some(*wait),
+        _ => None,
+    }
 }
 
 fn batch(events: Vec<ChainEvent>, cursor: Cursor, more: bool, behind: u64) -> Batch {

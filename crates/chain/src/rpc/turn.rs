@@ -315,7 +315,7 @@ impl Turn<'_> {
             }
             Ok(None) => {
                 let error = NodeError::Unreadable {
-                    call: format!("GET /rpc/blocks/{height}"),
+                    call: format!("GET {}", self.fetch.block_path(height)),
                     node: self.fetch.node().url().to_owned(),
                     reason: format!("it is missing, though the head is {}", self.head.height),
                 };

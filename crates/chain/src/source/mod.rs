@@ -43,12 +43,12 @@ pub trait ChainSource: Send {
     /// What kind of source this is, and from which laws it is exempt.
     fn nature(&self) -> Nature;
 
-    /// The dialect that the node or the database shows, whatever this source was made for. None: it cannot
-    /// tell yet.
+    /// The dialect that the node or the database shows, whatever this source was made for. None: it does not
+    /// show it yet.
     ///
     /// # Errors
     /// When the source cannot be read; see [`SourceError::is_transient`].
-    async fn spoken_dialect(&mut self) -> Result<Option<Dialect>, SourceError>;
+    async fn dialect(&mut self) -> Result<Option<Dialect>, SourceError>;
 
     /// The hash of block 0, which identifies a chain. None while there is no block 0.
     ///

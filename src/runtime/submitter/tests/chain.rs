@@ -98,7 +98,8 @@ fn a_withdrawal_starts_the_proof_over_even_while_the_blocks_are_examined() {
             Timestamp::EPOCH,
         );
         let nonces = stage.policy.manager([]);
-        let mut state = State::new(stage.shared, nonces, money, None);
+        let client = stage.settings().node;
+        let mut state = State::new(stage.shared, nonces, money, client);
         let (id, hash) = (OutboxId(1), TransactionHash::from_bytes([1; 32]));
         state.follow(OpenTransaction {
             id,

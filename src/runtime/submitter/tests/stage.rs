@@ -203,7 +203,6 @@ impl Stage {
             genesis: genesis_hash(&"ait-devnet".parse().unwrap()),
             node_is_known: true,
             policy: self.policy,
-            post_rate: None,
             final_depth: 10,
         }
     }
