@@ -21,6 +21,7 @@ use agentry_store::StoreError;
 
 use super::directory::{self, Directory};
 use super::metrics::Metrics;
+use super::pending::SeenPending;
 use super::registry::AgentRegistry;
 use super::signer::PublicKeys;
 use super::standing::Standings;
@@ -129,6 +130,7 @@ async fn bench(
         },
         registry,
         directory: shared.directory.clone(),
+        seen_pending: shared.seen_pending.clone(),
         metrics: Arc::clone(&shared.metrics),
         chain,
         now: now(shared),
@@ -219,6 +221,7 @@ struct Bench {
     keys: HashMap<AgentId, PublicKey>,
     directory: Directory,
     standings: Standings,
+    seen_pending: SeenPending,
     metrics: Arc<Metrics>,
     chain: ChainId,
     known: Known,
@@ -379,7 +382,8 @@ impl Bench {
     }
 
     fn examine(&self, stored: &StoredTransaction) -> Finding {
-        examine_under(stored, &self.chain, self.key_of(&stored.from))
+        let finding = examine_under(stored, &self.chain, self.key_of(&stored.from));
+        self.seen_pending.complete(stored, finding)
     }
 }
 
@@ -412,6 +416,7 @@ pub(crate) async fn reverify(
             registry: registry.clone(),
             directory: shared.directory.clone(),
         },
+        seen_pending: shared.seen_pending.clone(),
         metrics: Arc::clone(&shared.metrics),
         chain: chain.clone(),
         keys: HashMap::new(),

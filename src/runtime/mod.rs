@@ -70,6 +70,7 @@ mod lag;
 pub mod lease;
 pub mod limits;
 pub mod metrics;
+pub mod pending;
 pub mod plans;
 pub mod presence;
 pub mod rates;
@@ -127,6 +128,8 @@ pub struct Shared {
     pub rates: rates::Rates,
     /// Whether the chain is read up to the head seen at startup; no agent acts before that.
     pub catch_up: catch_up::CatchUp,
+    /// The messages of which a signature was seen while they were pending.
+    pub seen_pending: pending::SeenPending,
     /// The traces that are recorded, if any are.
     pub traces: traces::Traces,
     /// Until when transactions may be posted.

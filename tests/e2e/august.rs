@@ -3,16 +3,20 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentry_protocol::{Dialect, Json, Number, StoredTransaction, Transaction};
 use agentry_testbed::dice::Dice;
 use agentry_testbed::http;
 use agentry_testbed::until;
-use agentry_testbed::world::{Setup, Source, World};
+use agentry_testbed::world::{Posting, Setup, Source, World};
 use serde_json::json;
 
 use crate::faults::{PACE, under};
 use crate::kill::{at_every_point, at_random};
+
+/// In this time a runtime looks at the mempool several times.
+const LOOKS: Duration = Duration::from_secs(4);
 
 fn setup(source: Source) -> Setup {
     Setup {
@@ -208,7 +212,7 @@ fn forged_rows_are_never_verified() {
         });
     }
     let listed = || {
-        let inbox = world.ask(&["queue", "list", "inbox", "--part", "all"]);
+        let inbox = world.ask(&["queue", "list", "inbox", "--settled"]);
         let forged = world.ask(&["queue", "list", "forged"]);
         (inbox, forged)
     };
@@ -218,6 +222,52 @@ fn forged_rows_are_never_verified() {
     });
     let (inbox, _) = listed();
     assert!(!inbox.to_string().contains("\"verified\""), "{inbox}");
+    drop(runtime);
+}
+
+/// A plain text is verified if its transaction was seen pending, and unverified otherwise.
+#[test]
+fn plain_texts_are_verified_while_they_are_seen_pending() {
+    let test = "plain_texts_are_verified_while_they_are_seen_pending";
+    let mut dice = Dice::new(test);
+    let world = World::new(test, &mut dice, setup(Source::Db));
+    let authenticity = |posting: &Posting| {
+        let inbox = world.ask(&["queue", "list", "inbox", "--settled"]);
+        let rows = inbox["messages"].as_array().unwrap();
+        let row = rows
+            .iter()
+            .find(|row| row["transaction"] == posting.hash.as_str())?;
+        Some(row["authenticity"].as_str().unwrap().to_owned())
+    };
+    let seen = |posting: &Posting| {
+        until("the message was read", || authenticity(posting).is_some());
+        authenticity(posting).unwrap()
+    };
+    let send = || {
+        let posting = world.write(&world.agents[0].address, "ping", true);
+        let posted = http::post(world.chain.port(), "/rpc/transaction", &posting.body);
+        assert_eq!(posted.unwrap().0, 200);
+        posting
+    };
+    // Nobody looks while it is pending.
+    let unseen = send();
+    until("it is mined", || {
+        world
+            .chain
+            .transactions()
+            .iter()
+            .any(|one| one.hash == unseen.hash)
+    });
+    let runtime = world.run();
+    assert_eq!(seen(&unseen), "unverified");
+    // It stays pending until the runtime has seen it.
+    world.chain.pause();
+    let pending = send();
+    until("the runtime sees it pending", || {
+        runtime.log().contains("verified a pending message")
+    });
+    world.chain.resume();
+    assert_eq!(seen(&pending), "verified");
     drop(runtime);
 }
 

@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use agentry_protocol::{MessageDigest, StoredTransaction};
+
 use crate::chain::Mined;
 use crate::process::Process;
 use crate::world::{Posting, World};
@@ -43,6 +45,13 @@ impl World {
         let chain = self.chain.transactions();
         let mut audit = Audit::default();
         let mined: HashSet<&str> = chain.iter().map(|mined| mined.hash.as_str()).collect();
+        // A row may lack its hash, or have another one, where a chain keeps no signatures.
+        let digests: HashSet<MessageDigest> = chain
+            .iter()
+            .filter_map(|mined| mined.stored.as_ref())
+            .filter(|stored| !stored.dialect.keeps_signatures())
+            .map(StoredTransaction::digest)
+            .collect();
         let keys: HashMap<&str, _> = self
             .agents
             .iter()
@@ -98,7 +107,9 @@ impl World {
             }
         }
         for posting in &postings {
-            if !mined.contains(posting.hash.as_str()) {
+            let is_mined =
+                mined.contains(posting.hash.as_str()) || digests.contains(&posting.digest);
+            if !is_mined {
                 audit.unmined.push(posting.clone());
             } else if posting.is_ping {
                 if pongs.contains_key(&(posting.to.as_str(), posting.from.as_str())) {

@@ -10,6 +10,7 @@ const DIFFERENCES: &str = "
     WITH paid AS (
         SELECT agent, budget_day AS day, standing, sender, sum(amount + fee) AS spent
         FROM outbox WHERE budget_day IS NOT NULL GROUP BY agent, budget_day, standing, sender
+        HAVING spent > 0
     ), known AS (
         SELECT agent, day, standing, sender, spent FROM spending WHERE spent > 0
     )

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use agentry_core::cluster::shard_of;
 use agentry_devnet::{Devnet, DevnetConfig, NoncePolicy};
-use agentry_protocol::{Address, Dialect, Json, Number, Password, Seed, Transaction, Vault};
+use agentry_protocol::{
+    Address, Dialect, Json, MessageDigest, Number, Password, Seed, Transaction, Vault,
+};
 use tempfile::TempDir;
 
 use crate::binary;
@@ -114,6 +116,8 @@ impl Default for Setup {
 pub struct Posting {
     /// Its hash.
     pub hash: String,
+    /// The identity of its message.
+    pub digest: MessageDigest,
     /// Its sender.
     pub from: Address,
     /// Its recipient.
@@ -349,6 +353,7 @@ impl World {
         .sign(&wallet.key);
         let posting = Posting {
             hash: signed.hash().to_string(),
+            digest: signed.digest(),
             from: wallet.address.clone(),
             to: to.clone(),
             body: signed.body(),

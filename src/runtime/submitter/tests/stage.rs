@@ -29,6 +29,7 @@ use crate::runtime::environment::RuntimeEnvironment;
 use crate::runtime::host::InHand;
 use crate::runtime::lease::Lease;
 use crate::runtime::metrics::Metrics;
+use crate::runtime::pending::SeenPending;
 use crate::runtime::rates::Rates;
 use crate::runtime::registry::Hosted;
 use crate::runtime::router::WakeAgents;
@@ -146,6 +147,7 @@ impl Stage {
             jobs: None,
             rates: Rates::default(),
             catch_up: CatchUp::default(),
+            seen_pending: SeenPending::default(),
             traces: Traces::default(),
             lease: Lease::default(),
         };
