@@ -286,7 +286,7 @@ async fn another_chain_is_refused(kind: Kind) {
     let mut source = stage.source();
     let mut follower = Follower::begin(&mut *source, FROM_0).await;
     follower.catch_up(&mut *source, 50).await;
-    let mut other = Stage::with(kind, Model::new(77)).await;
+    let mut other = Stage::with(kind, Model::of(kind.dialect(), 77)).await;
     for _ in 0..3 {
         other.append(&[Sort::Mine]);
     }
@@ -355,6 +355,8 @@ async fn a_cursor_changes_sides(kind: Kind) {
         Kind::Follower => Kind::OldRpc,
         Kind::Rpc => Kind::Leader,
         Kind::OldRpc => Kind::Follower,
+        Kind::August => Kind::AugustRpc,
+        Kind::AugustRpc => Kind::August,
     };
     let mut first = Stage::new(kind).await;
     for _ in 0..100 {
@@ -404,4 +406,6 @@ laws! {
     follower: Kind::Follower;
     rpc: Kind::Rpc;
     old_rpc: Kind::OldRpc;
+    august: Kind::August;
+    august_rpc: Kind::AugustRpc;
 }

@@ -3,11 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agentry_protocol::{
-    BlockHeight, ChainId, Limits, StoredTransaction, TransactionHash, block_hash,
+    BlockHeight, ChainId, Dialect, Limits, StoredTransaction, TransactionHash, block_hash,
 };
 
 pub(crate) const CHAIN: &str = "ait-test";
-pub(crate) const ME: &str = "ait1me";
+pub(crate) const ME: &str = "ait12b8facdb297c8439b404e59d2290f9906b1fdf9c";
+
+/// The spellings of [`ME`] where there are several.
+const SPELLINGS: [&str; 4] = [
+    ME,
+    "0x2b8faCdB297C8439B404e59D2290F9906b1FdF9c",
+    "aitbc12b8facdb297c8439b404e59d2290f9906b1fdf9c",
+    "AIT12B8FACDB297C8439B404E59D2290F9906B1FDF9C",
+];
 pub(crate) const GENESIS_TIME: &str = "2025-01-01T00:00:00";
 
 pub(crate) fn chain_id() -> ChainId {
@@ -21,7 +29,8 @@ pub(crate) enum Sort {
     Mine,
     /// Between others.
     Foreign,
-    /// To [`ME`], and its row has empty `tx_hash`, `sender` and `recipient`.
+    /// To [`ME`], and its row has empty `tx_hash`, `sender` and `recipient`; where these are the
+    /// transaction itself, an empty `tx_hash` alone.
     Bare,
     /// Between others, with an empty row.
     BareForeign,
@@ -35,7 +44,10 @@ pub(crate) enum Sort {
 pub(crate) struct Tx {
     pub(crate) sort: Sort,
     pub(crate) hash: TransactionHash,
+    /// What the column `payload` holds.
     pub(crate) stored: String,
+    pub(crate) dialect: Dialect,
+    pub(crate) number: u64,
     pub(crate) from: &'static str,
     pub(crate) to: &'static str,
     /// A node does not show it, although the block counts it.
@@ -43,7 +55,60 @@ pub(crate) struct Tx {
 }
 
 impl Tx {
+    /// One of a chain of April 2026.
     pub(crate) fn new(sort: Sort, number: u64) -> Self {
+        Self::of(Dialect::April2026, sort, number)
+    }
+
+    pub(crate) fn of(dialect: Dialect, sort: Sort, number: u64) -> Self {
+        match dialect {
+            Dialect::April2026 => Self::of_april(sort, number),
+            Dialect::August2026 => Self::of_august(sort, number),
+        }
+    }
+
+    fn of_august(sort: Sort, number: u64) -> Self {
+        let to = match sort {
+            Sort::Mine | Sort::Bare | Sort::Bad | Sort::Large => {
+                SPELLINGS[number as usize % SPELLINGS.len()]
+            }
+            Sort::Foreign | Sort::BareForeign => "0x40982fF2E535786357760792c363056f68326104",
+        };
+        let from = "ait1from";
+        let ballast = "x".repeat(if sort == Sort::Large { 900_000 } else { 0 });
+        // A payload that looks like its transaction changes nothing.
+        let payload = format!(
+            r#"{{"amount":0,"message":"ping {number}{ballast}","from":"victim","to":"{ME}"}}"#
+        );
+        let text = format!(
+            r#"{{"amount":0,"chain_id":"{CHAIN}","fee":36,"from":"{from}","nonce":{number},"payload":{payload},"to":"{to}","type":"MESSAGE"}}"#
+        );
+        let (dialect, limits) = (Dialect::August2026, Limits::default());
+        let stored = StoredTransaction::read(dialect, text.as_bytes(), limits).unwrap();
+        let hash = match sort {
+            Sort::Bare | Sort::BareForeign => {
+                TransactionHash::from_bytes(*stored.digest().as_bytes())
+            }
+            // The node knows the signature, and no row shows it.
+            _ => dialect.hash(stored.fields(), Some("ab")),
+        };
+        let stored = match sort {
+            Sort::Bad => payload.replace("\"amount\":0", "\"amount\":NaN"),
+            _ => payload,
+        };
+        Self {
+            sort,
+            hash,
+            stored,
+            dialect,
+            number,
+            from,
+            to,
+            hidden: false,
+        }
+    }
+
+    fn of_april(sort: Sort, number: u64) -> Self {
         let to = match sort {
             Sort::Mine | Sort::Bare | Sort::Bad | Sort::Large => ME,
             Sort::Foreign | Sort::BareForeign => "ait1other",
@@ -62,6 +127,8 @@ impl Tx {
             sort,
             hash,
             stored,
+            dialect: Dialect::April2026,
+            number,
             from,
             to,
             hidden: false,
@@ -71,6 +138,9 @@ impl Tx {
     /// Its row's columns: hash, sender, recipient.
     pub(crate) fn columns(&self) -> (String, &'static str, &'static str) {
         match self.sort {
+            Sort::Bare | Sort::BareForeign if self.dialect == Dialect::August2026 => {
+                (String::new(), self.from, self.to)
+            }
             Sort::Bare | Sort::BareForeign => (String::new(), "", ""),
             Sort::Mine | Sort::Foreign | Sort::Bad | Sort::Large => {
                 (self.hash.to_string(), self.from, self.to)
@@ -81,6 +151,12 @@ impl Tx {
     /// A row in the form of blocks-range and of a follower's metadata.
     pub(crate) fn row(&self, height: u64) -> String {
         let (hash, sender, recipient) = self.columns();
+        if self.dialect == Dialect::August2026 {
+            let (number, payload) = (self.number, &self.stored);
+            return format!(
+                r#"{{"chain_id": "{CHAIN}", "tx_hash": "{hash}", "sender": "{sender}", "payload": {payload}, "nonce": {number}, "fee": 36, "status": "confirmed", "tx_metadata": null, "id": 6, "block_height": {height}, "recipient": "{recipient}", "created_at": "2026-08-22T00:00:00.673687", "value": 0, "type": "MESSAGE", "timestamp": "2026-08-22 00:00:00.490367+00:00"}}"#
+            );
+        }
         format!(
             r#"{{"id": 7, "chain_id": "{CHAIN}", "tx_hash": "{hash}", "block_height": {height}, "sender": "{sender}", "recipient": "{recipient}", "payload": {}, "created_at": "2026-04-01 00:00:00.000000", "nonce": 0, "value": 1, "fee": 10, "status": "confirmed", "timestamp": null, "tx_metadata": null}}"#,
             self.stored
@@ -114,14 +190,20 @@ impl Block {
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
     pub(crate) blocks: Vec<Block>,
+    dialect: Dialect,
     made: u64,
 }
 
 impl Model {
     /// Block 0 alone. Another `salt`, another chain.
     pub(crate) fn new(salt: u64) -> Self {
+        Self::of(Dialect::April2026, salt)
+    }
+
+    pub(crate) fn of(dialect: Dialect, salt: u64) -> Self {
         let mut model = Self {
             blocks: Vec::new(),
+            dialect,
             made: salt,
         };
         let mut genesis = model.make(0, "0x00", &[]);
@@ -151,7 +233,7 @@ impl Model {
 
     pub(crate) fn tx(&mut self, sort: Sort) -> Tx {
         self.made += 1;
-        Tx::new(sort, self.made)
+        Tx::of(self.dialect, sort, self.made)
     }
 
     pub(crate) fn head(&self) -> u64 {

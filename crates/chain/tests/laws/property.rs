@@ -292,4 +292,6 @@ histories! {
     follower: Kind::Follower;
     rpc: Kind::Rpc;
     old_rpc: Kind::OldRpc;
+    august: Kind::August;
+    august_rpc: Kind::AugustRpc;
 }

@@ -100,7 +100,7 @@ async fn a_long_chain_is_read_in_parts() {
 /// up to the very head.
 #[tokio::test]
 async fn blocks_fetched_ahead_may_be_of_another_branch() {
-    for kind in [Kind::Rpc, Kind::OldRpc] {
+    for kind in [Kind::Rpc, Kind::OldRpc, Kind::AugustRpc] {
         let mut stage = Stage::new(kind).await;
         for _ in 0..69 {
             stage.append(&[Sort::Mine]);
@@ -118,7 +118,7 @@ async fn blocks_fetched_ahead_may_be_of_another_branch() {
 /// A fork that only reading old blocks again brings to light is followed at once.
 #[tokio::test]
 async fn a_fork_that_the_sweep_finds_is_followed() {
-    for kind in [Kind::Rpc, Kind::OldRpc] {
+    for kind in [Kind::Rpc, Kind::OldRpc, Kind::AugustRpc] {
         let mut stage = Stage::new(kind).await;
         for _ in 0..20 {
             stage.append(&[Sort::Mine]);
@@ -145,6 +145,8 @@ async fn an_unservable_block_is_a_gap() {
         (Kind::Rpc, true),
         (Kind::OldRpc, false),
         (Kind::OldRpc, true),
+        (Kind::AugustRpc, false),
+        (Kind::AugustRpc, true),
     ] {
         let mut stage = Stage::new(kind).await;
         for _ in 0..40 {
@@ -218,7 +220,7 @@ async fn a_failing_node_makes_no_gap() {
 /// rest is a gap until they are shown.
 #[tokio::test]
 async fn a_short_block_is_a_gap() {
-    for kind in [Kind::Rpc, Kind::OldRpc] {
+    for kind in [Kind::Rpc, Kind::OldRpc, Kind::AugustRpc] {
         let mut stage = Stage::new(kind).await;
         stage.append(&[Sort::Mine, Sort::Mine]);
         stage.append(&[Sort::Mine]);
@@ -283,7 +285,7 @@ async fn a_truncated_answer_is_not_a_fork() {
 /// withdrawn.
 #[tokio::test]
 async fn nodes_behind_one_address_may_differ_in_height() {
-    for kind in [Kind::Rpc, Kind::OldRpc] {
+    for kind in [Kind::Rpc, Kind::OldRpc, Kind::AugustRpc] {
         let mut stage = Stage::new(kind).await;
         for _ in 0..80 {
             stage.append(&[Sort::Mine]);
@@ -314,11 +316,11 @@ async fn nodes_behind_one_address_may_differ_in_height() {
 /// the same chain and has the same block.
 #[tokio::test]
 async fn a_followers_gaps_are_filled_from_a_second_node() {
-    for kind in [Kind::Rpc, Kind::OldRpc] {
+    for kind in [Kind::Rpc, Kind::OldRpc, Kind::AugustRpc] {
         let mut stage = Stage::new(kind).await;
         stage.append(&[Sort::Mine, Sort::Foreign]);
         let model = stage.model.lock().unwrap().clone();
-        let mut leader = Stage::with(Kind::Rpc, model).await;
+        let mut leader = Stage::with(kind, model).await;
         let mut source = stage.rpc().completed_from(leader.client());
         let mut follower = Follower::begin(&mut source, FROM_0).await;
         follower.catch_up(&mut source, 50).await;
@@ -383,7 +385,7 @@ async fn a_second_node_of_another_chain_fills_nothing() {
 /// A walk skips the blocks that the node cannot serve, and lists them.
 #[tokio::test]
 async fn a_walk_skips_blocks_that_cannot_be_served() {
-    for kind in [Kind::Rpc, Kind::OldRpc] {
+    for kind in [Kind::Rpc, Kind::OldRpc, Kind::AugustRpc] {
         let mut stage = Stage::new(kind).await;
         for _ in 0..60 {
             stage.append(&[Sort::Mine]);

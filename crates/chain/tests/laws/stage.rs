@@ -1,4 +1,4 @@
-//! The stages on which the laws are tested: the same model shown by four kinds of node.
+//! The stages on which the laws are tested: the same model shown by six kinds of node.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -7,11 +7,12 @@ use std::time::Duration;
 use agentry_chain::{
     ChainDb, ChainDbOptions, ChainSource, NodeClient, NodeOptions, RpcOptions, RpcSource, SharedDb,
 };
+use agentry_protocol::Dialect;
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 
 use crate::http::{HttpNode, Reply};
-use crate::model::{Block, CHAIN, Model, Tx, chain_id};
+use crate::model::{Block, CHAIN, ME, Model, Tx, chain_id};
 
 /// The kind of node that shows a model to a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,19 @@ pub(crate) enum Kind {
     Rpc,
     /// A node that sends no transactions with blocks-range.
     OldRpc,
+    /// A chain.db of August 2026.
+    August,
+    /// A node of August 2026 over RPC, without limits.
+    AugustRpc,
+}
+
+impl Kind {
+    pub(crate) fn dialect(self) -> Dialect {
+        match self {
+            Self::Leader | Self::Follower | Self::Rpc | Self::OldRpc => Dialect::April2026,
+            Self::August | Self::AugustRpc => Dialect::August2026,
+        }
+    }
 }
 
 /// The failures of a node.
@@ -48,6 +62,8 @@ pub(crate) struct Failures {
     pub(crate) worked: u64,
     /// How many requests for blocks are not answered at all from now on.
     pub(crate) silent: u64,
+    /// How many requests for blocks are answered 429 from now on.
+    pub(crate) refused: u64,
     /// No request is answered at all.
     pub(crate) hangs: bool,
 }
@@ -83,8 +99,22 @@ CREATE INDEX ix_transaction_block_height ON "transaction" (block_height);
 CREATE INDEX ix_transaction_chain_id ON "transaction" (chain_id);
 "#;
 
+/// What the schema of August 2026 has more.
+pub(crate) const AUGUST: &str = r#"
+ALTER TABLE block ADD COLUMN signature VARCHAR NOT NULL DEFAULT '';
+ALTER TABLE "transaction" ADD COLUMN type VARCHAR NOT NULL DEFAULT 'TRANSFER';
+CREATE INDEX ix_transaction_sender ON "transaction" (sender);
+CREATE INDEX ix_transaction_recipient ON "transaction" (recipient);
+CREATE INDEX ix_transaction_type ON "transaction" (type);
+CREATE INDEX ix_transaction_chain_height ON "transaction" (chain_id, block_height);
+"#;
+
 /// Opens a database file as a node does, with its tables.
 pub(crate) fn node_file(path: &std::path::Path) -> Connection {
+    node_file_of(Dialect::April2026, path)
+}
+
+pub(crate) fn node_file_of(dialect: Dialect, path: &std::path::Path) -> Connection {
     let writer = Connection::open(path).unwrap();
     writer.pragma_update(None, "journal_mode", "WAL").unwrap();
     writer.pragma_update(None, "synchronous", "OFF").unwrap();
@@ -93,12 +123,26 @@ pub(crate) fn node_file(path: &std::path::Path) -> Connection {
         .unwrap();
     if tables == 0 {
         writer.execute_batch(SCHEMA).unwrap();
+        if dialect == Dialect::August2026 {
+            writer.execute_batch(AUGUST).unwrap();
+        }
     }
     writer
 }
 
 pub(crate) fn insert_transaction(writer: &Connection, chain: &str, height: u64, tx: &Tx) {
     let (hash, sender, recipient) = tx.columns();
+    if tx.dialect == Dialect::August2026 {
+        let sql = "INSERT INTO \"transaction\" (chain_id, tx_hash, block_height, sender, recipient, \
+                   payload, created_at, nonce, value, fee, status, type, timestamp) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, '2026-08-22 00:00:00.673687', ?7, 0, 36, \
+                   'confirmed', 'MESSAGE', NULL)";
+        let mut statement = writer.prepare_cached(sql).unwrap();
+        let (height, number) = (height as i64, tx.number as i64);
+        let row = params![chain, hash, height, sender, recipient, tx.stored, number];
+        statement.execute(row).unwrap();
+        return;
+    }
     let sql = "INSERT INTO \"transaction\" (chain_id, tx_hash, block_height, sender, recipient, \
                payload, created_at, nonce, value, fee, status) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, '2026-04-01 00:00:00.000000', 0, 1, 10, 'confirmed')";
@@ -117,7 +161,7 @@ pub(crate) fn insert_transaction(writer: &Connection, chain: &str, height: u64, 
 
 impl Stage {
     pub(crate) async fn new(kind: Kind) -> Self {
-        Self::with(kind, Model::new(0)).await
+        Self::with(kind, Model::of(kind.dialect(), 0)).await
     }
 
     pub(crate) async fn with(kind: Kind, model: Model) -> Self {
@@ -137,7 +181,6 @@ impl Stage {
             stage.rebuild();
         } else {
             let (model, failures) = (Arc::clone(&stage.model), Arc::clone(&stage.failures));
-            let old = kind == Kind::OldRpc;
             let script = move |_: &str, path: &str, _: &str| {
                 let (model, mut failures) = (model.lock().unwrap(), failures.lock().unwrap());
                 failures.answers += 1;
@@ -146,21 +189,26 @@ impl Stage {
                 if failures.hangs {
                     return Reply::Silence;
                 }
+                if blocks > 0 && failures.refused > 0 {
+                    failures.refused -= 1;
+                    let detail = r#"{"detail":"Rate limit exceeded"}"#.to_owned();
+                    return Reply::With(429, "retry-after: 1", detail);
+                }
                 if blocks > 0 && failures.silent > 0 {
                     failures.silent -= 1;
                     return Reply::Silence;
                 }
                 if !failures.a_block_takes.is_zero() {
                     let takes = failures.a_block_takes * u32::try_from(blocks).unwrap();
-                    let reply = answer(&model, &failures, old, path);
+                    let reply = answer(&model, &failures, kind, path);
                     return Reply::Worked(takes, Box::new(reply));
                 }
                 if let Some(lag) = failures.lags.filter(|_| failures.answers.is_multiple_of(2)) {
                     let mut other = model.clone();
                     other.rewind(lag);
-                    return answer(&other, &failures, old, path);
+                    return answer(&other, &failures, kind, path);
                 }
-                answer(&model, &failures, old, path)
+                answer(&model, &failures, kind, path)
             };
             stage.node = Some(HttpNode::start(script).await);
         }
@@ -168,7 +216,7 @@ impl Stage {
     }
 
     pub(crate) fn is_file(&self) -> bool {
-        matches!(self.kind, Kind::Leader | Kind::Follower)
+        matches!(self.kind, Kind::Leader | Kind::Follower | Kind::August)
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -193,7 +241,8 @@ impl Stage {
     }
 
     pub(crate) fn db(&self) -> ChainDb {
-        ChainDb::open(self.path(), chain_id(), ChainDbOptions::default()).unwrap()
+        let options = ChainDbOptions::of(self.kind.dialect());
+        ChainDb::open(self.path(), chain_id(), options).unwrap()
     }
 
     pub(crate) fn rpc(&self) -> RpcSource {
@@ -208,7 +257,7 @@ impl Stage {
         };
         let share = NodeOptions {
             share: 1,
-            ..NodeOptions::default()
+            ..self.options()
         };
         let node = NodeClient::new(url, share).unwrap();
         RpcSource::new(node, chain_id(), options)
@@ -226,12 +275,20 @@ impl Stage {
     /// The node that is asked over RPC.
     pub(crate) fn client(&self) -> NodeClient {
         let url = &self.node.as_ref().unwrap().url;
-        NodeClient::new(url, NodeOptions::default()).unwrap()
+        NodeClient::new(url, self.options()).unwrap()
+    }
+
+    fn options(&self) -> NodeOptions {
+        NodeOptions {
+            unlimited: true,
+            ..NodeOptions::of(self.kind.dialect(), &chain_id())
+        }
     }
 
     fn shared(&self) -> &SharedDb {
         self.shared.get_or_init(|| {
-            SharedDb::open(self.path(), chain_id(), ChainDbOptions::default()).unwrap()
+            let options = ChainDbOptions::of(self.kind.dialect());
+            SharedDb::open(self.path(), chain_id(), options).unwrap()
         })
     }
 
@@ -337,7 +394,7 @@ impl Stage {
         };
         let commit = writer.transaction().unwrap();
         let at = height as i64;
-        if self.kind == Kind::Leader {
+        if self.kind != Kind::Follower {
             insert_transaction(&commit, CHAIN, height, &tx);
             let sql = "UPDATE block SET tx_count = ?2 WHERE height = ?1";
             commit
@@ -380,7 +437,7 @@ impl Stage {
                 std::fs::remove_file(path).unwrap();
             }
         }
-        let mut writer = node_file(&self.path());
+        let mut writer = node_file_of(self.kind.dialect(), &self.path());
         let commit = writer.transaction().unwrap();
         for block in &self.model.lock().unwrap().blocks {
             write_block(&commit, self.kind, block);
@@ -395,7 +452,7 @@ impl Stage {
     }
 
     pub(crate) fn start(&mut self) {
-        self.writer = Some(node_file(&self.path()));
+        self.writer = Some(node_file_of(self.kind.dialect(), &self.path()));
     }
 }
 
@@ -444,8 +501,17 @@ fn write_block(writer: &Connection, kind: Kind, block: &Block) {
         writer,
         "other",
         block.height,
-        &Tx::new(crate::model::Sort::Mine, 1 << 40),
+        &Tx::of(kind.dialect(), crate::model::Sort::Mine, 1 << 40),
     );
+    if kind == Kind::August {
+        // A faucet writes beside the chain.
+        let sql = "INSERT INTO \"transaction\" (chain_id, tx_hash, block_height, sender, recipient, \
+                   payload, created_at, nonce, value, fee, status, type) VALUES (?1, ?2, NULL, \
+                   'faucet', ?3, '{\"type\": \"FAUCET\", \"amount\": 7200}', '2026-08-22', 0, 7200, 0, \
+                   'confirmed', 'FAUCET')";
+        let hash = block.hash.trim_start_matches("0x");
+        writer.execute(sql, params![CHAIN, hash, ME]).unwrap();
+    }
 }
 
 /// How many blocks an answer shows.
@@ -461,8 +527,11 @@ fn blocks_of(path: &str) -> u64 {
 }
 
 /// The node's answers.
-fn answer(model: &Model, failures: &Failures, old: bool, path: &str) -> Reply {
+fn answer(model: &Model, failures: &Failures, kind: Kind, path: &str) -> Reply {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let (old, august) = (kind == Kind::OldRpc, kind == Kind::AugustRpc);
+    let names_chain = query.split('&').any(|part| part == "chain_id=ait-test");
+    assert_eq!(names_chain, august, "{path}?{query}");
     let not_there = |detail: &str| Reply::Json(404, format!(r#"{{"detail":"{detail}"}}"#));
     let ill = || Reply::Json(503, "Service Unavailable".to_owned());
     let head = model.blocks.last().unwrap();
@@ -492,6 +561,7 @@ fn answer(model: &Model, failures: &Failures, old: bool, path: &str) -> Reply {
         if failures.poison.contains(&block.height) {
             return ill();
         }
+        assert!(!august, "no row of this call shows its sender");
         let rows: Vec<String> = block.shown().map(Tx::flat_row).collect();
         let Block {
             height,
@@ -540,10 +610,16 @@ fn answer(model: &Model, failures: &Failures, old: bool, path: &str) -> Reply {
             let Block {
                 height,
                 hash,
+                parent,
                 timestamp,
                 tx_count,
                 ..
             } = block;
+            if august {
+                return format!(
+                    r#"{{"height":{height},"hash":"{hash}","parent_hash":"{parent}","proposer":"p","timestamp":"{timestamp}","tx_count":{tx_count},"state_root":null,"block_metadata":null,"signature":"0xab"{rows}}}"#
+                );
+            }
             format!(
                 r#"{{"height":{height},"hash":"{hash}","timestamp":"{timestamp}","tx_count":{tx_count}{rows}}}"#
             )
