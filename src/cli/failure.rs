@@ -231,10 +231,14 @@ impl From<ConfigError> for Failure {
 pub(super) fn wallet_code(error: &WalletError) -> ExitCode {
     match error {
         WalletError::Missing { .. } => ExitCode::NoInput,
-        WalletError::Ambiguous { .. } | WalletError::NoPlace => ExitCode::Config,
+        WalletError::Ambiguous { .. } | WalletError::NoPlace | WalletError::KeyType { .. } => {
+            ExitCode::Config
+        }
         WalletError::Exists(_) | WalletError::ExistsInVault { .. } => ExitCode::CannotCreate,
-        WalletError::Damaged { .. } | WalletError::NoAddress { .. } => ExitCode::Data,
-        WalletError::WrongPassword { .. } => ExitCode::Denied,
+        WalletError::Damaged { .. }
+        | WalletError::NoAddress { .. }
+        | WalletError::ShortPassword(_) => ExitCode::Data,
+        WalletError::WrongPassword { .. } | WalletError::Public { .. } => ExitCode::Denied,
         WalletError::Name(_) => ExitCode::Usage,
         WalletError::Io { source, .. } => io_code(source.kind()),
         WalletError::Password(error) => password_code(error),

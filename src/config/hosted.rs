@@ -131,7 +131,7 @@ mod tests {
     use std::collections::HashMap;
     use std::sync::Arc;
 
-    use agentry_protocol::{AddressForm, Password, Seed};
+    use agentry_protocol::{AddressForm, KeyType, Password, Seed};
 
     use super::super::{Overlay, Source};
     use super::*;
@@ -166,7 +166,14 @@ mod tests {
         add(dir.path(), "keys", "a", 1, AddressForm::Hex);
         let names = numbered(&"w".parse().unwrap(), 2).unwrap();
         let password = Password::new("p".into());
-        create_in_vault(&dir.path().join("v"), &names, AddressForm::Hex, &password).unwrap();
+        create_in_vault(
+            &dir.path().join("v"),
+            &names,
+            KeyType::Ed25519,
+            AddressForm::Hex,
+            &password,
+        )
+        .unwrap();
         let text = "[[agent]]\nname = \"a\"\n[[agent]]\nname = \"later\"\n\
                     [[fleet]]\nname = \"f\"\nvault = \"v\"\nfee = 3\n";
         let hosted = config(dir.path(), text).hosted().unwrap();
@@ -196,7 +203,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let names = numbered(&"w".parse().unwrap(), 3).unwrap();
         let password = Password::new("p".into());
-        create_in_vault(&dir.path().join("v"), &names, AddressForm::Hex, &password).unwrap();
+        create_in_vault(
+            &dir.path().join("v"),
+            &names,
+            KeyType::Ed25519,
+            AddressForm::Hex,
+            &password,
+        )
+        .unwrap();
         let agents: String = names
             .iter()
             .map(|name| format!("[[agent]]\nname = \"{name}\"\n"))

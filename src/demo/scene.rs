@@ -33,6 +33,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Where the demonstration takes place.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, until the demonstration has started"
+)]
 pub enum DemoNodes {
     /// On two embedded nodes in a temporary folder: one that produces blocks, and a follower that
     /// imports them and forwards transactions to it.
@@ -120,7 +124,7 @@ impl Scene {
                 ponger,
                 password,
             } => {
-                let cast = Cast::load(&wallets, &pinger, &ponger, &password)?;
+                let cast = Cast::load(&wallets, chain.dialect, [&pinger, &ponger], &password)?;
                 let submits = [producer.clone(), producer.clone()];
                 (cast, chain, [producer, follower], submits, Vec::new())
             }
@@ -201,11 +205,13 @@ impl Cast {
 
     fn load(
         wallets: &WalletStore,
-        pinger: &str,
-        ponger: &str,
+        dialect: Dialect,
+        [pinger, ponger]: [&str; 2],
         password: &PasswordSource,
     ) -> Result<Self, SceneError> {
         let (one, other) = (wallets.find(pinger)?, wallets.find(ponger)?);
+        one.info().check_key_type(dialect)?;
+        other.info().check_key_type(dialect)?;
         let password = password.password(&format!("wallets {pinger} and {ponger}"))?;
         let (one, other) = (one.unlock(&password)?, other.unlock(&password)?);
         Ok(Self {

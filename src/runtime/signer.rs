@@ -82,7 +82,8 @@ impl Message for OpenSealed {
     type Result = Result<Result<Payload, String>, SignError>;
 }
 
-/// A request to sign a document as a wallet: a detached JWS (RFC 7515) with EdDSA (RFC 8037). What is
+/// A request to sign a document as a wallet: a detached JWS (RFC 7515) with EdDSA
+/// (RFC 8037) or, of a secp256k1 key, ES256K (RFC 8812). What is
 /// signed begins with a header in base64, so it is never a transaction.
 #[derive(Debug)]
 pub struct SignDocument {
@@ -332,13 +333,14 @@ impl Slot {
     /// It cannot be unlocked.
     pub fn sign_document(&self, document: &[u8]) -> Result<DocumentSignature, SignError> {
         let key = self.unlock()?;
-        let header = serde_json::json!({ "alg": "EdDSA", "kid": self.address, "typ": "JOSE" });
+        let algorithm = key.signing.jws_algorithm();
+        let header = serde_json::json!({ "alg": algorithm, "kid": self.address, "typ": "JOSE" });
         let protected = BASE64_URL_SAFE_NO_PAD.encode(header.to_string());
         let text = format!("{protected}.{}", BASE64_URL_SAFE_NO_PAD.encode(document));
-        let signature = key.signing.sign(text.as_bytes());
+        let signature = key.signing.sign_jws(text.as_bytes());
         Ok(DocumentSignature {
             protected,
-            signature: BASE64_URL_SAFE_NO_PAD.encode(signature.as_bytes()),
+            signature: BASE64_URL_SAFE_NO_PAD.encode(signature),
         })
     }
 
@@ -424,7 +426,7 @@ impl Handler<OpenSealed> for Signer {
 
 #[cfg(test)]
 mod tests {
-    use agentry_protocol::{Dialect, Json, Number, Seed};
+    use agentry_protocol::{Dialect, Json, KeyType, Number, Seed};
 
     use super::*;
     use crate::wallet::WalletStore;
@@ -460,6 +462,38 @@ mod tests {
         let slot = Slot::new("one".into(), address(1), locked);
         keyring.put(AgentId(1), Arc::new(slot));
         keyring
+    }
+
+    /// What a wallet of either type signs, whoever has its public key verifies.
+    #[test]
+    fn documents_are_signed_with_keys_of_both_types() {
+        for (key_type, algorithm) in [(KeyType::Ed25519, "EdDSA"), (KeyType::Secp256k1, "ES256K")] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = WalletStore::new(Some(dir.path().to_owned()), None);
+            let password = Password::new("p".into());
+            let seed = Seed::new([1; 32], key_type).unwrap();
+            let key = seed.public_key();
+            let address = Address::from_public_key(&key);
+            store
+                .add(&"one".parse().unwrap(), &seed, &address, &password)
+                .unwrap();
+            let locked = LockedWallet::File(store.find("one").unwrap(), Arc::new(password));
+            let slot = Slot::new("one".into(), address.clone(), locked);
+            let signed = slot.sign_document(b"{}").unwrap();
+            let header = BASE64_URL_SAFE_NO_PAD.decode(&signed.protected).unwrap();
+            let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
+            assert_eq!(header["alg"], algorithm);
+            assert_eq!(header["kid"], address.as_str());
+            let text = format!(
+                "{}.{}",
+                signed.protected,
+                BASE64_URL_SAFE_NO_PAD.encode("{}")
+            );
+            let signature = BASE64_URL_SAFE_NO_PAD.decode(&signed.signature).unwrap();
+            assert!(key.verify_jws(algorithm, text.as_bytes(), &signature));
+            assert!(!key.verify_jws("none", text.as_bytes(), &signature));
+            assert!(!key.verify_jws(algorithm, b"other", &signature));
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use agentry_protocol::{Dialect, KeyType, KeystoreError};
+
 use super::name::NameError;
 use super::password::PasswordError;
 
@@ -70,12 +72,41 @@ pub enum WalletError {
         /// What its file states instead, as the end of a sentence.
         stated: String,
     },
+    /// The key is of another type than those of the chain's wallets.
+    #[error(
+        "wallet {name:?} has a key of type {found}, but wallets of a chain of the dialect \
+         \"{dialect}\" have {}; use another wallet (`agentry wallet create --key-type {} NAME` makes \
+         one), or set `chain.dialect` to that of the chain{}",
+        dialect.key_type(), dialect.key_type(), other_dialect(*found)
+    )]
+    KeyType {
+        /// The wallet.
+        name: String,
+        /// The type of its key.
+        found: KeyType,
+        /// The configured dialect.
+        dialect: Dialect,
+    },
+    /// A key that is not encrypted, in a file that everyone can read.
+    #[error(
+        "{} holds a key that is not encrypted, and can be read by every user of this machine (mode \
+         {mode:03o}); run `chmod 600 {0}`, and consider the key known", path.display()
+    )]
+    Public {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// The password is wrong.
     #[error("wrong password for {}; give the right one with --password-file, AGENTRY_PASSWORD or at the prompt", listed(.names))]
     WrongPassword {
         /// Which wallets or files; at least one.
         names: Vec<String>,
     },
+    /// The password is too short for the form of the file.
+    #[error(transparent)]
+    ShortPassword(KeystoreError),
     /// The name is not valid for a wallet.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -132,6 +163,16 @@ impl WalletError {
             hint,
         }
     }
+}
+
+/// The dialect whose wallets have keys of a type, as the end of a message.
+fn other_dialect(key_type: KeyType) -> String {
+    let fitting = Dialect::ALL
+        .into_iter()
+        .find(|dialect| dialect.key_type() == key_type);
+    fitting.map_or_else(String::new, |dialect| {
+        format!(", which for this wallet is \"{dialect}\"")
+    })
 }
 
 /// Names for a message: the first few, then a count.

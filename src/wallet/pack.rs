@@ -67,8 +67,8 @@ pub fn numbered(base: &WalletName, count: usize) -> Result<Vec<WalletName>, Wall
         .collect()
 }
 
-fn generate() -> Result<Seed, WalletError> {
-    Seed::generate(KeyType::Ed25519).map_err(|error| WalletError::Crypto {
+fn generate(key_type: KeyType) -> Result<Seed, WalletError> {
+    Seed::generate(key_type).map_err(|error| WalletError::Crypto {
         doing: "creating a key",
         reason: error.to_string(),
     })
@@ -82,6 +82,7 @@ fn generate() -> Result<Seed, WalletError> {
 pub fn create(
     store: &WalletStore,
     names: &[WalletName],
+    key_type: KeyType,
     form: AddressForm,
     password: &Password,
     done: &(dyn Fn() + Sync),
@@ -91,7 +92,7 @@ pub fn create(
         wallets.free_path(name)?;
     }
     parallel::map(names, done, |name| {
-        let seed = generate()?;
+        let seed = generate(key_type)?;
         wallets.add(name, &seed, &address_of(&seed, form), password)
     })
     .into_iter()
@@ -105,12 +106,13 @@ pub fn create(
 pub fn create_in_vault(
     vault_file: &Path,
     names: &[WalletName],
+    key_type: KeyType,
     form: AddressForm,
     password: &Password,
 ) -> Result<Vec<WalletInfo>, WalletError> {
     let mut entries = Vec::with_capacity(names.len());
     for name in names {
-        let seed = generate()?;
+        let seed = generate(key_type)?;
         entries.push((name.to_string(), address_of(&seed, form), seed));
     }
     vault::create(vault_file, entries, password)?;

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agentry_protocol::keystore::{Keystore, KeystoreError};
 use agentry_protocol::vault::{Vault, VaultEntry};
-use agentry_protocol::{Address, Password, PublicKey, Seed};
+use agentry_protocol::{Address, Dialect, KeyType, Password, PublicKey, Seed};
 use serde::Serialize;
 
 use super::error::WalletError;
@@ -39,6 +40,8 @@ pub struct WalletInfo {
     pub stated_name: Option<String>,
     /// Its public key; some files do not state one.
     pub public_key: Option<PublicKey>,
+    /// The type of its key.
+    pub key_type: KeyType,
     /// How it is stored: a keystore's form, or `vault`.
     pub form: String,
     /// The keystore file, or the vault.
@@ -54,6 +57,21 @@ impl WalletInfo {
         self.address.as_ref().ok_or_else(|| WalletError::NoAddress {
             name: self.name.clone(),
             stated: self.stated(),
+        })
+    }
+
+    /// Checks that its key is of the type that wallets of a chain have.
+    ///
+    /// # Errors
+    /// [`WalletError::KeyType`], which names the fix.
+    pub fn check_key_type(&self, dialect: Dialect) -> Result<(), WalletError> {
+        if self.key_type == dialect.key_type() {
+            return Ok(());
+        }
+        Err(WalletError::KeyType {
+            name: self.name.clone(),
+            found: self.key_type,
+            dialect,
         })
     }
 
@@ -96,6 +114,7 @@ impl Wallet {
                 address: Some(entry.address().clone()),
                 stated_name: None,
                 public_key: Some(*entry.public_key()),
+                key_type: entry.public_key().key_type(),
                 form: "vault".to_owned(),
                 path: path.to_owned(),
             }),
@@ -116,12 +135,28 @@ impl Wallet {
         }
     }
 
+    /// Whether its key is not encrypted, so that any password opens it.
+    pub fn is_plain(&self) -> bool {
+        matches!(&self.sealed, Sealed::File(keystore) if keystore.form().is_plain())
+    }
+
     /// Decrypts it. This derives a key, which takes a core tens to hundreds of milliseconds: do not
     /// call it on an async thread, and use [`WalletStore::open_vault`] for many wallets of a vault.
     ///
     /// # Errors
-    /// [`WalletError::WrongPassword`], [`WalletError::Damaged`].
+    /// [`WalletError::WrongPassword`], [`WalletError::Damaged`]; [`WalletError::Public`] if the key is
+    /// not encrypted and everyone can read the file.
     pub fn unlock(&self, password: &Password) -> Result<Unlocked, WalletError> {
+        if self.is_plain() {
+            let path = &self.info.path;
+            let metadata = fs::metadata(path);
+            let metadata = metadata.map_err(|source| WalletError::io("reading", path, source))?;
+            let mode = metadata.permissions().mode() & 0o777;
+            if mode & 0o004 != 0 {
+                let path = path.clone();
+                return Err(WalletError::Public { path, mode });
+            }
+        }
         let seed = match &self.sealed {
             Sealed::File(keystore) => keystore.unlock(password).map_err(|error| match error {
                 KeystoreError::WrongPassword => WalletError::WrongPassword {
@@ -260,6 +295,7 @@ impl WalletStore {
             }),
             stated_name: keystore.name().map(str::to_owned),
             public_key: keystore.public_key().copied(),
+            key_type: keystore.key_type(),
             form: keystore.form().to_string(),
             path,
         };
@@ -391,6 +427,28 @@ impl WalletStore {
 pub fn read_keystore(path: &Path) -> Result<Keystore, WalletError> {
     let bytes = files::read(path, LARGEST)?;
     Keystore::parse(&bytes).map_err(|error| files::damaged(path, &error.to_string()))
+}
+
+/// The text of a keystore in the form of AITBC's command line, made now.
+///
+/// # Errors
+/// [`WalletError::ShortPassword`], [`WalletError::Crypto`].
+pub fn encrypt_cli(
+    name: &str,
+    seed: &Seed,
+    address: &Address,
+    password: &Password,
+) -> Result<String, WalletError> {
+    // As AITBC's command line writes it.
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S+00:00Z");
+    let text = Keystore::encrypt_cli(seed, password, address, name, &now.to_string());
+    text.map_err(|error| match error {
+        KeystoreError::ShortPassword => WalletError::ShortPassword(error),
+        error => WalletError::Crypto {
+            doing: "encrypting the wallet",
+            reason: error.to_string(),
+        },
+    })
 }
 
 /// The text of a keystore in the form of AITBC's clients.

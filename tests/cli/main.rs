@@ -21,6 +21,7 @@ mod http;
 mod init;
 mod interrupt;
 mod json;
+mod keytypes;
 mod limits;
 mod mcp;
 mod metrics;

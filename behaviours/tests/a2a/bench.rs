@@ -284,10 +284,10 @@ pub(crate) fn signer(byte: u8) -> (SigningKey, String) {
 pub(crate) fn signature(key: &SigningKey, protected: &Value, canonical: &str) -> Value {
     let protected = BASE64_URL_SAFE_NO_PAD.encode(protected.to_string());
     let payload = BASE64_URL_SAFE_NO_PAD.encode(canonical);
-    let signature = key.sign(format!("{protected}.{payload}").as_bytes());
+    let signature = key.sign_jws(format!("{protected}.{payload}").as_bytes());
     json!({
         "protected": protected,
-        "signature": BASE64_URL_SAFE_NO_PAD.encode(signature.as_bytes()),
+        "signature": BASE64_URL_SAFE_NO_PAD.encode(signature),
     })
 }
 

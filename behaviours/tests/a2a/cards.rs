@@ -1,5 +1,6 @@
 //! The agent's card: which ones are trusted, and where they lead.
 
+use agentry_sdk::protocol::{KeyType, Seed, SigningKey};
 use serde_json::{Value, json};
 
 use crate::bench::{
@@ -78,6 +79,33 @@ async fn a_card_that_is_signed_by_a_known_key_is_trusted() {
         let agent = signed(byte, protected.clone(), |_| {}).await;
         let error = run(&agent, &keys).await.unwrap_err();
         assert_eq!(error.code(), "card-refused", "{byte} {protected}");
+    }
+}
+
+#[tokio::test]
+async fn a_card_can_be_signed_with_a_key_of_secp256k1() {
+    let start = |algorithm: &'static str, seed: Seed| {
+        Agent::start(move |request, url| {
+            if request.method() == "SendMessage" {
+                return result(&json!({ "task": task("COMPLETED", Some("done"), &json!([])) }));
+            }
+            let mut card = card(url, false);
+            let key = SigningKey::from_seed(&seed);
+            let protected = json!({ "alg": algorithm, "kid": "k", "typ": "JOSE" });
+            card["signatures"] = json!([signature(&key, &protected, &canonical(url))]);
+            json_of(&card)
+        })
+    };
+    let seed = || Seed::new([1; 32], KeyType::Secp256k1).unwrap();
+    let keys = json!({ "signed_by": [signer(1).1, seed().public_key()] });
+    let agent = start("ES256K", seed()).await;
+    assert_eq!(run(&agent, &keys).await.unwrap().text, "done");
+    // The wrong algorithm for the key, and another key.
+    let other = Seed::new([2; 32], KeyType::Secp256k1).unwrap();
+    for (algorithm, seed) in [("EdDSA", seed()), ("ES256", seed()), ("ES256K", other)] {
+        let agent = start(algorithm, seed).await;
+        let error = run(&agent, &keys).await.unwrap_err();
+        assert_eq!(error.code(), "card-refused", "{algorithm}: {error}");
     }
 }
 

@@ -203,6 +203,13 @@ impl Address {
         &self.account
     }
 
+    /// The account as wallets of August 2026 spell it: `0x` and its 40 digits, whose case is a checksum
+    /// (EIP-55). `None` if it has no 40 digits.
+    pub fn to_checksummed(&self) -> Option<String> {
+        let digits = digits(&self.account)?;
+        Some("0x".chars().chain(checksummed(digits)).collect())
+    }
+
     /// The account, spelled as such.
     pub(crate) fn into_account(self) -> Self {
         Self::of_account(self.account)
@@ -256,12 +263,20 @@ fn digits(lower: &str) -> Option<&str> {
 /// Whether the case of the digits is that of EIP-55, which is a checksum: upper case where the digit of
 /// the Keccak-256 of the digits in lower case is at least 8.
 fn is_checksummed(digits: &str) -> bool {
-    let lower = digits.to_ascii_lowercase();
+    checksummed(&digits.to_ascii_lowercase()).eq(digits.chars())
+}
+
+/// Digits in lower case, in the case of EIP-55.
+fn checksummed(lower: &str) -> impl Iterator<Item = char> {
     let hash = hex::encode(keccak(lower.as_bytes()));
-    digits
-        .chars()
-        .zip(hash.chars())
-        .all(|(digit, hash)| !digit.is_alphabetic() || digit.is_uppercase() == (hash >= '8'))
+    let hash = hash.into_bytes();
+    lower.chars().zip(hash).map(|(digit, hash)| {
+        if hash >= b'8' {
+            digit.to_ascii_uppercase()
+        } else {
+            digit
+        }
+    })
 }
 
 /// Finds the first character that is not allowed, after the first `skip` characters of the text.

@@ -80,6 +80,19 @@ pub(crate) fn open(
     Seed::new(*seed, key_type).ok()
 }
 
+/// The keyed hash in the envelopes of AITBC's node of August 2026: HMAC-SHA256 under the first half of the
+/// key, over its second half and the ciphertext.
+pub(crate) fn envelope_mac_is_right(key: &DerivedKey, sealed: &[u8], mac: &[u8; 32]) -> bool {
+    use hmac::Mac as _;
+    let (sign, other) = key.split_at(16);
+    let Ok(mut made) = <hmac::Hmac<Sha256> as hmac::KeyInit>::new_from_slice(sign) else {
+        return false;
+    };
+    made.update(other);
+    made.update(sealed);
+    made.verify_slice(mac).is_ok()
+}
+
 /// The tag of associated data alone: it proves that a key is the right one.
 pub(crate) fn tag(key: &DerivedKey, nonce: &[u8; NONCE], associated: &[u8]) -> Option<[u8; TAG]> {
     use aes_gcm::aead::Aead as _;

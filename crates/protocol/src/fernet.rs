@@ -1,4 +1,4 @@
-//! Reading of Fernet tokens (<https://github.com/fernet/spec/blob/master/Spec.md>).
+//! Fernet tokens (<https://github.com/fernet/spec/blob/master/Spec.md>).
 //!
 //! A token is URL-safe base64 of: version 0x80, 8 bytes of time, 16 of initialisation vector,
 //! AES-128-CBC ciphertext with PKCS #7 padding, 32 of HMAC-SHA256 over all bytes before it.
@@ -7,7 +7,7 @@
 
 use aes::Aes128;
 use aes::cipher::block_padding::Pkcs7;
-use aes::cipher::{BlockModeDecrypt, KeyIvInit};
+use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use hmac::{Hmac, Mac as _};
@@ -21,6 +21,8 @@ const VERSION: u8 = 0x80;
 const HEAD: usize = 1 + 8 + 16;
 const MAC: usize = 32;
 const BLOCK: usize = 16;
+/// The longest text that is encrypted: a seed in hexadecimal digits.
+const MAX_TEXT: usize = 64;
 
 /// A token, split into its parts.
 #[derive(Clone, PartialEq, Eq)]
@@ -39,6 +41,41 @@ pub(crate) struct TokenFault(pub(crate) &'static str);
 pub(crate) struct WrongKey;
 
 impl Token {
+    /// Encrypts a text; one longer than [`MAX_TEXT`] bytes may be refused. The vector must be random.
+    pub(crate) fn seal(
+        key: &DerivedKey,
+        seconds: u64,
+        vector: [u8; 16],
+        text: &[u8],
+    ) -> Result<Self, WrongKey> {
+        let (sign, encrypt) = key.split_at(16);
+        let mut signed = vec![VERSION];
+        signed.extend(seconds.to_be_bytes());
+        signed.extend(vector);
+        let mut block = Zeroizing::new([0; MAX_TEXT + BLOCK]);
+        let cipher =
+            cbc::Encryptor::<Aes128>::new_from_slices(encrypt, &vector).map_err(|_| WrongKey)?;
+        block
+            .get_mut(..text.len())
+            .ok_or(WrongKey)?
+            .copy_from_slice(text);
+        let sealed = cipher
+            .encrypt_padded::<Pkcs7>(&mut *block, text.len())
+            .map_err(|_| WrongKey)?;
+        signed.extend(sealed);
+        let mut mac =
+            <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(sign).map_err(|_| WrongKey)?;
+        mac.update(&signed);
+        let mac = mac.finalize().into_bytes().into();
+        Ok(Self { signed, mac })
+    }
+
+    /// The token's text.
+    pub(crate) fn to_text(&self) -> String {
+        let bytes: Vec<u8> = self.signed.iter().chain(&self.mac).copied().collect();
+        URL_SAFE.encode(bytes)
+    }
+
     /// Splits a token into its parts; nothing is decrypted.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, TokenFault> {
         let mut bytes = URL_SAFE
@@ -98,6 +135,15 @@ mod tests {
         let token = Token::parse(TOKEN.as_bytes()).unwrap();
         assert_eq!(*token.open(&secret()).unwrap(), b"hello");
         assert_eq!(token.open(&Zeroizing::new([0; 32])).unwrap_err(), WrongKey);
+    }
+
+    #[test]
+    fn the_specification_s_token_is_made() {
+        let vector = std::array::from_fn(|index| u8::try_from(index).unwrap());
+        let token = Token::seal(&secret(), 499_162_800, vector, b"hello").unwrap();
+        assert_eq!(token.to_text(), TOKEN);
+        assert!(Token::seal(&secret(), 0, vector, &[0; 64]).is_ok());
+        assert!(Token::seal(&secret(), 0, vector, &[0; 80]).is_err());
     }
 
     #[test]

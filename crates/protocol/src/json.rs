@@ -82,6 +82,11 @@ impl Json {
         parse::parse(text, limits).map(|arena| Self { arena })
     }
 
+    /// Overwrites its text, which may hold a secret.
+    pub(crate) fn wipe(mut self) {
+        zeroize::Zeroize::zeroize(&mut self.arena.text);
+    }
+
     /// Whether any object in the document had a key twice.
     pub fn has_duplicate_keys(&self) -> bool {
         self.root().has_duplicate_keys()

@@ -166,6 +166,15 @@ impl PublicKey {
         }
     }
 
+    /// The key as AITBC's files spell it: `0x` and 128 digits (uncompressed, without the 04 before it)
+    /// for secp256k1, 64 digits for Ed25519.
+    pub fn to_file_text(&self) -> String {
+        match self.coordinates() {
+            Some(coordinates) => format!("0x{}", hex::encode(coordinates)),
+            None => self.to_string(),
+        }
+    }
+
     /// Whether the signature over the message was made with this key. Ed25519 is verified strictly
     /// (`verify_strict`): signatures that some implementations accept and others refuse are refused.
     pub fn verify(&self, message: &[u8], signature: &Signature) -> bool {
@@ -428,6 +437,13 @@ impl Signature {
         }
     }
 
+    /// The key that signed a hash as it is, without hashing it again, as proposers of August 2026 sign the
+    /// hashes of blocks; in any spelling that [`recover_any`](Self::recover_any) reads.
+    pub fn recover_hash(hash: &[u8; 32], spelled: &str) -> Option<PublicKey> {
+        let key = secp256k1::recover_hash(hash, &read_lenient(spelled)?)?;
+        Some(PublicKey(PublicBytes::Secp256k1(key)))
+    }
+
     /// The type of the key that made it.
     pub const fn key_type(&self) -> KeyType {
         match self.0 {
@@ -449,13 +465,18 @@ impl Signature {
     /// 2026 accept: digits in either case, `0x` before them or not, recovery ids from 0 or from 27, either
     /// s.
     pub fn recover_any(message: &[u8], spelled: &str) -> Option<PublicKey> {
-        let digits = spelled.strip_prefix("0x").unwrap_or(spelled);
-        let mut bytes = read_hex::<{ secp256k1::SIGNATURE }>(digits, false).ok()?;
-        if bytes[64] >= 27 {
-            bytes[64] -= 27;
-        }
-        recover(message, &bytes)
+        recover(message, &read_lenient(spelled)?)
     }
+}
+
+/// Reads a signature as nodes of August 2026 do.
+fn read_lenient(spelled: &str) -> Option<[u8; secp256k1::SIGNATURE]> {
+    let digits = spelled.strip_prefix("0x").unwrap_or(spelled);
+    let mut bytes = read_hex::<{ secp256k1::SIGNATURE }>(digits, false).ok()?;
+    if bytes[64] >= 27 {
+        bytes[64] -= 27;
+    }
+    Some(bytes)
 }
 
 fn recover(message: &[u8], bytes: &[u8; secp256k1::SIGNATURE]) -> Option<PublicKey> {

@@ -1,15 +1,29 @@
-//! AITBC's keystore files: one wallet's seed under a password.
+//! AITBC's keystore files: one wallet's seed, most often under a password.
 //!
-//! | form | where | key | cipher |
+//! | form | where the secret is | key | cipher |
 //! |---|---|---|---|
 //! | client | `crypto`, with `public_key` | PBKDF2 | AES-256-GCM |
-//! | node | `crypto`, bech32 `address`, `mac: "TODO"` | PBKDF2 | AES-256-GCM |
+//! | node | `crypto`, without `public_key` | PBKDF2 | AES-256-GCM |
 //! | fernet | `crypto` or the top level | SHA-256(password ‖ salt) | Fernet |
 //! | pbkdf2-fernet | `private_key`, `crypto` or the top level | PBKDF2, else as fernet | Fernet |
+//! | cli | as pbkdf2-fernet, with `wallet_id` | PBKDF2 | Fernet |
+//! | cli-plain | `private_key`, 64 digits, with `wallet_id` | none | none |
+//! | proposer | `private_key`, base64url(salt of 16 bytes ‖ token) | PBKDF2, 100,000 rounds | Fernet |
+//! | proposer-plain | `private_key`, 64 digits | none | none |
+//!
+//! The first four are of April 2026; the command line and the nodes of August 2026 write the others, and
+//! the first two with `keytype` `secp256k1`. The envelopes of AES-256-GCM may have a `mac`, which is
+//! checked: HMAC-SHA256 under the first half of the derived key, over its second half and the
+//! ciphertext. Nodes of April write `TODO` there.
+//!
+//! The type of the key is `keytype`, else that of `public_key`. A file that states neither has a
+//! secp256k1 key if its address begins with `0x` or it is a proposer's, and an Ed25519 key else.
 //!
 //! A file states its address and its public key; a seed that does not belong to them is never
 //! returned. AITBC's fernet tool writes any name that it was given in the place of the address:
 //! such a file states no address, and the address follows from its key.
+//!
+//! The secret of a plain file is readable by whoever can read the file: any password opens it.
 
 use std::fmt;
 
@@ -59,6 +73,21 @@ pub enum KeystoreForm {
     FernetFlat,
     /// PBKDF2 and Fernet.
     Pbkdf2Fernet,
+    /// The same, as AITBC's command line and [`Keystore::encrypt_cli`] write it.
+    Cli,
+    /// What AITBC's command line writes without a password: the secret is not encrypted.
+    CliPlain,
+    /// The file of a node's proposer: PBKDF2 and Fernet in one text.
+    Proposer,
+    /// The same without a password: the secret is not encrypted.
+    ProposerPlain,
+}
+
+impl KeystoreForm {
+    /// Whether the secret is not encrypted.
+    pub const fn is_plain(self) -> bool {
+        matches!(self, Self::CliPlain | Self::ProposerPlain)
+    }
 }
 
 impl fmt::Display for KeystoreForm {
@@ -69,11 +98,15 @@ impl fmt::Display for KeystoreForm {
             Self::Fernet => "fernet",
             Self::FernetFlat => "fernet-flat",
             Self::Pbkdf2Fernet => "pbkdf2-fernet",
+            Self::Cli => "cli",
+            Self::CliPlain => "cli-plain",
+            Self::Proposer => "proposer",
+            Self::ProposerPlain => "proposer-plain",
         })
     }
 }
 
-/// The encrypted seed, by cipher.
+/// The seed, by cipher.
 #[derive(Clone)]
 enum Secret {
     /// PBKDF2 and AES-256-GCM.
@@ -82,7 +115,11 @@ enum Secret {
         rounds: u32,
         nonce: [u8; NONCE],
         sealed: [u8; SEALED],
+        /// A second check of the ciphertext.
+        mac: Option<[u8; 32]>,
     },
+    /// Not encrypted, and checked to be a seed of the type.
+    Plain(Zeroizing<[u8; 32]>),
     /// Fernet; without rounds, the key is SHA-256 of password and salt.
     Fernet {
         salt: Vec<u8>,
@@ -125,7 +162,7 @@ impl Keystore {
         self.public_key.as_ref()
     }
 
-    /// Decrypts the seed. At 100,000 rounds it takes about 30 ms of computing, so it should not run
+    /// Decrypts the seed; with a plain form, the password is ignored. At 100,000 rounds it takes about 30 ms of computing, so it should not run
     /// on a thread that serves others.
     ///
     /// # Errors
@@ -146,10 +183,22 @@ impl Keystore {
                 rounds,
                 nonce,
                 sealed,
+                mac,
             } => {
                 let key = crypto::pbkdf2(password, salt, *rounds);
+                if let Some(mac) = mac
+                    && !crypto::envelope_mac_is_right(&key, sealed, mac)
+                {
+                    return Err(KeystoreError::WrongPassword);
+                }
                 crypto::open(&key, nonce, &[], sealed, self.key_type)
                     .ok_or(KeystoreError::WrongPassword)?
+            }
+            Secret::Plain(bytes) => {
+                Seed::new(**bytes, self.key_type).map_err(|_| KeystoreError::Malformed {
+                    field: "private_key",
+                    reason: "is not a key of its type",
+                })?
             }
             Secret::Fernet {
                 salt,
@@ -186,6 +235,22 @@ impl Keystore {
         address: &Address,
     ) -> Result<String, KeystoreError> {
         write::encrypt(seed, password, address)
+    }
+
+    /// Encrypts a seed as AITBC's command line does, which looks for `<wallet_id>.json` in
+    /// `~/.aitbc/wallets`. `created_at` is shown by it, and ISO 8601. Returns the text of the file.
+    ///
+    /// # Errors
+    /// [`KeystoreError::ShortPassword`]; [`KeystoreError::Mismatch`] when the address is not the seed's;
+    /// [`KeystoreError::Random`].
+    pub fn encrypt_cli(
+        seed: &Seed,
+        password: &Password,
+        address: &Address,
+        wallet_id: &str,
+        created_at: &str,
+    ) -> Result<String, KeystoreError> {
+        write::encrypt_cli(seed, password, address, wallet_id, created_at)
     }
 
     fn check(&self, seed: &Seed) -> Result<(), KeystoreError> {

@@ -39,6 +39,10 @@ impl Password {
         self.text.is_empty()
     }
 
+    pub(crate) fn characters(&self) -> usize {
+        self.text.chars().count()
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.text.as_bytes()
     }

@@ -12,6 +12,9 @@
 //!  "wallets": [{"name": "…", "address": "…", "public_key": "…", "nonce": "…", "sealed": "…"}]}
 //! ```
 //!
+//! The type of a wallet's key follows from its public key: 64 digits are Ed25519, 66 are secp256k1
+//! (compressed). One vault may hold wallets of both types.
+//!
 //! `check` is the AES-GCM tag of an empty text: it distinguishes a wrong password from an empty
 //! vault. Names, addresses and public keys are readable without the password, and the removal of an
 //! entry is not detected.

@@ -185,3 +185,25 @@ fn a_wallet_is_known_by_its_address_or_by_its_key() {
         }
     }
 }
+
+/// The examples of EIP-55.
+#[test]
+fn an_account_is_spelled_as_eip_55_says() {
+    for text in [
+        "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+        "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359",
+        "0xdbF03B407c01E7cD3CBea99509d93f8DDDC8C6FB",
+        "0xD1220A0cf47c7B9Be7A2E6BA89F429762e7b9aDb",
+        "0x52908400098527886E0F7030069857D2E4169EE7",
+        "0xde709f2102306220921060314715629080e2fb77",
+    ] {
+        let address: Address = text.parse().unwrap();
+        assert_eq!(address.to_checksummed().as_deref(), Some(text));
+        assert_eq!(
+            address.to_string(),
+            format!("ait1{}", text[2..].to_lowercase())
+        );
+    }
+    let key = Seed::from_bytes([1; 32]).public_key();
+    assert_eq!(Address::bech32_from_public_key(&key).to_checksummed(), None);
+}

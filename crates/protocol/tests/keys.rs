@@ -146,6 +146,21 @@ fn keys_are_read_in_either_case_and_written_in_lower() {
 }
 
 #[test]
+fn a_key_is_read_in_the_spelling_of_files() {
+    for key_type in [KeyType::Ed25519, KeyType::Secp256k1] {
+        let key = Seed::new([0x11; 32], key_type).unwrap().public_key();
+        let spelled = key.to_file_text();
+        assert_eq!(spelled.parse::<PublicKey>(), Ok(key));
+        let digits = if key_type == KeyType::Ed25519 {
+            64
+        } else {
+            130
+        };
+        assert_eq!(spelled.len(), digits);
+    }
+}
+
+#[test]
 fn secrets_are_not_shown() {
     let seed = Seed::from_bytes([0x11; 32]);
     let key = SigningKey::from_seed(&seed);

@@ -254,7 +254,7 @@ fn damage_is_named() {
             &client,
             "\"keytype\": \"ed25519\"",
             "\"keytype\": \"rsa\"",
-            unsupported("keytype", "rsa", "ed25519"),
+            unsupported("keytype", "rsa", "ed25519 or secp256k1"),
         ),
         (
             &client,

@@ -1,6 +1,6 @@
 //! Vaults: round trip, swapped entries, damage, and ten thousand wallets.
 
-use agentry_protocol::{Address, Json, Password, Seed, Vault, VaultError};
+use agentry_protocol::{Address, Json, KeyType, Password, Seed, Vault, VaultError};
 use proptest::prelude::*;
 
 fn password(text: &str) -> Password {
@@ -67,6 +67,48 @@ fn a_vault_under_the_real_number_of_rounds_opens() {
     let key = vault.open(&password("right")).unwrap();
     let seed = vault.unseal(vault.get("a").unwrap(), &key).unwrap();
     assert_eq!(seed.expose(), &[1; 32]);
+}
+
+/// The type of a key is that of the public key that an entry states, so it cannot be changed alone.
+#[test]
+fn wallets_of_both_key_types_are_in_one_vault() {
+    let types = [KeyType::Ed25519, KeyType::Secp256k1, KeyType::Secp256k1];
+    let entries = types.iter().zip(1..).map(|(key_type, byte)| {
+        let seed = Seed::new([byte; 32], *key_type).unwrap();
+        let address = Address::from_public_key(&seed.public_key());
+        (format!("w{byte}"), address, seed)
+    });
+    let packed = pack(entries.collect()).unwrap();
+    let text = packed.to_text();
+    let vault = Vault::parse(text.as_bytes()).unwrap();
+    assert_eq!(vault.to_text(), text);
+    let key = vault.open(&password("right")).unwrap();
+    for (entry, (key_type, byte)) in vault.wallets().zip(types.into_iter().zip(1..)) {
+        let digits = entry.public_key().to_string().len();
+        let is_ed25519 = key_type == KeyType::Ed25519;
+        assert_eq!(digits, if is_ed25519 { 64 } else { 66 });
+        let seed = vault.unseal(entry, &key).unwrap();
+        assert_eq!((seed.expose(), seed.key_type()), (&[byte; 32], key_type));
+        assert_eq!(
+            *entry.address(),
+            Address::from_public_key(&seed.public_key())
+        );
+        // The same secret as a key of the other type.
+        let other = match key_type {
+            KeyType::Ed25519 => KeyType::Secp256k1,
+            KeyType::Secp256k1 => KeyType::Ed25519,
+        };
+        let other = Seed::new([byte; 32], other).unwrap().public_key();
+        let address = Address::from_public_key(&other);
+        let altered = text
+            .replace(&entry.public_key().to_string(), &other.to_string())
+            .replace(entry.address().as_str(), address.as_str());
+        let altered = Vault::parse(altered.as_bytes()).unwrap();
+        let key = altered.open(&password("right")).unwrap();
+        let error = altered.unseal(altered.get(entry.name()).unwrap(), &key);
+        let name = entry.name().to_owned();
+        assert_eq!(error.unwrap_err(), VaultError::Altered { name });
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentry_protocol::{Address, Amount, Password};
+use agentry_protocol::{Address, Amount, Dialect, Password};
 
 use super::super::failure::wallet_code;
 use super::super::{ExitCode, Failure};
@@ -100,7 +100,7 @@ impl Inspection {
         for fleet in &config.fleets {
             let store = fleet.wallets.store();
             let password = self::password(fleet.password_file.as_deref(), &store);
-            let check = self.fleet(fleet, &store, &password);
+            let check = self.fleet(config.chain.dialect, fleet, &store, &password);
             self.found.checks.push(check);
         }
         // Other problems already have their own line.
@@ -148,6 +148,9 @@ impl Inspection {
             Some(address) => address.to_string(),
             None => format!("its file {}", info.stated()),
         };
+        if let Err(error) = info.check_key_type(config.chain.dialect) {
+            return refused(&error);
+        }
         let there = Check::well(&name, format!("{address}, in {}", info.path.display()));
         let there = private(&name, &info.path)
             .into_iter()
@@ -155,7 +158,13 @@ impl Inspection {
         there.and(self.open(&name, &wallet, password))
     }
 
-    fn fleet(&mut self, fleet: &FleetConfig, store: &WalletStore, password: &AtHand) -> Check {
+    fn fleet(
+        &mut self,
+        dialect: Dialect,
+        fleet: &FleetConfig,
+        store: &WalletStore,
+        password: &AtHand,
+    ) -> Check {
         let name = format!("fleet {}", fleet.name);
         if let FleetWallets::Directory(folder) = &fleet.wallets
             && !folder.is_dir()
@@ -176,6 +185,12 @@ impl Inspection {
         );
         if let Some(Err(error)) = bad.first() {
             check = check.and(refused(&name, error, None));
+        }
+        let other = good
+            .iter()
+            .find_map(|wallet| wallet.info().check_key_type(dialect).err());
+        if let Some(error) = other {
+            check = check.and(refused(&name, &error, None));
         }
         let public = good
             .iter()
@@ -198,6 +213,17 @@ impl Inspection {
 
     /// Checks whether the password opens a wallet, or the vault that holds it.
     fn open(&mut self, name: &str, wallet: &Wallet, password: &AtHand) -> Check {
+        if wallet.is_plain() {
+            let path = wallet.info().path.display();
+            return match wallet.unlock(&Password::new(String::new())) {
+                Ok(_) => Check::warning(
+                    name,
+                    format!("the key in {path} is not encrypted"),
+                    "make an encrypted copy with `agentry wallet import`, use that, and delete the file",
+                ),
+                Err(error) => refused(name, &error, None),
+            };
+        }
         let password = match password {
             AtHand::Is(password) => password,
             AtHand::None => {
@@ -299,6 +325,12 @@ fn refused(name: &str, error: &WalletError, wallet: Option<&str>) -> Check {
         (WalletError::Ambiguous { .. }, _) => {
             "rename one of the two with `agentry wallet rename`".to_owned()
         }
+        (WalletError::KeyType { dialect, .. }, _) => format!(
+            "use a wallet with a key of type {key_type} (`agentry wallet create --key-type {key_type} \
+             NAME`), or correct `chain.dialect`",
+            key_type = dialect.key_type()
+        ),
+        (WalletError::Public { path, .. }, _) => format!("`chmod 600 {}`", path.display()),
         (WalletError::Damaged { .. }, _) => "restore a backup of it".to_owned(),
         (WalletError::NoPlace, _) => "set `wallets.keystore_dir`, or `wallets.vault`".to_owned(),
         _ => "make sure that this user can read it, or correct `[wallets]`".to_owned(),

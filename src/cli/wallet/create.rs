@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::super::{Context, Failure};
-use super::{Form, PlaceArgs, made, other_passwords};
+use super::{KeyArgs, PlaceArgs, made, other_passwords};
 use crate::wallet::password::not_empty;
 use crate::wallet::{WalletInfo, WalletName, pack as many};
 
@@ -25,9 +25,8 @@ pub struct CreateArgs {
     /// Creates them in a new vault instead of keystore files
     #[arg(long, value_name = "FILE")]
     into_vault: Option<PathBuf>,
-    /// The form of the address
-    #[arg(long, value_enum, default_value_t = Form::Hex)]
-    address_form: Form,
+    #[command(flatten)]
+    key: KeyArgs,
     #[command(flatten)]
     place: PlaceArgs,
 }
@@ -48,6 +47,7 @@ pub struct PackArgs {
 
 pub(super) fn create(args: &CreateArgs, context: &Context) -> Result<(), Failure> {
     let (store, passwords) = args.place.resolve(context)?;
+    let (key_type, form) = (args.key.key_type(context)?, args.key.form());
     let names = match args.count {
         None => vec![args.name.clone()],
         Some(count) => {
@@ -62,7 +62,7 @@ pub(super) fn create(args: &CreateArgs, context: &Context) -> Result<(), Failure
             return Err(crate::wallet::WalletError::Exists(vault.clone()).into());
         }
         let password = passwords.new_password(&format!("the vault {}", vault.display()))?;
-        many::create_in_vault(vault, &names, args.address_form.into(), &password)?
+        many::create_in_vault(vault, &names, key_type, form, &password)?
     } else {
         // Before a person types a password twice.
         let wallets = store.snapshot_for_new()?;
@@ -77,7 +77,7 @@ pub(super) fn create(args: &CreateArgs, context: &Context) -> Result<(), Failure
         let password = passwords.new_password(what)?;
         let bar = out.progress(names.len() as u64, "creating wallets");
         let done = || bar.inc(1);
-        let wallets = many::create(&store, &names, args.address_form.into(), &password, &done);
+        let wallets = many::create(&store, &names, key_type, form, &password, &done);
         bar.finish_and_clear();
         wallets?
     };

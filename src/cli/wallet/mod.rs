@@ -5,13 +5,13 @@ mod transfer;
 
 use std::path::PathBuf;
 
-use agentry_protocol::{Address, AddressForm};
+use agentry_protocol::{Address, AddressForm, KeyType, Password};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::output::{Tone, printable};
 use super::{Context, Failure};
-use crate::wallet::{PasswordSource, WalletError, WalletInfo, WalletName, WalletStore};
+use crate::wallet::{PasswordSource, Wallet, WalletError, WalletInfo, WalletName, WalletStore};
 
 /// The subcommands of `wallet`.
 #[derive(Debug, Subcommand)]
@@ -74,6 +74,55 @@ impl PlaceArgs {
             prompt: true,
         };
         Ok((store, passwords))
+    }
+}
+
+/// A type of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Type {
+    /// Of chains of the dialect aitbc-2026-04
+    Ed25519,
+    /// Of chains of the dialect aitbc-2026-08
+    Secp256k1,
+}
+
+impl From<Type> for KeyType {
+    fn from(key_type: Type) -> Self {
+        match key_type {
+            Type::Ed25519 => Self::Ed25519,
+            Type::Secp256k1 => Self::Secp256k1,
+        }
+    }
+}
+
+/// The type of a new key, and the form of its address.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct KeyArgs {
+    /// The type of the key [default: that of `chain.dialect` in the configuration]
+    #[arg(long, value_enum)]
+    key_type: Option<Type>,
+    /// The form of the address [default: hex]
+    #[arg(long, value_enum)]
+    address_form: Option<Form>,
+}
+
+impl KeyArgs {
+    /// The type that was asked for, else that of the configured chain.
+    pub(super) fn key_type(&self, context: &Context) -> Result<KeyType, Failure> {
+        let key_type = match self.key_type {
+            Some(key_type) => key_type.into(),
+            None => context.config()?.chain.dialect.key_type(),
+        };
+        if self.address_form == Some(Form::Bech32) && key_type != KeyType::Ed25519 {
+            return Err(Failure::usage(format!(
+                "--address-form bech32: a key of type {key_type} has no address of that form"
+            )));
+        }
+        Ok(key_type)
+    }
+
+    pub(super) fn form(&self) -> AddressForm {
+        self.address_form.unwrap_or(Form::Hex).into()
     }
 }
 
@@ -187,13 +236,14 @@ fn list(args: &ListArgs, context: &Context) -> Result<(), Failure> {
                     (None, Some(name)) => format!("(named {})", printable(name, SHOWN)),
                     (None, None) => "(not stated)".to_owned(),
                 };
-                rows.push(vec![wallet.name, address, wallet.form]);
+                let key_type = wallet.key_type.to_string();
+                rows.push(vec![wallet.name, address, key_type, wallet.form]);
             }
             Err(error) => damaged.push(error.to_string()),
         }
     }
     if !rows.is_empty() {
-        out.table(&["NAME", "ADDRESS", "FORM"], &rows)?;
+        out.table(&["NAME", "ADDRESS", "KEY", "FORM"], &rows)?;
     }
     for error in damaged {
         out.line(out.tone(Tone::Bad, &error))?;
@@ -206,25 +256,31 @@ fn show(args: &ShowArgs, context: &Context) -> Result<(), Failure> {
     let wallet = store.find(&args.name)?;
     let mut info = wallet.info().clone();
     if args.unlock {
-        let password = passwords.password(&format!("wallet {}", info.name))?;
+        let password = password_of(&wallet, &passwords)?;
         let unlocked = wallet.unlock(&password)?;
         info.public_key = Some(unlocked.seed.public_key());
         info.address = Some(unlocked.address);
     }
-    let forms = info.public_key.as_ref().map(|key| {
-        (
-            Address::from_public_key(key).to_string(),
-            Address::bech32_from_public_key(key).to_string(),
-        )
-    });
+    let key = info.public_key.as_ref();
+    let is_ed25519 = info.key_type == KeyType::Ed25519;
+    let hex = key.map(|key| Address::from_public_key(key).to_string());
+    let bech32 = key
+        .filter(|_| is_ed25519)
+        .map(|key| Address::bech32_from_public_key(key).to_string());
+    let checksummed = info
+        .address
+        .as_ref()
+        .and_then(|address| checksummed(&info, address));
     let out = context.output;
     if out.is_json() {
         return out.json(&json!({
             "name": info.name,
             "address": info.address,
-            "address_hex": forms.as_ref().map(|(hex, _)| hex),
-            "address_bech32": forms.as_ref().map(|(_, bech32)| bech32),
+            "address_hex": hex,
+            "address_bech32": bech32,
+            "address_0x": checksummed,
             "public_key": info.public_key,
+            "key_type": info.key_type,
             "form": info.form,
             "stated_name": info.stated_name,
             "path": info.path,
@@ -233,7 +289,10 @@ fn show(args: &ShowArgs, context: &Context) -> Result<(), Failure> {
     }
     let unknown = || "(not stated; see --unlock)".to_owned();
     let text = |value: Option<String>| value.unwrap_or_else(unknown);
-    let (hex, bech32) = forms.unzip();
+    let other = match is_ed25519 {
+        true => ("bech32 form", bech32),
+        false => ("0x form", checksummed),
+    };
     let mut fields = vec![
         ("name", info.name),
         (
@@ -241,18 +300,21 @@ fn show(args: &ShowArgs, context: &Context) -> Result<(), Failure> {
             text(info.address.map(|address| address.to_string())),
         ),
         ("hex form", text(hex)),
-        ("bech32 form", text(bech32)),
+        (other.0, text(other.1)),
         (
             "public key",
             text(info.public_key.map(|key| key.to_string())),
         ),
+        ("key type", info.key_type.to_string()),
         ("kept as", info.form),
         ("path", info.path.display().to_string()),
     ];
     if let Some(name) = &info.stated_name {
         fields.push(("its file says", stated_name(name)));
     }
-    if args.unlock {
+    if wallet.is_plain() {
+        fields.push(("password", out.tone(Tone::Bad, NOT_ENCRYPTED)));
+    } else if args.unlock {
         fields.push(("password", out.tone(Tone::Good, "correct")));
     }
     out.fields(&fields)
@@ -298,6 +360,29 @@ fn delete(args: &DeleteArgs, context: &Context) -> Result<(), Failure> {
     ))
 }
 
+/// The note about a wallet of a plain form.
+const NOT_ENCRYPTED: &str =
+    "none: the key is not encrypted; `agentry wallet import` makes an encrypted copy";
+
+/// The password of a wallet; any will do if its key is not encrypted.
+pub(super) fn password_of(
+    wallet: &Wallet,
+    passwords: &PasswordSource,
+) -> Result<Password, Failure> {
+    if wallet.is_plain() {
+        return Ok(Password::new(String::new()));
+    }
+    Ok(passwords.password(&format!("wallet {}", wallet.info().name))?)
+}
+
+/// The address as wallets of its type are spelled elsewhere, if that is another spelling.
+fn checksummed(wallet: &WalletInfo, address: &Address) -> Option<String> {
+    match wallet.key_type {
+        KeyType::Ed25519 => None,
+        KeyType::Secp256k1 => address.to_checksummed(),
+    }
+}
+
 /// The note that the file states something else than the wallet's address.
 fn stated_name(name: &str) -> String {
     let name = printable(name, SHOWN);
@@ -320,6 +405,10 @@ pub(super) fn made(wallet: &WalletInfo, context: &Context) -> Result<(), Failure
         ("address", out.tone(Tone::Strong, &address)),
         ("path", wallet.path.display().to_string()),
     ];
+    let spelled = wallet.address.as_ref();
+    if let Some(spelled) = spelled.and_then(|address| checksummed(wallet, address)) {
+        fields.insert(2, ("0x form", spelled));
+    }
     if let Some(name) = &wallet.stated_name {
         fields.push(("its file says", stated_name(name)));
     }

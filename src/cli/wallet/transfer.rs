@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use agentry_protocol::{Address, Keystore, KeystoreError, Seed};
-use clap::Args;
+use agentry_protocol::{Address, KeyType, Keystore, KeystoreError, Password, Seed};
+use clap::{Args, ValueEnum};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::super::{Context, ExitCode, Failure};
-use super::{Form, PlaceArgs, made, other_passwords};
+use super::{KeyArgs, PlaceArgs, made, other_passwords, password_of};
 use crate::wallet::password::not_empty;
 use crate::wallet::{WalletError, WalletInfo, WalletName, pack, store, write_new};
 
@@ -27,11 +27,20 @@ pub struct ImportArgs {
     /// A file with the password of FILE [default: the password of the wallets here]
     #[arg(long, value_name = "PASSWORD")]
     source_password_file: Option<PathBuf>,
-    /// The form of the address, if FILE does not state one
-    #[arg(long, value_enum, default_value_t = Form::Hex)]
-    address_form: Form,
+    /// The type of the key and the form of the address, if FILE does not state them
+    #[command(flatten)]
+    key: KeyArgs,
     #[command(flatten)]
     place: PlaceArgs,
+}
+
+/// The form of an exported file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ExportForm {
+    /// As AITBC's client wallets, and this program
+    Client,
+    /// As AITBC's command line, which reads NAME.json in ~/.aitbc/wallets
+    Cli,
 }
 
 /// Arguments of `wallet export`.
@@ -42,6 +51,9 @@ pub struct ExportArgs {
     /// The new file; `-` is standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
+    /// The form of the file
+    #[arg(long, value_enum, default_value_t = ExportForm::Client)]
+    form: ExportForm,
     /// A file with the password of the export [default: the wallet's own]
     #[arg(long, value_name = "PASSWORD")]
     new_password_file: Option<PathBuf>,
@@ -55,7 +67,14 @@ pub(super) fn import(args: &ImportArgs, context: &Context) -> Result<(), Failure
     let shown = args.file.display().to_string();
     let bytes = read(&args.file)?;
     let what = format!("wallet {}", args.name);
-    let (seed, address, stated_name, password) = if let Some(seed) = seed(&bytes) {
+    let (seed, address, stated_name, password) = if is_seed(&bytes) {
+        let key_type = args.key.key_type(context)?;
+        let seed = seed(&bytes, key_type).ok_or_else(|| {
+            Failure::new(
+                ExitCode::Data,
+                format!("{shown} holds no key of type {key_type}: it is zero or too large"),
+            )
+        })?;
         (seed, None, None, passwords.new_password(&what)?)
     } else {
         let damaged = |error: &KeystoreError| {
@@ -65,7 +84,24 @@ pub(super) fn import(args: &ImportArgs, context: &Context) -> Result<(), Failure
             })
         };
         let keystore = Keystore::parse(&bytes).map_err(|error| damaged(&error))?;
+        let key_type = keystore.key_type();
+        if args
+            .key
+            .key_type
+            .is_some_and(|wanted| KeyType::from(wanted) != key_type)
+        {
+            return Err(Failure::usage(format!(
+                "{shown} has a key of type {key_type}; leave --key-type out"
+            )));
+        }
         let (source, own) = match other_passwords(args.source_password_file.clone()) {
+            _ if keystore.form().is_plain() => {
+                tracing::warn!(
+                    path = %args.file.display(),
+                    "the file's key is not encrypted; delete the file once it is not needed any more"
+                );
+                (Password::new(String::new()), passwords.new_password(&what)?)
+            }
             Some(source) => (source.password(&shown)?, passwords.new_password(&what)?),
             None => {
                 let password = passwords.password(&shown)?;
@@ -81,7 +117,7 @@ pub(super) fn import(args: &ImportArgs, context: &Context) -> Result<(), Failure
     };
     let address = match address {
         Some(address) => address,
-        None => pack::address_of(&seed, args.address_form.into()),
+        None => pack::address_of(&seed, args.key.form()),
     };
     let wallet = store.add(&args.name, &seed, &address, &password)?;
     // What the source file states: the new file states the address.
@@ -130,25 +166,35 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     Ok(bytes)
 }
 
-/// A seed in hex, if the bytes are one.
-fn seed(bytes: &[u8]) -> Option<Seed> {
+/// Whether the bytes are a seed in hex.
+fn is_seed(bytes: &[u8]) -> bool {
+    seed(bytes, KeyType::Ed25519).is_some()
+}
+
+/// The seed in hex that the bytes are; `None` if it is no key of this type.
+fn seed(bytes: &[u8], key_type: KeyType) -> Option<Seed> {
     let text = std::str::from_utf8(bytes).ok()?.trim();
     let digits = text.strip_prefix("0x").unwrap_or(text);
     let mut seed = Zeroizing::new([0_u8; 32]);
     hex::decode_to_slice(digits, &mut *seed).ok()?;
-    Some(Seed::from_bytes(*seed))
+    Seed::new(*seed, key_type).ok()
 }
 
 pub(super) fn export(args: &ExportArgs, context: &Context) -> Result<(), Failure> {
     let (store, passwords) = args.place.resolve(context)?;
     let wallet = store.find(&args.name)?;
-    let password = passwords.password(&format!("wallet {}", args.name))?;
+    let password = password_of(&wallet, &passwords)?;
     let unlocked = wallet.unlock(&password)?;
     let password = match other_passwords(args.new_password_file.clone()) {
         Some(passwords) => passwords.new_password("the export")?,
+        None if wallet.is_plain() => passwords.new_password("the export")?,
         None => not_empty(password)?,
     };
-    let text = store::encrypt(&unlocked.seed, &unlocked.address, &password)?;
+    let (seed, address) = (&unlocked.seed, &unlocked.address);
+    let text = match args.form {
+        ExportForm::Client => store::encrypt(seed, address, &password)?,
+        ExportForm::Cli => store::encrypt_cli(&args.name, seed, address, &password)?,
+    };
     if args.output.as_os_str() == "-" {
         return context.output.text(&text);
     }

@@ -120,7 +120,7 @@ pub(crate) fn survey(config: &Config, passwords: &mut Passwords) -> Survey {
             survey.missing.push(agent);
             continue;
         }
-        match candidate(&agent, passwords, &mut vaults) {
+        match candidate(config.chain.dialect, &agent, passwords, &mut vaults) {
             Ok(Some(candidate)) => {
                 let key = candidate.public_key.as_ref().map(ToString::to_string);
                 let marks = [Some(candidate.address.to_string()), key];
@@ -153,6 +153,7 @@ pub(crate) fn survey(config: &Config, passwords: &mut Passwords) -> Survey {
 }
 
 fn candidate(
+    dialect: Dialect,
     agent: &HostedAgent,
     passwords: &mut Passwords,
     vaults: &mut HashMap<PathBuf, Arc<OpenVault>>,
@@ -165,6 +166,8 @@ fn candidate(
         wallet: agent.agent.wallet.to_string(),
         source,
     };
+    // Before anybody is asked for its password.
+    info.check_key_type(dialect).map_err(failed)?;
     let locked = if let Some(locked) = wallet.vault() {
         let vault = match vaults.get(&info.path) {
             Some(vault) => Arc::clone(vault),
@@ -177,6 +180,13 @@ fn candidate(
             }
         };
         LockedWallet::Vault(vault)
+    } else if wallet.is_plain() {
+        tracing::warn!(
+            wallet = &*agent.agent.wallet,
+            path = %info.path.display(),
+            "the wallet's key is not encrypted; `agentry wallet import` makes an encrypted copy"
+        );
+        LockedWallet::File(wallet.clone(), Arc::new(Password::new(String::new())))
     } else {
         let password = passwords.of(agent, &format!("wallet {}", agent.agent.wallet))?;
         LockedWallet::File(wallet.clone(), password)

@@ -2,8 +2,8 @@
 
 use agentry_protocol::sealing::{Binding, open};
 use agentry_protocol::{
-    Address, Authenticity, DecryptionKey, Dialect, Envelope, Finding, Json, KnownCommand, Limits,
-    Payload, Seed, SigningKey, StoredTransaction, Transaction, authenticity,
+    Address, Authenticity, DecryptionKey, Dialect, Envelope, Finding, Json, KeyType, KnownCommand,
+    Limits, Payload, Seed, SigningKey, StoredTransaction, Transaction, authenticity,
 };
 use serde_json::Value;
 
@@ -64,6 +64,51 @@ fn the_transaction_is_reproduced() {
         agentry_protocol::compose(&envelope.payload, envelope.header()).unwrap(),
         payload
     );
+}
+
+#[test]
+fn the_transaction_of_august_is_reproduced() {
+    let vector = vector("json transaction-2026-08");
+    let bytes = hex::decode(text(&vector, "seed")).unwrap();
+    let wallet = Seed::new(bytes.try_into().unwrap(), KeyType::Secp256k1).unwrap();
+    let key = SigningKey::from_seed(&wallet);
+    assert_eq!(key.public_key().to_string(), text(&vector, "public_key"));
+    let stated = &vector["transaction"];
+    let number = |key: &str| stated[key].as_u64().unwrap().into();
+    let from = Address::from_public_key(&key.public_key());
+    assert_eq!(from.as_str(), text(stated, "from"));
+    assert_eq!(from.to_checksummed().as_deref(), vector["address"].as_str());
+    let message = Json::string(text(&vector, "message"));
+    let signed = Transaction {
+        dialect: Dialect::August2026,
+        from,
+        to: text(stated, "to").parse().unwrap(),
+        amount: number("amount"),
+        fee: number("fee"),
+        nonce: number("nonce"),
+        payload: message.clone(),
+        chain_id: text(stated, "chain_id").parse().unwrap(),
+    }
+    .sign(&key);
+    // The inner text is written out by hand.
+    let inner = key.sign(text(&vector, "inner_text").as_bytes());
+    assert_eq!(inner.to_string(), text(&vector, "sig"));
+    assert_eq!(signed.transaction().payload, json(&stated["payload"]));
+    assert_eq!(*signed.draft(), message);
+    let kept = signed.stored();
+    assert_eq!(&*kept.kind, text(stated, "type"));
+    assert_eq!(kept.signature.as_deref(), vector["signature"].as_str());
+    assert_eq!(kept.digest().to_string(), text(&vector, "digest"));
+    assert_eq!(kept.hash().to_string(), text(&vector, "transaction_hash"));
+    // A reader finds it verified, although the chain keeps no signature.
+    let mined = StoredTransaction {
+        signature: None,
+        ..kept
+    };
+    let chain = text(stated, "chain_id").parse().unwrap();
+    let finding = authenticity::examine(&mined, &chain, None, None);
+    assert_eq!(finding.authenticity(), Authenticity::Verified);
+    assert_eq!(mined.digest().to_string(), text(&vector, "digest"));
 }
 
 #[test]

@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use agentry::wallet::{WalletStore, ensure_password_file, password};
 use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{
-    ChainId, Dialect, Header, MessageId, Number, Payload, Seed, Timestamp, Transaction, compose,
+    ChainId, Dialect, Header, MessageId, Number, Payload, Timestamp, Transaction, compose,
 };
 use agentry_testbed::binary;
 use agentry_testbed::http;
 use agentry_testbed::process::Process;
-use agentry_testbed::wallet::{address, key};
+use agentry_testbed::wallet::{address, address_in, key, seed_in};
 
 /// A node on which the wallets 1 to 3 have money.
 pub(crate) fn devnet(dir: &Path) -> Devnet {
@@ -49,19 +49,25 @@ pub(crate) fn say(devnet: &Devnet, text: &str, trace: Option<&str>, nonce: u64) 
     assert_eq!(status, 200, "{answer}");
 }
 
-/// Writes agents.toml with these tables, and keystores of the wallets `w1` and so on.
+/// Writes agents.toml with these tables, and keystores of the wallets `w1` and so on, for a node of April
+/// 2026.
 pub(crate) fn configure(dir: &Path, node: &str, wallets: &[u8], tables: &str) {
+    configure_in(Dialect::April2026, dir, node, wallets, tables);
+}
+
+/// As [`configure`], for a node of a dialect.
+pub(crate) fn configure_in(dialect: Dialect, dir: &Path, node: &str, wallets: &[u8], tables: &str) {
     let keystore = dir.join("keystore");
     ensure_password_file(&keystore.join(".password")).unwrap();
     let secret = password::read(&keystore.join(".password")).unwrap();
     let store = WalletStore::new(Some(keystore), None);
     for byte in wallets {
-        let (name, seed) = (format!("w{byte}"), Seed::from_bytes([*byte; 32]));
-        let name = name.parse().unwrap();
-        store.add(&name, &seed, &address(*byte), &secret).unwrap();
+        let (name, seed) = (format!("w{byte}"), seed_in(dialect, *byte));
+        let (name, address) = (name.parse().unwrap(), address_in(dialect, *byte));
+        store.add(&name, &seed, &address, &secret).unwrap();
     }
     let text = format!(
-        "[chain]\nid = \"ait-devnet\"\nrpc = \"{node}\"\nstart = 0\n\
+        "[chain]\nid = \"ait-devnet\"\ndialect = \"{dialect}\"\nrpc = \"{node}\"\nstart = 0\n\
          [http]\nlisten = \"127.0.0.1:0\"\n\
          [wallets]\nkeystore_dir = \"keystore\"\npassword_file = \"keystore/.password\"\n{tables}"
     );

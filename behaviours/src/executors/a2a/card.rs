@@ -1,6 +1,6 @@
 //! The card of an agent: whether it can be trusted, and how the agent is spoken to.
 
-use agentry_sdk::protocol::{PublicKey, Signature};
+use agentry_sdk::protocol::PublicKey;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use reqwest::Url;
@@ -103,7 +103,7 @@ pub(super) fn read(bytes: &[u8], from: &Url, keys: &[PublicKey]) -> Result<Inter
 }
 
 /// Checks that one of the keys has signed the card: a detached JWS (RFC 7515, appendix F) with Ed25519
-/// (RFC 8037).
+/// (RFC 8037) or secp256k1 (ES256K, RFC 8812).
 fn verify(card: &Value, keys: &[PublicKey]) -> Result<(), String> {
     let signatures = card.get("signatures").and_then(Value::as_array);
     let signatures = signatures.map(Vec::as_slice).unwrap_or_default();
@@ -117,13 +117,17 @@ fn verify(card: &Value, keys: &[PublicKey]) -> Result<(), String> {
         let header = BASE64_URL_SAFE_NO_PAD.decode(protected).ok()?;
         let header: Protected = serde_json::from_slice(&header).ok()?;
         // `crit` names what a verifier must know, such as a payload that is encoded otherwise.
-        if !matches!(header.alg.as_str(), "EdDSA" | "Ed25519") || header.crit.is_some() {
+        if header.crit.is_some() {
             return None;
         }
+        // RFC 9864 names EdDSA anew.
+        let algorithm = match header.alg.as_str() {
+            "Ed25519" => "EdDSA",
+            other => other,
+        };
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(signature).ok()?;
-        let signature = Signature::from_bytes(bytes.try_into().ok()?);
         let text = format!("{protected}.{payload}");
-        let made = |key: &PublicKey| key.verify(text.as_bytes(), &signature);
+        let made = |key: &PublicKey| key.verify_jws(algorithm, text.as_bytes(), &bytes);
         keys.iter().any(made).then_some(())
     };
     match signatures.iter().take(MAX_SIGNATURES).find_map(is_by_one) {

@@ -24,7 +24,8 @@ pub struct A2aSettings {
     /// The URL of the agent's card, which ends with `.json`, or the base URL below which the card is
     /// at `/.well-known/agent-card.json`. It is not treated as a secret.
     pub url: String,
-    /// The Ed25519 keys of which one must have signed the card, as 64 hexadecimal digits. Default:
+    /// The public keys of which one must have signed the card, in hexadecimal digits: 64 of Ed25519,
+    /// 66 of secp256k1. Default:
     /// none, and the card need not be signed.
     #[serde(default)]
     pub signed_by: Vec<PublicKey>,

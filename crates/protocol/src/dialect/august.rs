@@ -33,6 +33,8 @@ const DIALECT: Dialect = Dialect::August2026;
 const MESSAGE: &str = "MESSAGE";
 /// The type of a transaction that transfers something.
 const TRANSFER: &str = "TRANSFER";
+/// The key of the transaction's amount in a payload.
+const AMOUNT: &str = "amount";
 /// The key of the signature in a header.
 const SIG: &str = "sig";
 /// The fee that a node fills in, in compute-seconds.
@@ -170,7 +172,7 @@ pub(super) fn message(payload: &Json) -> Cow<'_, Json> {
 /// The payload that carries a message.
 fn carry(message: &Json, amount: &Number) -> Json {
     let root = message.root();
-    let amount = ("amount", Json::number(amount));
+    let amount = (AMOUNT, Json::number(amount));
     let text = root.get("text").filter(|text| text.as_str().is_some());
     if let Some(text) = text.map(JsonRef::to_json)
         && matches!(Payload::read(&text), Payload::Text(_))
@@ -179,7 +181,7 @@ fn carry(message: &Json, amount: &Number) -> Json {
         return Json::object([amount, ("message", text), (HEADER_KEY, header.to_json())]);
     }
     if root.is_object() {
-        let entries = root.entries().filter(|(key, _)| *key != "amount");
+        let entries = root.entries().filter(|(key, _)| *key != AMOUNT);
         let entries = entries.map(|(key, value)| (key, value.to_json()));
         return Json::object(std::iter::once(amount).chain(entries));
     }
@@ -234,8 +236,16 @@ impl Headed {
                 parsed = command.body;
                 (true, &parsed)
             }
-            None => (false, message),
+            // In a payload the amount stands beside the text; it is the transaction's.
+            None => {
+                let entries = message.root().entries().filter(|(key, _)| *key != AMOUNT);
+                parsed = Json::object(entries.map(|(key, value)| (key, value.to_json())));
+                (false, &parsed)
+            }
         };
+        if message.has_duplicate_keys() {
+            return None;
+        }
         if body.has_duplicate_keys() {
             return None;
         }

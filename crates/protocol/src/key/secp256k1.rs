@@ -57,11 +57,15 @@ pub(super) fn sign(key: &SigningKey, message: &[u8]) -> [u8; SIGNATURE] {
 
 /// The key whose signature of the message this is, whether its s is the lower one or not.
 pub(super) fn recover(message: &[u8], signature: &[u8; SIGNATURE]) -> Option<[u8; KEY]> {
+    recover_hash(&keccak(message), signature)
+}
+
+/// [`recover`], of a hash.
+pub(super) fn recover_hash(hash: &[u8; 32], signature: &[u8; SIGNATURE]) -> Option<[u8; KEY]> {
     let (numbers, recovery) = signature.split_at(64);
     let numbers = Signature::from_slice(numbers).ok()?;
     let recovery = RecoveryId::from_byte(*recovery.first()?).filter(|id| !id.is_x_reduced())?;
-    let hash = keccak(message);
-    let key = VerifyingKey::recover_from_prehash(&hash, &numbers, recovery).ok()?;
+    let key = VerifyingKey::recover_from_prehash(hash, &numbers, recovery).ok()?;
     Some(compressed(&key))
 }
 

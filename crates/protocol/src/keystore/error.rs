@@ -63,6 +63,11 @@ pub enum KeystoreError {
         /// The field.
         field: &'static str,
     },
+    /// The password is too short for AITBC's command line.
+    #[error(
+        "aitbc's command line opens no wallet whose password has fewer than 8 characters; choose a longer one"
+    )]
+    ShortPassword,
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes to encrypt a keystore with")]
     Random,

@@ -1,26 +1,33 @@
 //! Text to keystore.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use zeroize::Zeroizing;
 
 use super::{Keystore, KeystoreError, KeystoreForm, MAX_BYTES, MAX_ROUNDS, Secret};
 use crate::address::{Address, AddressError};
 use crate::fernet::{Token, TokenFault};
 use crate::json::{Json, JsonRef, Limits};
-use crate::key::{KeyType, PublicKey};
+use crate::key::{KeyType, PublicKey, Seed, read_seed_hex};
 
 /// Levels of nesting in a keystore file: a real one has 3.
 const MAX_DEPTH: usize = 16;
 /// Longest salt, in bytes. Real ones have 16 or 32.
 const MAX_SALT: usize = 1024;
-/// How many characters the two forms of an address have.
-const ADDRESS_LENGTHS: [usize; 2] = [44, 62];
+/// How many characters addresses have: `0x` and 40 digits, `ait1` and 40, `aitbc1` and 40, bech32.
+const ADDRESS_LENGTHS: [usize; 4] = [42, 44, 46, 62];
 /// Longest name in the place of an address, in characters.
 const MAX_NAME: usize = 128;
 /// Longest name with the prefix of addresses, in characters: a longer one is a damaged address.
 const MAX_SHORT_NAME: usize = 32;
 /// The one algorithm that a pbkdf2-fernet file names.
 const PBKDF2_FERNET: &str = "PBKDF2-SHA256-Fernet";
+/// Rounds of PBKDF2 in a proposer's file, which does not state them.
+const PROPOSER_ROUNDS: u32 = 100_000;
+/// Length of the salt in a proposer's file.
+const PROPOSER_SALT: usize = 16;
+/// What nodes of April write in the place of a MAC.
+const NO_MAC: &str = "TODO";
 
 pub(super) fn parse(text: &[u8]) -> Result<Keystore, KeystoreError> {
     let json = Json::parse(
@@ -30,6 +37,12 @@ pub(super) fn parse(text: &[u8]) -> Result<Keystore, KeystoreError> {
             max_depth: MAX_DEPTH,
         },
     )?;
+    let keystore = read(&json);
+    json.wipe();
+    keystore
+}
+
+fn read(json: &Json) -> Result<Keystore, KeystoreError> {
     if json.has_duplicate_keys() {
         return Err(KeystoreError::DuplicateKeys);
     }
@@ -52,8 +65,13 @@ pub(super) fn parse(text: &[u8]) -> Result<Keystore, KeystoreError> {
             )
         }
     };
-    let key_type = key_type(root, public_key.as_ref())?;
     let (form, secret) = read_secret(root)?;
+    let key_type = key_type(root, public_key.as_ref(), form)?;
+    if let Secret::Plain(bytes) = &secret
+        && Seed::new(**bytes, key_type).is_err()
+    {
+        return Err(malformed("private_key", "is not a key of its type"));
+    }
     let has_address = address.is_some() || name.is_some();
     if matches!(form, KeystoreForm::Client | KeystoreForm::Node) && !has_address {
         return Err(KeystoreError::Missing { field: "address" });
@@ -82,18 +100,38 @@ fn stated(text: &str) -> Result<(Option<Address>, Option<String>), KeystoreError
 
 fn is_name(text: &str) -> bool {
     let length = text.chars().count();
+    let has_prefix = ["ait1", "aitbc1", "0x"]
+        .iter()
+        .any(|prefix| text.starts_with(prefix));
     let looks_like_an_address =
-        ADDRESS_LENGTHS.contains(&length) || (text.starts_with("ait1") && length > MAX_SHORT_NAME);
+        ADDRESS_LENGTHS.contains(&length) || (has_prefix && length > MAX_SHORT_NAME);
     length <= MAX_NAME && !looks_like_an_address && !text.chars().any(char::is_control)
 }
 
-/// The type of the key: as the file says, else that of the public key that it states, else Ed25519.
-fn key_type(root: JsonRef<'_>, public_key: Option<&PublicKey>) -> Result<KeyType, KeystoreError> {
-    let Some(value) = root.get("keytype") else {
-        return Ok(public_key.map_or(KeyType::Ed25519, PublicKey::key_type));
-    };
-    let word = as_text(value, "keytype")?;
-    KeyType::from_word(word).ok_or_else(|| unsupported("keytype", word, "ed25519 or secp256k1"))
+/// The type of the key: as the file says, else that of the public key that it states, else as files of
+/// that form have it.
+fn key_type(
+    root: JsonRef<'_>,
+    public_key: Option<&PublicKey>,
+    form: KeystoreForm,
+) -> Result<KeyType, KeystoreError> {
+    let of_key = public_key.map(PublicKey::key_type);
+    if let Some(value) = root.get("keytype") {
+        let word = as_text(value, "keytype")?;
+        let named = KeyType::from_word(word)
+            .ok_or_else(|| unsupported("keytype", word, "ed25519 or secp256k1"))?;
+        if of_key.is_some_and(|of_key| of_key != named) {
+            return Err(malformed("keytype", "is not the type of its public_key"));
+        }
+        return Ok(named);
+    }
+    let address = root.get("address").and_then(JsonRef::as_str);
+    let is_proposer = matches!(form, KeystoreForm::Proposer | KeystoreForm::ProposerPlain);
+    let is_secp256k1 = is_proposer || address.is_some_and(|address| address.starts_with("0x"));
+    Ok(of_key.unwrap_or(match is_secp256k1 {
+        true => KeyType::Secp256k1,
+        false => KeyType::Ed25519,
+    }))
 }
 
 fn check_version(root: JsonRef<'_>) -> Result<(), KeystoreError> {
@@ -107,14 +145,14 @@ fn check_version(root: JsonRef<'_>) -> Result<(), KeystoreError> {
 /// Finds the encrypted part, and reads it.
 fn read_secret(root: JsonRef<'_>) -> Result<(KeystoreForm, Secret), KeystoreError> {
     if let Some(section) = root.get("private_key") {
-        if section.as_str().is_some() {
-            return Err(unsupported(
-                "private_key",
-                "a bare text",
-                "an encrypted one",
-            ));
+        let is_cli = root.get("wallet_id").is_some();
+        if let Some(text) = section.as_str() {
+            return bare(root, text, is_cli);
         }
-        return pbkdf2_fernet(object(section, "private_key")?);
+        check_encrypted(root, true)?;
+        let (form, secret) = pbkdf2_fernet(object(section, "private_key")?)?;
+        let form = if is_cli { KeystoreForm::Cli } else { form };
+        return Ok((form, secret));
     }
     let (section, flat) = match root.get("crypto") {
         Some(section) => (object(section, "crypto")?, false),
@@ -146,6 +184,76 @@ fn read_secret(root: JsonRef<'_>) -> Result<(KeystoreForm, Secret), KeystoreErro
     }
 }
 
+/// A private key that is a text: 64 digits, or salt and token.
+fn bare(
+    root: JsonRef<'_>,
+    text: &str,
+    is_cli: bool,
+) -> Result<(KeystoreForm, Secret), KeystoreError> {
+    // Any 32 bytes are an Ed25519 seed; the type is not known yet.
+    if let Some(seed) = read_seed_hex(text.as_bytes(), KeyType::Ed25519) {
+        check_encrypted(root, false)?;
+        let form = match is_cli {
+            true => KeystoreForm::CliPlain,
+            false => KeystoreForm::ProposerPlain,
+        };
+        return Ok((form, Secret::Plain(Zeroizing::new(*seed.expose()))));
+    }
+    if is_cli {
+        return Err(malformed(
+            "private_key",
+            "is neither 64 hexadecimal digits nor an encrypted section",
+        ));
+    }
+    let bytes = URL_SAFE.decode(text).map_err(|_| {
+        malformed(
+            "private_key",
+            "is neither 64 hexadecimal digits nor url-safe base64",
+        )
+    })?;
+    check_encrypted(root, true)?;
+    let (salt, token) = bytes
+        .split_at_checked(PROPOSER_SALT)
+        .ok_or_else(|| malformed("private_key", "is too short for a salt and a token"))?;
+    let secret = Secret::Fernet {
+        salt: salt.to_vec(),
+        rounds: Some(PROPOSER_ROUNDS),
+        token: read_token(token, "private_key")?,
+    };
+    Ok((KeystoreForm::Proposer, secret))
+}
+
+/// `encrypted`, which must not contradict what the file holds.
+fn check_encrypted(root: JsonRef<'_>, is_encrypted: bool) -> Result<(), KeystoreError> {
+    match root.get("encrypted") {
+        None => Ok(()),
+        Some(value) => match value.as_bool() {
+            Some(stated) if stated == is_encrypted => Ok(()),
+            Some(true) => Err(malformed(
+                "encrypted",
+                "is true, but the key is not encrypted",
+            )),
+            Some(false) => Err(malformed("encrypted", "is false, but the key is encrypted")),
+            None => Err(malformed("encrypted", "is neither true nor false")),
+        },
+    }
+}
+
+/// The MAC of an envelope; `None` where nodes of April write that there is none.
+fn mac(section: JsonRef<'_>) -> Result<Option<[u8; 32]>, KeystoreError> {
+    let Some(value) = section.get("mac") else {
+        return Ok(None);
+    };
+    let text = as_text(value, "mac")?;
+    if text == NO_MAC {
+        return Ok(None);
+    }
+    let bytes = hex_bytes(text, "mac")?.try_into();
+    bytes
+        .map(Some)
+        .map_err(|_| malformed("mac", "is not 32 bytes long"))
+}
+
 fn gcm(section: JsonRef<'_>) -> Result<Secret, KeystoreError> {
     expect(required_text(section, "kdf")?, "kdf", "pbkdf2")?;
     let params = object(required(section, "kdfparams")?, "kdfparams")?;
@@ -167,6 +275,7 @@ fn gcm(section: JsonRef<'_>) -> Result<Secret, KeystoreError> {
         sealed: ciphertext
             .try_into()
             .map_err(|_| malformed("ciphertext", "is not 48 bytes long, as a sealed seed is"))?,
+        mac: mac(section)?,
     })
 }
 
