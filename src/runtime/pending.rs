@@ -63,8 +63,7 @@ pub(super) async fn look(shared: Shared, registry: AgentRegistry, node: NodeClie
             let mut seen = seen.lock();
             for stored in &pending {
                 if !seen.has(&stored.digest()) && seen.see(stored) {
-                    let hash = stored.hash.to_string();
-                    tracing::debug!(transaction.hash = hash, "verified a pending message");
+                    tracing::debug!(transaction.hash = %stored.hash(), "verified a pending message");
                 }
             }
         };

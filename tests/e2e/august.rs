@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use agentry_protocol::{Dialect, Json, Number, StoredTransaction, Transaction};
 use agentry_testbed::dice::Dice;
@@ -14,9 +13,6 @@ use serde_json::json;
 
 use crate::faults::{PACE, under};
 use crate::kill::{at_every_point, at_random};
-
-/// In this time a runtime looks at the mempool several times.
-const LOOKS: Duration = Duration::from_secs(4);
 
 fn setup(source: Source) -> Setup {
     Setup {
