@@ -559,7 +559,7 @@ fn balances_are_checked() {
             "balance of ponger",
             "warning",
             "99 AIT",
-            "transfer AIT to ait1",
+            "transfer some to ait1",
         );
     ask("{\"balance\":0,\"nonce\":0,\"exists\":false}")
         .ends(0)
@@ -567,7 +567,7 @@ fn balances_are_checked() {
             "balance of ponger",
             "warning",
             "never seen",
-            "transfer AIT to ait1",
+            "transfer some to ait1",
         );
 }
 
@@ -735,12 +735,7 @@ fn waiting_rows_and_dead_letters_are_named() {
             "the node forgot it",
             "queue list outbox",
         )
-        .says(
-            "budget of ponger",
-            "warning",
-            "9 AIT a day",
-            "`daily_budget`",
-        );
+        .says("budget of ponger", "warning", "9 a day", "`daily_budget`");
 
     let db = rusqlite::Connection::open(world.path("agentry.db")).unwrap();
     db.pragma_update(None, "user_version", 1).unwrap();
@@ -832,4 +827,37 @@ fn every_configuration_error_is_a_line() {
     look(&world)
         .ends(66)
         .says("configuration", "error", "plain.toml", "--config");
+}
+
+#[test]
+fn another_dialect_is_named_by_doctor_and_refused_by_start() {
+    let dialects = [Dialect::April2026, Dialect::August2026];
+    for (spoken, configured) in [(dialects[0], dialects[1]), (dialects[1], dialects[0])] {
+        let world = World::new();
+        let devnet = Devnet::start(DevnetConfig {
+            dir: world.path("node"),
+            dialect: spoken,
+            ..DevnetConfig::default()
+        })
+        .unwrap();
+        let more = format!("dialect = \"{configured}\"");
+        plain(&world, &devnet.url(), "ait-devnet", &more);
+        world
+            .run(&["-c", "plain.toml", "wallet", "create", "one"])
+            .good();
+        let evidence = format!("speaks the dialect {spoken}");
+        look(&world)
+            .ends(78)
+            .says("chain", "error", &evidence, "`chain.dialect`");
+        world
+            .run(&["-c", "plain.toml", "run"])
+            .failed(78, &evidence);
+        // A file that the node keeps is told apart, too.
+        let more = format!("{more}\ndb = \"{}\"", devnet.chain_db().display());
+        plain(&world, &devnet.url(), "ait-devnet", &more);
+        world
+            .run(&["-c", "plain.toml", "run"])
+            .failed(78, &evidence);
+        devnet.stop();
+    }
 }

@@ -17,7 +17,10 @@ fn typing_errors_are_usage_errors() {
     let message = ["agent", "message", "--wallet", "a", "--to", to, "x"];
     // A negative number is a value, and the option says which values it accepts.
     let negative = world.run(&[&message[..], &["--amount", "-5"]].concat());
-    negative.failed(64, "'-5' for '--amount <AIT>': an amount is a whole number");
+    negative.failed(
+        64,
+        "'-5' for '--amount <AMOUNT>': an amount is a whole number",
+    );
     assert!(!negative.err.contains("-- -5"), "{negative:#?}");
     let hash = "0".repeat(64);
     for option in ["--resends", "--limit", "--blocks"] {

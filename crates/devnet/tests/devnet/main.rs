@@ -5,6 +5,7 @@
     reason = "helpers of tests also fail by panicking"
 )]
 
+mod august;
 mod common;
 mod faults;
 mod follower;
