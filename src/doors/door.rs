@@ -219,6 +219,11 @@ impl Door {
         Ok(to)
     }
 
+    /// An amount with the unit of the chain.
+    pub fn amount(&self, amount: Amount) -> String {
+        self.config.chain.dialect.amount(amount)
+    }
+
     /// The fee that an agent pays for each transaction; the agent is meant as in a request.
     ///
     /// # Errors

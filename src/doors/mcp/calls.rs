@@ -145,7 +145,7 @@ impl Call<'_> {
         let amount = Amount(request.amount);
         let sending = Sending {
             tool: "send_message",
-            what: format!("send a message with an amount of {amount} to"),
+            what: format!("send a message with {} to", self.door.amount(amount)),
             whom: Some(request.to.clone()),
             content,
             cost: self.cost(request.from.as_deref(), amount, resends).await?,

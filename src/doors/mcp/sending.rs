@@ -94,6 +94,7 @@ impl Call<'_> {
         let form = form.map_err(|error| {
             DoorError::new(ErrorCode::Internal, "there is no form").with_detail(error)
         })?;
+        let cost = self.door.amount(cost);
         let question = Question {
             key: format!("confirm-{}", hash.get(..32).unwrap_or_default()),
             message: format!("May agentry {what}? It costs up to {cost}."),

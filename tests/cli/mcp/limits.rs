@@ -144,7 +144,7 @@ fn the_user_is_asked_before_much_is_spent() {
         let mut host = Client::start(&world, revision, &options);
         host.send(json!({"to": "mute", "text": "little", "amount": 10}));
         let refused = host.refused("send_message", large());
-        assert!(refused.contains("may cost 21,"), "{refused}");
+        assert!(refused.contains("may cost 21 AIT"), "{refused}");
         assert!(refused.contains("cannot ask"), "{refused}");
         host.stop();
     }
@@ -173,7 +173,7 @@ fn the_user_is_asked_before_much_is_spent() {
         .to_owned();
     let known = host.tool("get_agent", json!({"who": "mute"}));
     let address = known["address"].as_str().unwrap();
-    for part in ["an amount of 11 to mute (", address, "up to 21."] {
+    for part in ["11 AIT to mute (", address, "up to 21 AIT"] {
         assert!(message.contains(part), "{message}");
     }
     assert_eq!(sent(&runtime), before + 1);

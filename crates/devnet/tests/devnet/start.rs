@@ -101,7 +101,7 @@ fn invalid_configurations_are_refused() {
                 allocations: vec![(alice.clone(), 0)],
                 ..base()
             },
-            "crediting 0 AIT",
+            "crediting 0",
         ),
         (
             DevnetConfig {
