@@ -11,7 +11,7 @@
 //! | what is posted | [`Dialect::body`], [`Dialect::read_body`] |
 //! | what a node keeps, and its hash | [`Dialect::stored_text`], [`Dialect::read_stored`], [`Dialect::hash`] |
 //! | which message it is, and what it says | [`Dialect::digest`], [`Dialect::message`] |
-//! | who sent it | [`Dialect::examine`] |
+//! | who sent it | `Dialect::examine` |
 //! | which account an address is, and which keys wallets have | [`Dialect::address`], [`Dialect::key_type`] |
 //! | what a user should start from | [`Dialect::default_fee`], [`Dialect::default_port`], [`Dialect::unit`] |
 //!
