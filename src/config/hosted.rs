@@ -135,6 +135,7 @@ mod tests {
 
     use super::super::{Overlay, Source};
     use super::*;
+    use crate::wallet::WalletName;
     use crate::wallet::pack::{address_of, create_in_vault, numbered};
 
     fn config(folder: &Path, text: &str) -> Config {
@@ -160,20 +161,20 @@ mod tests {
             .unwrap();
     }
 
+    /// Creates the vault `v`, and returns the names of its wallets.
+    fn vault(folder: &Path, count: usize) -> Vec<WalletName> {
+        let names = numbered(&"w".parse().unwrap(), count).unwrap();
+        let password = Password::new("p".into());
+        let (key_type, form) = (KeyType::Ed25519, AddressForm::Hex);
+        create_in_vault(&folder.join("v"), &names, key_type, form, &password).unwrap();
+        names
+    }
+
     #[test]
     fn agents_come_first_then_fleets() {
         let dir = tempfile::tempdir().unwrap();
         add(dir.path(), "keys", "a", 1, AddressForm::Hex);
-        let names = numbered(&"w".parse().unwrap(), 2).unwrap();
-        let password = Password::new("p".into());
-        create_in_vault(
-            &dir.path().join("v"),
-            &names,
-            KeyType::Ed25519,
-            AddressForm::Hex,
-            &password,
-        )
-        .unwrap();
+        vault(dir.path(), 2);
         let text = "[[agent]]\nname = \"a\"\n[[agent]]\nname = \"later\"\n\
                     [[fleet]]\nname = \"f\"\nvault = \"v\"\nfee = 3\n";
         let hosted = config(dir.path(), text).hosted().unwrap();
@@ -201,16 +202,7 @@ mod tests {
     #[test]
     fn all_agents_of_a_vault_share_one_read() {
         let dir = tempfile::tempdir().unwrap();
-        let names = numbered(&"w".parse().unwrap(), 3).unwrap();
-        let password = Password::new("p".into());
-        create_in_vault(
-            &dir.path().join("v"),
-            &names,
-            KeyType::Ed25519,
-            AddressForm::Hex,
-            &password,
-        )
-        .unwrap();
+        let names = vault(dir.path(), 3);
         let agents: String = names
             .iter()
             .map(|name| format!("[[agent]]\nname = \"{name}\"\n"))

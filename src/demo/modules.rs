@@ -5,7 +5,7 @@ use std::time::Duration;
 use agentry_core::InboxId;
 use agentry_core::rows::InboxState;
 use agentry_protocol::command::{AckStatus, ExecuteAiJob, StatusReport, Tag};
-use agentry_protocol::{Address, Envelope, KnownCommand, Payload};
+use agentry_protocol::{Address, KnownCommand, Payload};
 use agentry_store::list::talk::Reply;
 use agentry_store::read;
 
@@ -43,7 +43,7 @@ pub(super) async fn registration(talk: &mut Talk<'_, impl FnMut(Step)>) -> Resul
     for (who, (name, address)) in agents.into_iter().enumerate() {
         let announced = talk
             .find(&format!("the {name}'s card"), 0, from, |found| {
-                let said = Envelope::read(&found.stored.message()).payload;
+                let said = found.stored.envelope().payload;
                 found.stored.from == *address
                     && found.stored.to == *address
                     && matches!(command(&said), Some(KnownCommand::Announce(_)))
@@ -118,8 +118,7 @@ pub(super) async fn messaging(
     }
     let head = talk.height().await?;
     let pongs = search::all(&talk.scene.nodes[0], ping.height, head, |found| {
-        found.stored.from == talk.scene.ponger
-            && is_pong(&Envelope::read(&found.stored.message()).payload)
+        found.stored.from == talk.scene.ponger && is_pong(&found.stored.envelope().payload)
     })
     .await?;
     if pongs.len() != 1 {
@@ -176,7 +175,7 @@ pub(super) async fn retrieval(talk: &mut Talk<'_, impl FnMut(Step)>) -> Result<(
     let what = "the STATUS in the pinger's inbox";
     let is_handled = |reply: &Reply| reply.state == InboxState::Handled.as_str();
     let reply = talk.arrives(what, &status, &sent.found, is_handled).await?;
-    let said = Envelope::read(&status.stored.message()).payload;
+    let said = status.stored.envelope().payload;
     let details = match command(&said) {
         Some(KnownCommand::Status(status)) => vec![
             ("agent", or_dash(status.agent.as_ref())),

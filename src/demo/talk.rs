@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use agentry_protocol::timestamp::millis;
 use agentry_protocol::{
-    AckRequest, Address, BlockHeight, Envelope, Json, KnownCommand, Payload, TransactionHash,
+    AckRequest, Address, BlockHeight, Json, KnownCommand, Payload, TransactionHash,
 };
 use agentry_store::list::talk::{self, Reply};
 use agentry_store::{Reader, StoreError, open_for_reading, read};
@@ -200,7 +200,7 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
     ) -> Result<Found, DemoError> {
         let ponger = &self.scene.ponger;
         self.find(what, 0, to.height, |found| {
-            let envelope = Envelope::read(&found.stored.message());
+            let envelope = found.stored.envelope();
             found.stored.from == *ponger
                 && envelope.header().and_then(|header| header.re) == Some(to.hash)
                 && wanted(&envelope.payload)

@@ -6,7 +6,6 @@ use agentry_core::rows::{AgentId, Draft, OutboxId, Prepared};
 use agentry_core::state::row::outbox::Index;
 use agentry_core::state::sent::Question;
 use agentry_core::{Commit, State};
-use agentry_protocol::message::Envelope;
 use agentry_protocol::{
     Amount, Authenticity, Json, KnownCommand, MessageId, Nonce, Payload, StoredTransaction,
     TransactionHash,
@@ -90,9 +89,7 @@ impl Engine {
     ) -> Result<(), ReplayError> {
         let (agent, stored) = (sender.id, &seen.stored);
         let digest = stored.digest();
-        let id = Envelope::read(&stored.message())
-            .header()
-            .and_then(|header| header.id);
+        let id = stored.envelope().header().and_then(|header| header.id);
         let request = id.map(|id| origin(agent, id));
         let first = request.clone().map(Index::Origin);
         let (is_known, is_again) = self.state.query(|state| {
@@ -197,7 +194,7 @@ pub(super) fn question(
 
 /// The command of a transaction, if it is a known one.
 fn command(stored: &StoredTransaction) -> Option<KnownCommand> {
-    match Envelope::read(&stored.message()).payload {
+    match stored.envelope().payload {
         Payload::Command(command) => KnownCommand::read(&command).ok()?,
         Payload::Text(_) | Payload::Opaque(_) => None,
     }

@@ -12,7 +12,6 @@ use agentry_chain::{ChainEvent, ChainTransaction};
 use agentry_core::commit::{Arrival, Now, OwnTransaction, Step};
 use agentry_core::{AgentId, InboxId, State};
 use agentry_protocol::authenticity::{Finding, examine};
-use agentry_protocol::message::Envelope;
 use agentry_protocol::{
     Address, Authenticity, ChainId, MessageDigest, PublicKey, SignedTransaction, StoredTransaction,
     TransactionHash, Verification,
@@ -399,7 +398,7 @@ pub(crate) fn examine_under(
 
 /// The key that a message's header states.
 fn header_key(stored: &StoredTransaction) -> Option<PublicKey> {
-    Envelope::read(&stored.message()).header()?.key
+    stored.envelope().header()?.key
 }
 
 /// Verifies dead letters again: keys may have become known since.

@@ -13,8 +13,8 @@ use actix::prelude::*;
 use agentry_core::AgentId;
 use agentry_protocol::sealing::{self, Binding, OpenError};
 use agentry_protocol::{
-    Address, Authenticity, ChainId, DecryptionKey, EncryptionKey, Envelope, KnownCommand, Password,
-    Payload, PublicKey, SignedTransaction, SigningKey, StoredTransaction, Transaction,
+    Address, Authenticity, ChainId, DecryptionKey, EncryptionKey, KnownCommand, Password, Payload,
+    PublicKey, SignedTransaction, SigningKey, StoredTransaction, Transaction,
 };
 
 use base64::Engine as _;
@@ -280,7 +280,7 @@ impl Keyring {
         authenticity: Authenticity,
     ) -> Result<Result<Payload, String>, SignError> {
         let slot = self.slot(agent)?;
-        let Payload::Command(command) = Envelope::read(&stored.message()).payload else {
+        let Payload::Command(command) = stored.envelope().payload else {
             return Ok(Err("it is no sealed message".to_owned()));
         };
         let sealed = match KnownCommand::read(&command) {

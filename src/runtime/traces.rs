@@ -29,7 +29,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agentry_chain::ChainTransaction;
-use agentry_protocol::message::Envelope;
 use agentry_protocol::{Address, BlockHeight, Timestamp, Trace, TransactionHash};
 use agentry_sdk::RemoteCall;
 use agentry_sdk::task::CallEnd;
@@ -210,7 +209,7 @@ impl SentOut {
     pub(crate) fn of(transaction: &ChainTransaction, registry: &AgentRegistry) -> Option<Self> {
         let stored = &transaction.stored;
         let hosted = registry.at(stored.from.as_str())?;
-        let envelope = Envelope::read(&stored.message());
+        let envelope = stored.envelope();
         let header = envelope.header()?;
         Some(Self {
             agent: hosted.config.name.clone(),

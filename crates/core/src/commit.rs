@@ -720,7 +720,7 @@ impl Arrival {
         now: impl Into<Now>,
     ) -> Self {
         let now = now.into();
-        let envelope = Envelope::read(&stored.message());
+        let envelope = stored.envelope();
         let digest = stored.digest();
         let header = envelope.header();
         // Only an id of a verified sender counts, and so does the time in it.

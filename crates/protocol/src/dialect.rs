@@ -27,8 +27,9 @@ use crate::address::{Address, AddressError, AddressForm};
 use crate::amount::Amount;
 use crate::authenticity::{Finding, Keys};
 use crate::hash::{MessageDigest, TransactionHash};
-use crate::json::{Json, JsonRef};
+use crate::json::{Json, JsonRef, Number};
 use crate::key::{KeyType, PublicKey, Signature, SigningKey};
+use crate::transaction::error::{address, number, required, string};
 use crate::transaction::{
     Fields, SignedTransaction, StoredTransaction, Transaction, TransactionError, Verification,
 };
@@ -102,7 +103,7 @@ impl Dialect {
 
     /// The fee that a wallet pays for a message unless it is told otherwise, in units. Nodes of August
     /// 2026 take messages for nothing, and there a stranger can have a fee debited several times, by
-    /// spelling a pending signature anew.
+    /// spelling a pending signature in other ways.
     pub const fn default_fee(self) -> Amount {
         match self {
             Self::April2026 => Amount(10),
@@ -237,7 +238,7 @@ impl Dialect {
     }
 
     /// The type of a transaction that an agent signs.
-    pub fn kind(self, amount: &crate::json::Number) -> &'static str {
+    pub fn kind(self, amount: &Number) -> &'static str {
         match self {
             Self::April2026 => april::TYPE,
             Self::August2026 => august::kind(amount),
@@ -337,6 +338,32 @@ impl Dialect {
 impl fmt::Display for Dialect {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(self.as_str())
+    }
+}
+
+/// The transaction of a posted body, all of whose keys are there.
+fn posted(dialect: Dialect, body: JsonRef<'_>) -> Result<Transaction, TransactionError> {
+    Ok(Transaction {
+        dialect,
+        from: address(dialect, body, "from")?,
+        to: address(dialect, body, "to")?,
+        amount: number(required(body, "amount")?, "amount")?,
+        fee: number(required(body, "fee")?, "fee")?,
+        nonce: number(required(body, "nonce")?, "nonce")?,
+        payload: required(body, "payload")?.to_json(),
+        chain_id: string(required(body, "chain_id")?, "chain_id")?.parse()?,
+    })
+}
+
+/// A number, or the one that a node fills in.
+fn number_or(
+    object: JsonRef<'_>,
+    field: &'static str,
+    default: i32,
+) -> Result<Number, TransactionError> {
+    match object.get(field) {
+        Some(value) => number(value, field),
+        None => Ok(Number::from(default)),
     }
 }
 

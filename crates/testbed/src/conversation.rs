@@ -6,8 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use agentry_protocol::command::{ExecuteAiJob, Prompt, StatusReport};
 use agentry_protocol::{
-    AckRequest, Dialect, Envelope, Header, KnownCommand, MessageId, Number, Payload, Transaction,
-    compose,
+    AckRequest, Dialect, Header, KnownCommand, MessageId, Number, Payload, Transaction, compose,
 };
 
 use crate::dice::Dice;
@@ -181,7 +180,7 @@ impl Conversation {
             else {
                 continue;
             };
-            let envelope = Envelope::read(&stored.message());
+            let envelope = stored.envelope();
             let Some(re) = envelope.header().and_then(|header| header.re) else {
                 strays.push(format!("{one:?}"));
                 continue;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use agentry_chain::{BlockWalk, Interest, NodeClient, NodeError};
-use agentry_protocol::{Address, Authenticity, BlockHeight, Envelope};
+use agentry_protocol::{Address, Authenticity, BlockHeight};
 
 use super::super::search::{self, Downward, Follow, Found};
 use super::{Direction, MessageEntry, MessageFilter, MessageList};
@@ -141,7 +141,7 @@ impl<'a> ChainMessages<'a> {
         if !concerns || from.as_ref().is_some_and(|from| stored.from != *from) {
             return false;
         }
-        let envelope = Envelope::read(&stored.message());
+        let envelope = stored.envelope();
         let of_thread = || envelope.header().and_then(|header| header.thread.as_ref());
         if thread
             .as_ref()

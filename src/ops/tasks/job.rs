@@ -607,5 +607,5 @@ impl Job {
 
 fn envelope(answer: &AnswerItem) -> Option<(Envelope, Address)> {
     let stored = StoredTransaction::parse(answer.transaction.as_bytes(), Limits::default()).ok()?;
-    Some((Envelope::read(&stored.message()), stored.from))
+    Some((stored.envelope(), stored.from))
 }

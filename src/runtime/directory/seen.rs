@@ -4,8 +4,7 @@ use agentry_protocol::authenticity::{Authenticity, examine};
 use agentry_protocol::command::CardTimeError;
 use agentry_protocol::header::MAX_ID_AHEAD_MS;
 use agentry_protocol::{
-    BlockHeight, ChainId, Envelope, KnownCommand, Payload, StoredTransaction, Timestamp,
-    TransactionHash,
+    BlockHeight, ChainId, KnownCommand, Payload, StoredTransaction, Timestamp, TransactionHash,
 };
 
 use agentry_core::commit::CardSeen;
@@ -31,7 +30,7 @@ pub fn card_of(
     if stored.from != stored.to {
         return None;
     }
-    let envelope = Envelope::read(&stored.message());
+    let envelope = stored.envelope();
     let Payload::Command(command) = &envelope.payload else {
         return None;
     };

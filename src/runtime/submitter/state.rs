@@ -244,7 +244,6 @@ impl State {
             // It may have been mined meanwhile: another program posted the same bytes.
             if self.open.contains_key(&job.id) {
                 self.posting += 1;
-
                 return Some(job);
             }
         }

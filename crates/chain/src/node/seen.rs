@@ -7,7 +7,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use agentry_protocol::{MessageDigest, Signature, StoredTransaction};
+use agentry_protocol::{MessageDigest, StoredTransaction};
 
 /// A ring of the digests of messages that were seen pending and verified. A digest covers sender,
 /// recipient, chain, nonce and payload, so it stands for the mined message, too, and for every spelling
@@ -48,13 +48,11 @@ impl Seen {
         if pending.dialect.keeps_signatures() {
             return false;
         }
-        let text = pending.signing_text();
-        let digest = MessageDigest::of(text.as_bytes());
+        let digest = pending.digest();
         if self.digests.contains(&digest) {
             return true;
         }
-        let spelled = pending.signature.as_deref();
-        let signer = spelled.and_then(|spelled| Signature::recover_any(text.as_bytes(), spelled));
+        let signer = pending.recovered();
         if !signer.is_some_and(|key| pending.from.matches(&key)) {
             return false;
         }

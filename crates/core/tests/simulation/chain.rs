@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use agentry_core::nonce::NoncePolicy;
 use agentry_protocol::{
-    Address, BlockHeight, Envelope, MessageDigest, Nonce, SignedTransaction, StoredTransaction,
-    Timestamp, TransactionHash,
+    Address, BlockHeight, MessageDigest, Nonce, SignedTransaction, StoredTransaction, Timestamp,
+    TransactionHash,
 };
 
 use super::peers;
@@ -41,7 +41,7 @@ impl Transaction {
 
     /// Whether it is a text without a header.
     pub(crate) fn is_plain(&self) -> bool {
-        let envelope = Envelope::read(&self.stored.message());
+        let envelope = self.stored.envelope();
         envelope.payload.text().is_some() && envelope.header().is_none()
     }
 

@@ -1,7 +1,7 @@
 //! Blocks and their transaction rows.
 
 use agentry_protocol::{BlockHash, BlockHeight, ChainId, block_hash, isoformat};
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 
 use super::error::{ChainError, Doing as _};
 
@@ -130,19 +130,8 @@ pub(crate) fn range(
 
 /// Adds a block.
 pub(crate) fn insert(db: &Connection, chain: &str, block: &BlockRow) -> Result<(), ChainError> {
-    let sql = match &block.signature {
-        None => {
-            format!(
-                "INSERT INTO block (chain_id, {BLOCK}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
-            )
-        }
-        Some(_) => format!(
-            "INSERT INTO block (chain_id, {BLOCK}, signature)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
-        ),
-    };
     let (height, tx_count) = (signed(block.height), signed(block.tx_count));
-    let mut values: Vec<&dyn rusqlite::ToSql> = vec![
+    let values: [&dyn ToSql; _] = [
         &chain,
         &height,
         &block.hash,
@@ -153,12 +142,28 @@ pub(crate) fn insert(db: &Connection, chain: &str, block: &BlockRow) -> Result<(
         &block.state_root,
         &block.metadata,
     ];
-    if block.signature.is_some() {
-        values.push(&block.signature);
+    let signature = ("signature", block.signature.as_ref());
+    insert_into(db, "block", BLOCK, &values, signature).doing("writing a block")
+}
+
+/// Adds a row to a table: these columns, after that of the chain, and one more if it has a value. A table
+/// of an older node lacks that one.
+fn insert_into(
+    db: &Connection,
+    table: &str,
+    columns: &str,
+    values: &[&dyn ToSql],
+    (more, value): (&str, Option<&String>),
+) -> rusqlite::Result<()> {
+    let mut columns = format!("chain_id, {columns}");
+    let mut values = values.to_vec();
+    if let Some(value) = &value {
+        columns = format!("{columns}, {more}");
+        values.push(value);
     }
-    db.prepare_cached(&sql)
-        .and_then(|mut statement| statement.execute(values.as_slice()))
-        .doing("writing a block")?;
+    let places = vec!["?"; values.len()].join(", ");
+    let sql = format!("INSERT INTO \"{table}\" ({columns}) VALUES ({places})");
+    db.prepare_cached(&sql)?.execute(values.as_slice())?;
     Ok(())
 }
 
@@ -211,16 +216,8 @@ pub(crate) fn insert_row(
     chain: &str,
     row: &TransactionRow,
 ) -> Result<(), ChainError> {
-    let (kind, place) = match &row.kind {
-        None => ("", ""),
-        Some(_) => (", type", ", ?14"),
-    };
-    let sql = format!(
-        "INSERT INTO \"transaction\" (chain_id, {ROW}{kind})
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13{place})"
-    );
     let height = row.height.map(signed);
-    let mut values: Vec<&dyn rusqlite::ToSql> = vec![
+    let values: [&dyn ToSql; _] = [
         &chain,
         &row.hash,
         &height,
@@ -235,13 +232,8 @@ pub(crate) fn insert_row(
         &row.timestamp,
         &row.metadata,
     ];
-    if row.kind.is_some() {
-        values.push(&row.kind);
-    }
-    db.prepare_cached(&sql)
-        .and_then(|mut statement| statement.execute(values.as_slice()))
-        .doing("writing a transaction")?;
-    Ok(())
+    let kind = ("type", row.kind.as_ref());
+    insert_into(db, "transaction", ROW, &values, kind).doing("writing a transaction")
 }
 
 /// The rows of one block, in order.

@@ -6,9 +6,8 @@
 use std::collections::HashMap;
 
 use agentry_protocol::{
-    Json, JsonError, JsonRef, Limits, Number, Seed, Signature, StoredTransaction,
+    Json, JsonError, JsonRef, KeyType, Limits, Number, Seed, SigningKey, StoredTransaction,
 };
-use agentry_protocol::{KeyType, SigningKey};
 use rusqlite::Connection;
 
 use crate::chain::accounts::{self, Transfer};
@@ -138,8 +137,7 @@ fn payload(root: JsonRef<'_>, amount: &Number) -> Json {
 
 /// Whether the sender has signed it, in whatever spelling.
 fn is_signed(stored: &StoredTransaction) -> bool {
-    let spelled = stored.signature.as_deref().unwrap_or_default();
-    let key = Signature::recover_any(stored.signing_text().as_bytes(), spelled);
+    let key = stored.recovered();
     key.is_some_and(|key| stored.from.matches(&key))
 }
 

@@ -202,20 +202,20 @@ fn row_text(chain: &str, row: &TransactionRow) -> String {
 pub(crate) async fn mempool(node: web::Data<Node>, request: HttpRequest) -> HttpResponse {
     either(
         async {
-            let limit = Parameters::of(&request).integer("limit", Some(100))?;
+            let parameters = Parameters::of(&request);
+            let limit = parameters.integer("limit", Some(100))?;
             if node.faults.is_set("mempool-unreadable") {
                 return Err(answer::detail(503, "Internal server error").into());
             }
-            let limit = usize::try_from(limit).unwrap_or(match node.config.dialect {
-                Dialect::April2026 => 0,
-                Dialect::August2026 => usize::MAX,
-            });
-            // A node of August 2026 has a mempool for each chain, and shows none unless it is named.
-            let chain = Parameters::of(&request).text("chain_id").map(str::to_owned);
-            let is_ours = chain.is_some_and(|chain| chain == node.config.chain_id.as_str());
             let limit = match node.config.dialect {
-                Dialect::August2026 if !is_ours => 0,
-                _ => limit,
+                Dialect::April2026 => usize::try_from(limit).unwrap_or(0),
+                // It has a mempool for each chain, and shows none unless it is named.
+                Dialect::August2026
+                    if parameters.text("chain_id") != Some(node.config.chain_id.as_str()) =>
+                {
+                    0
+                }
+                Dialect::August2026 => usize::try_from(limit).unwrap_or(usize::MAX),
             };
             // The writer's lock: between its draining and its commit a block would hide
             // transactions.

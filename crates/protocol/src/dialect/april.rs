@@ -1,12 +1,12 @@
 //! The dialect of April 2026.
 
-use super::{Dialect, own_signature, signature};
+use super::{Dialect, number_or, own_signature, posted, signature};
 use crate::authenticity::{Finding, Keys};
-use crate::json::{Field, Json, JsonRef, Number, Style, write_object};
+use crate::json::{Field, Json, JsonRef, Style, write_object};
 use crate::key::PublicKey;
 use crate::transaction::error::{address, number, required, string};
 use crate::transaction::{
-    Fields, SignedTransaction, StoredTransaction, Transaction, TransactionError, Verification,
+    Fields, SignedTransaction, StoredTransaction, TransactionError, Verification,
 };
 
 const DIALECT: Dialect = Dialect::April2026;
@@ -93,16 +93,7 @@ pub(super) fn read_body(body: JsonRef<'_>) -> Result<SignedTransaction, Transact
             expected: "\"transfer\"",
         });
     }
-    let transaction = Transaction {
-        dialect: DIALECT,
-        from: address(DIALECT, body, "from")?,
-        to: address(DIALECT, body, "to")?,
-        amount: number(required(body, "amount")?, "amount")?,
-        fee: number(required(body, "fee")?, "fee")?,
-        nonce: number(required(body, "nonce")?, "nonce")?,
-        payload: required(body, "payload")?.to_json(),
-        chain_id: string(required(body, "chain_id")?, "chain_id")?.parse()?,
-    };
+    let transaction = posted(DIALECT, body)?;
     let signature = string(required(body, "signature")?, "signature")?.parse()?;
     let public_key = string(required(body, "public_key")?, "public_key")?.parse()?;
     Ok(SignedTransaction::new(
@@ -124,10 +115,6 @@ pub(super) fn stored_text(fields: Fields<'_>, signature: Option<&str>) -> String
 
 /// The node's defaults: `ait-mainnet`, fee 10, nonce 0, payload `"0x"`, no signature.
 pub(super) fn read_stored(object: JsonRef<'_>) -> Result<StoredTransaction, TransactionError> {
-    let number_or = |field, default: i32| match object.get(field) {
-        Some(value) => number(value, field),
-        None => Ok(Number::from(default)),
-    };
     let chain_id = match object.get("chain_id") {
         Some(value) => string(value, "chain_id")?.to_owned(),
         None => DEFAULT_CHAIN_ID.to_owned(),
@@ -140,8 +127,8 @@ pub(super) fn read_stored(object: JsonRef<'_>) -> Result<StoredTransaction, Tran
         from: address(DIALECT, object, "from")?,
         to: address(DIALECT, object, "to")?,
         amount: number(required(object, "amount")?, "amount")?,
-        fee: number_or("fee", DEFAULT_FEE)?,
-        nonce: number_or("nonce", 0)?,
+        fee: number_or(object, "fee", DEFAULT_FEE)?,
+        nonce: number_or(object, "nonce", 0)?,
         payload: match object.get("payload") {
             Some(value) => value.to_json(),
             None => Json::string(DEFAULT_PAYLOAD),

@@ -17,7 +17,7 @@
 
 use std::borrow::Cow;
 
-use super::{Dialect, own_signature, signature};
+use super::{Dialect, number_or, own_signature, posted, signature};
 use crate::authenticity::Finding;
 use crate::header::HEADER_KEY;
 use crate::json::{Field, Json, JsonRef, Number, Style, write_object};
@@ -89,16 +89,7 @@ pub(super) fn body(signed: &SignedTransaction) -> String {
 }
 
 pub(super) fn read_body(body: JsonRef<'_>) -> Result<SignedTransaction, TransactionError> {
-    let transaction = Transaction {
-        dialect: DIALECT,
-        from: address(DIALECT, body, "from")?,
-        to: address(DIALECT, body, "to")?,
-        amount: number(required(body, "amount")?, "amount")?,
-        fee: number(required(body, "fee")?, "fee")?,
-        nonce: number(required(body, "nonce")?, "nonce")?,
-        payload: required(body, "payload")?.to_json(),
-        chain_id: string(required(body, "chain_id")?, "chain_id")?.parse()?,
-    };
+    let transaction = posted(DIALECT, body)?;
     if string(required(body, "type")?, "type")? != kind(&transaction.amount) {
         return Err(TransactionError::Type {
             field: "type",
@@ -129,10 +120,6 @@ pub(super) fn stored_text(fields: Fields<'_>, signature: Option<&str>) -> String
 /// The node's defaults: fee 36, nonce 0, payload `{}`, type `TRANSFER`. The chain id has none here: only
 /// the node knows its own.
 pub(super) fn read_stored(object: JsonRef<'_>) -> Result<StoredTransaction, TransactionError> {
-    let number_or = |field, default: i32| match object.get(field) {
-        Some(value) => number(value, field),
-        None => Ok(Number::from(default)),
-    };
     Ok(StoredTransaction {
         dialect: DIALECT,
         kind: match object.get("type") {
@@ -144,8 +131,8 @@ pub(super) fn read_stored(object: JsonRef<'_>) -> Result<StoredTransaction, Tran
         from: address(DIALECT, object, "from")?,
         to: address(DIALECT, object, "to")?,
         amount: number(required(object, "amount")?, "amount")?,
-        fee: number_or("fee", DEFAULT_FEE)?,
-        nonce: number_or("nonce", 0)?,
+        fee: number_or(object, "fee", DEFAULT_FEE)?,
+        nonce: number_or(object, "nonce", 0)?,
         payload: match object.get("payload") {
             Some(value) => value.to_json(),
             None => Json::object::<&str>([]),
@@ -181,9 +168,7 @@ fn carry(message: &Json, amount: &Number) -> Json {
         return Json::object([amount, ("message", text), (HEADER_KEY, header.to_json())]);
     }
     if root.is_object() {
-        let entries = root.entries().filter(|(key, _)| *key != AMOUNT);
-        let entries = entries.map(|(key, value)| (key, value.to_json()));
-        return Json::object(std::iter::once(amount).chain(entries));
+        return Json::object(std::iter::once(amount).chain(without(root, AMOUNT)));
     }
     Json::object([amount, ("message", message.clone())])
 }
@@ -226,35 +211,25 @@ struct Headed {
 impl Headed {
     /// Takes a message apart; `None` if it has no header.
     fn read(message: &Json) -> Option<Self> {
-        let parsed;
         let (is_string, body) = match message.root().as_str() {
             Some(_) => {
                 // A text in a string has no header.
                 let Payload::Command(command) = Payload::read(message) else {
                     return None;
                 };
-                parsed = command.body;
-                (true, &parsed)
+                (true, command.body)
             }
             // In a payload the amount stands beside the text; it is the transaction's.
-            None => {
-                let entries = message.root().entries().filter(|(key, _)| *key != AMOUNT);
-                parsed = Json::object(entries.map(|(key, value)| (key, value.to_json())));
-                (false, &parsed)
-            }
+            None => (false, Json::object(without(message.root(), AMOUNT))),
         };
-        if message.has_duplicate_keys() {
-            return None;
-        }
-        if body.has_duplicate_keys() {
+        if message.has_duplicate_keys() || body.has_duplicate_keys() {
             return None;
         }
         let header = body
             .root()
             .get(HEADER_KEY)
             .filter(|header| header.is_object())?;
-        let fields = header.entries().filter(|(key, _)| *key != SIG);
-        let bare = Json::object(fields.map(|(key, value)| (key, value.to_json())));
+        let bare = Json::object(without(header, SIG));
         Some(Self {
             is_string,
             signature: header
@@ -262,7 +237,7 @@ impl Headed {
                 .filter(|sig| !sig.is_null())
                 .map(JsonRef::to_json),
             has_id: header.get("id").is_some_and(|id| !id.is_null()),
-            body: with_header(body, bare),
+            body: with_header(&body, bare),
         })
     }
 
@@ -286,9 +261,14 @@ impl Headed {
 
 /// An object with another header.
 fn with_header(body: &Json, header: Json) -> Json {
-    let others = body.root().entries().filter(|(key, _)| *key != HEADER_KEY);
-    let others = others.map(|(key, value)| (key, value.to_json()));
+    let others = without(body.root(), HEADER_KEY);
     Json::object(others.chain([(HEADER_KEY, header)]))
+}
+
+/// The entries of an object, without those of one key.
+fn without<'a>(object: JsonRef<'a>, key: &'static str) -> impl Iterator<Item = (&'a str, Json)> {
+    let others = object.entries().filter(move |(name, _)| *name != key);
+    others.map(|(name, value)| (name, value.to_json()))
 }
 
 /// What the signature of a message is over: `agentry/1 message`, a line feed, and the compact canonical
@@ -324,8 +304,10 @@ pub(super) fn signer(transaction: &StoredTransaction) -> Result<PublicKey, Findi
         };
         signature.recover(inner_text(fields, &headed.body).as_bytes())
     } else {
-        let spelled = transaction.signature.as_ref().ok_or(Finding::Unsigned)?;
-        Signature::recover_any(signing_text(fields).as_bytes(), spelled)
+        if transaction.signature.is_none() {
+            return Err(Finding::Unsigned);
+        }
+        transaction.recovered()
     };
     match recovered {
         Some(key) if fields.from.matches(&key) => Ok(key),

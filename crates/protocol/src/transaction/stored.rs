@@ -7,7 +7,8 @@ use crate::address::Address;
 use crate::dialect::{Dialect, april};
 use crate::hash::{MessageDigest, TransactionHash};
 use crate::json::{Json, JsonRef, Limits, Number};
-use crate::key::PublicKey;
+use crate::key::{PublicKey, Signature};
+use crate::message::Envelope;
 
 /// A transaction as a node keeps it, and perhaps shows it. Anyone may have posted it; only
 /// [`examine`](crate::authenticity::examine) shows who signed it.
@@ -88,6 +89,11 @@ impl StoredTransaction {
         self.dialect.message(&self.payload)
     }
 
+    /// Its message, taken apart.
+    pub fn envelope(&self) -> Envelope {
+        Envelope::read(&self.message())
+    }
+
     /// The stored form as JSON.
     pub fn to_json(&self) -> Json {
         // It was JSON before.
@@ -125,6 +131,14 @@ impl StoredTransaction {
     /// [`Dialect::states_keys`].
     pub fn signer(&self) -> Option<PublicKey> {
         self.dialect.signer(self)
+    }
+
+    /// The key that has made its signature, as nodes of August 2026 read it: in any spelling that
+    /// [`Signature::recover_any`] reads. Whether it belongs to `from` is not checked. `None` if the
+    /// signature is not known, or none.
+    pub fn recovered(&self) -> Option<PublicKey> {
+        let spelled = self.signature.as_deref()?;
+        Signature::recover_any(self.signing_text().as_bytes(), spelled)
     }
 
     /// Whether the owner of a key has signed it, as far as that can be seen.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use agentry_core::commit::{Arrival, Observation, Step};
 use agentry_core::state::row::{self, inbox};
 use agentry_core::{AgentId, Commit};
-use agentry_protocol::{Authenticity, BlockHeight, Envelope, KnownCommand, TransactionHash};
+use agentry_protocol::{Authenticity, BlockHeight, KnownCommand, TransactionHash};
 use serde_json::json;
 
 use super::Simulation;
@@ -175,7 +175,7 @@ impl Simulation {
         transaction: &Transaction,
     ) -> Option<Arc<row::Message>> {
         let message = self.read(transaction, BlockHeight(0));
-        let envelope = Envelope::read(&transaction.written.stored.message());
+        let envelope = transaction.written.stored.envelope();
         let identity = envelope.identity(transaction.digest, message.authenticity);
         let identity = inbox::Index::Identity(agent, message.from, identity.to_string());
         self.store.inbox().find(&identity)

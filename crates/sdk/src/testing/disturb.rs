@@ -205,7 +205,10 @@ impl Simulation {
         };
         let known = self.known(hash);
         // With a new signature, a message without a valid id would be another message.
-        let has_id = agentry_protocol::message::Envelope::read(&known.written.stored.message())
+        let has_id = known
+            .written
+            .stored
+            .envelope()
             .header()
             .is_some_and(|header| header.id.is_some());
         let verified = !self.strangers.contains(&known.written.stored.from)

@@ -184,7 +184,7 @@ fn outgoing(row: &Outgoing) -> std::result::Result<(), Wrong> {
         .map_err(|error| unreadable("body", &error))?;
     let transaction = read.transaction();
     let says = [
-        // One that was mined may have been spelled anew, or shown without its signature.
+        // One that was mined may have been spelled in another way, or shown without its signature.
         ("hash", read.hash() == signed.hash || row.block.is_some()),
         ("digest", read.digest() == signed.digest),
         ("recipient", transaction.to == row.recipient),

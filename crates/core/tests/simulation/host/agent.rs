@@ -156,7 +156,7 @@ impl Host {
         }
         let stored = StoredTransaction::parse(message.stored.as_bytes(), Limits::default());
         let stored = stored.unwrap();
-        let envelope = Envelope::read(&stored.message());
+        let envelope = stored.envelope();
         let event = EventRef::Inbox(message.id);
         let mut outcome = Outcome::nothing(event, message.attempts, at);
         outcome.cause = message.cause();
