@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, ConfigError, Overlay, Source};
 use crate::runtime::host::{Host, HostError, HostOptions};
-use crate::wallet::{PasswordError, PasswordSource, WalletError, WalletStore};
+use crate::wallet::{PasswordError, PasswordSource, Wallet, WalletError, WalletStore};
 
 /// Initial balance of each wallet on the embedded nodes, in AIT.
 const ENDOWMENT: u64 = 10_000;
@@ -212,7 +212,10 @@ impl Cast {
         let (one, other) = (wallets.find(pinger)?, wallets.find(ponger)?);
         one.info().check_key_type(dialect)?;
         other.info().check_key_type(dialect)?;
-        let password = password.password(&format!("wallets {pinger} and {ponger}"))?;
+        let password = match one.is_plain() && other.is_plain() {
+            true => Wallet::no_password(),
+            false => password.password(&format!("wallets {pinger} and {ponger}"))?,
+        };
         let (one, other) = (one.unlock(&password)?, other.unlock(&password)?);
         Ok(Self {
             pinger: one.seed,

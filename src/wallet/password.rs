@@ -10,6 +10,7 @@ use agentry_protocol::Password;
 use zeroize::Zeroizing;
 
 use super::error::WalletError;
+use super::store::Wallet;
 use super::{files, prompt};
 
 /// The environment variable that may hold the password.
@@ -89,6 +90,17 @@ pub struct PasswordSource {
 }
 
 impl PasswordSource {
+    /// The password of a wallet. Nothing is asked for one whose key is not encrypted.
+    ///
+    /// # Errors
+    /// See [`PasswordError`].
+    pub fn password_of(&self, wallet: &Wallet) -> Result<Password, PasswordError> {
+        if wallet.is_plain() {
+            return Ok(Wallet::no_password());
+        }
+        self.password(&format!("wallet {}", wallet.info().name))
+    }
+
     /// The password of an existing `what`, for example `wallet temp-agent1`.
     ///
     /// # Errors

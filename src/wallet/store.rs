@@ -140,6 +140,11 @@ impl Wallet {
         matches!(&self.sealed, Sealed::File(keystore) if keystore.form().is_plain())
     }
 
+    /// What stands for the password of a wallet that has none.
+    pub fn no_password() -> Password {
+        Password::new(String::new())
+    }
+
     /// Decrypts it. This derives a key, which takes a core tens to hundreds of milliseconds: do not
     /// call it on an async thread, and use [`WalletStore::open_vault`] for many wallets of a vault.
     ///

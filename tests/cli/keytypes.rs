@@ -221,6 +221,10 @@ fn a_wallet_of_another_key_type_is_refused_by_name() {
         "has a key of type ed25519",
         "agentry wallet create --key-type secp256k1",
     );
+    // Also where no runtime hosts it, before the node is asked.
+    let to = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A";
+    run(&["agent", "message", "--wallet", "one", "--to", to, "ping"])
+        .failed(78, "wallet \"one\" has a key of type ed25519");
     // In the other direction.
     world
         .wallet(&["create", "two", "--key-type", "secp256k1"])

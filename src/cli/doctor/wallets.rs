@@ -215,7 +215,7 @@ impl Inspection {
     fn open(&mut self, name: &str, wallet: &Wallet, password: &AtHand) -> Check {
         if wallet.is_plain() {
             let path = wallet.info().path.display();
-            return match wallet.unlock(&Password::new(String::new())) {
+            return match wallet.unlock(&Wallet::no_password()) {
                 Ok(_) => Check::warning(
                     name,
                     format!("the key in {path} is not encrypted"),

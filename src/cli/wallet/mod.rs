@@ -5,13 +5,13 @@ mod transfer;
 
 use std::path::PathBuf;
 
-use agentry_protocol::{Address, AddressForm, KeyType, Password};
+use agentry_protocol::{Address, AddressForm, KeyType};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::output::{Tone, printable};
 use super::{Context, Failure};
-use crate::wallet::{PasswordSource, Wallet, WalletError, WalletInfo, WalletName, WalletStore};
+use crate::wallet::{PasswordSource, WalletError, WalletInfo, WalletName, WalletStore};
 
 /// The subcommands of `wallet`.
 #[derive(Debug, Subcommand)]
@@ -256,7 +256,7 @@ fn show(args: &ShowArgs, context: &Context) -> Result<(), Failure> {
     let wallet = store.find(&args.name)?;
     let mut info = wallet.info().clone();
     if args.unlock {
-        let password = password_of(&wallet, &passwords)?;
+        let password = passwords.password_of(&wallet)?;
         let unlocked = wallet.unlock(&password)?;
         info.public_key = Some(unlocked.seed.public_key());
         info.address = Some(unlocked.address);
@@ -363,17 +363,6 @@ fn delete(args: &DeleteArgs, context: &Context) -> Result<(), Failure> {
 /// The note about a wallet of a plain form.
 const NOT_ENCRYPTED: &str =
     "none: the key is not encrypted; `agentry wallet import` makes an encrypted copy";
-
-/// The password of a wallet; any will do if its key is not encrypted.
-pub(super) fn password_of(
-    wallet: &Wallet,
-    passwords: &PasswordSource,
-) -> Result<Password, Failure> {
-    if wallet.is_plain() {
-        return Ok(Password::new(String::new()));
-    }
-    Ok(passwords.password(&format!("wallet {}", wallet.info().name))?)
-}
 
 /// The address as wallets of its type are spelled elsewhere, if that is another spelling.
 fn checksummed(wallet: &WalletInfo, address: &Address) -> Option<String> {

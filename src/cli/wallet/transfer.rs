@@ -4,15 +4,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use agentry_protocol::{Address, KeyType, Keystore, KeystoreError, Password, Seed};
+use agentry_protocol::{Address, KeyType, Keystore, KeystoreError, Seed};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::super::{Context, ExitCode, Failure};
-use super::{KeyArgs, PlaceArgs, made, other_passwords, password_of};
+use super::{KeyArgs, PlaceArgs, made, other_passwords};
 use crate::wallet::password::not_empty;
-use crate::wallet::{WalletError, WalletInfo, WalletName, pack, store, write_new};
+use crate::wallet::{Wallet, WalletError, WalletInfo, WalletName, pack, store, write_new};
 
 /// Maximum size of a file to import, in bytes.
 const LARGEST: u64 = 64 << 10;
@@ -100,7 +100,7 @@ pub(super) fn import(args: &ImportArgs, context: &Context) -> Result<(), Failure
                     path = %args.file.display(),
                     "the file's key is not encrypted; delete the file once it is not needed any more"
                 );
-                (Password::new(String::new()), passwords.new_password(&what)?)
+                (Wallet::no_password(), passwords.new_password(&what)?)
             }
             Some(source) => (source.password(&shown)?, passwords.new_password(&what)?),
             None => {
@@ -183,7 +183,7 @@ fn seed(bytes: &[u8], key_type: KeyType) -> Option<Seed> {
 pub(super) fn export(args: &ExportArgs, context: &Context) -> Result<(), Failure> {
     let (store, passwords) = args.place.resolve(context)?;
     let wallet = store.find(&args.name)?;
-    let password = password_of(&wallet, &passwords)?;
+    let password = passwords.password_of(&wallet)?;
     let unlocked = wallet.unlock(&password)?;
     let password = match other_passwords(args.new_password_file.clone()) {
         Some(passwords) => passwords.new_password("the export")?,

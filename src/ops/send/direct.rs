@@ -157,20 +157,21 @@ async fn directly(
     if request.ack.is_some() {
         return Err(DispatchError::NotHosted(name));
     }
-    let reader = node(&config.chain.rpc, &config.chain)?;
-    let head = reader.head().await?;
-    let height = head.map_or(BlockHeight(0), |head| head.height);
     let own = own.wallet.ok_or_else(|| DispatchError::NoKey {
         wallet: name,
         file: config.file.clone(),
     })?;
+    own.wallet.info().check_key_type(config.chain.dialect)?;
+    let reader = node(&config.chain.rpc, &config.chain)?;
+    let head = reader.head().await?;
+    let height = head.map_or(BlockHeight(0), |head| head.height);
     let password = PasswordSource {
         flag: sender.password_file,
         configured: own.password_file,
         keystore_dir: own.keystore_dir,
         prompt: sender.prompt,
     }
-    .password(&format!("wallet {}", own.wallet.info().name))?;
+    .password_of(&own.wallet)?;
     let unlocked = own.wallet.unlock(&password)?;
     let key = SigningKey::from_seed(&unlocked.seed);
     let now = Clock::default().now();

@@ -12,7 +12,9 @@ use agentry_protocol::{Address, Dialect, Password, PublicKey, Seed};
 use super::HostError;
 use crate::config::{AgentConfig, Config, HostError as AgentsError, HostedAgent};
 use crate::runtime::signer::{LockedWallet, SignError, Slot};
-use crate::wallet::{OpenVault, PasswordError, PasswordSource, WalletName, ensure_password_file};
+use crate::wallet::{
+    OpenVault, PasswordError, PasswordSource, Wallet, WalletName, ensure_password_file,
+};
 
 /// The initial funds of a wallet on a new embedded node, in AIT.
 pub(in crate::runtime) const ENDOWMENT: u64 = 1_000_000;
@@ -186,7 +188,7 @@ fn candidate(
             path = %info.path.display(),
             "the wallet's key is not encrypted; `agentry wallet import` makes an encrypted copy"
         );
-        LockedWallet::File(wallet.clone(), Arc::new(Password::new(String::new())))
+        LockedWallet::File(wallet.clone(), Arc::new(Wallet::no_password()))
     } else {
         let password = passwords.of(agent, &format!("wallet {}", agent.agent.wallet))?;
         LockedWallet::File(wallet.clone(), password)
