@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `answers` | the rows about answering messages |
 //! | `idle` | the rows about starting, idling and reading |
+//! | `limits` | the row about a node that limits how often it is called |
 //! | [`fleet`] | wallets in a vault, and runtimes that host them |
 //! | [`pings`] | messages to answer, and waiting for the answers |
 //! | `process` | this program in processes of their own |
@@ -16,6 +17,7 @@
 mod answers;
 pub mod fleet;
 mod idle;
+mod limits;
 mod machine;
 mod measure;
 pub mod pings;
@@ -45,7 +47,7 @@ pub struct BenchArgs {
     /// Only this row; may be given several times [default: all rows]
     #[arg(long, value_name = "ROW", value_parser = names())]
     only: Vec<String>,
-    /// Smaller sizes, for a run of about a minute
+    /// Smaller sizes, for a run of about two minutes
     #[arg(long)]
     quick: bool,
     /// The folder for temporary files; its disk is measured [default: that of the system]
@@ -63,11 +65,12 @@ pub struct BenchArgs {
 type Measuring = fn(&Bench<'_>) -> anyhow::Result<Vec<Measure>>;
 
 /// The rows. `docs/performance.md` describes them.
-const ROWS: [(&str, Measuring); 13] = [
+const ROWS: [(&str, Measuring); 14] = [
     ("throughput", answers::throughput),
     ("alone", answers::alone),
     ("http", answers::http),
     ("latency", answers::latency),
+    ("limits", limits::limits),
     ("read", idle::read),
     ("memory", idle::memory),
     ("start", idle::start),

@@ -155,6 +155,12 @@ impl Devnet {
         Ok(())
     }
 
+    /// How many calls were refused so far (429), because a client had made too many of them.
+    #[must_use]
+    pub fn refused_calls(&self) -> u64 {
+        self.node.counters.rate_limited.load(Ordering::Relaxed)
+    }
+
     /// The switch that changes the faults while the node runs.
     pub fn faults(&self) -> &FaultSwitch {
         &self.node.faults

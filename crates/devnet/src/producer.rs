@@ -156,8 +156,14 @@ impl Making<'_> {
             bytes += pending.size();
         }
         let hashes = rows.iter().map(|row| row.hash.as_str());
-        let (block, hash) = BlockRow::after(head, &chain.id, &config.proposer_id, self.now, hashes);
-        let block = dialect::signed(self.dialect, block, &hash);
+        let (block, hash) = BlockRow::after(
+            self.dialect,
+            head,
+            &chain.id,
+            &config.proposer_id,
+            self.now,
+            hashes,
+        );
         blocks::insert(&transaction, self.chain_id, &block)?;
         if faults.get("empty-hash").is_some()
             && let Some(first) = rows.first_mut()

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use agentry_protocol::{BlockHeight, ChainId, StoredTransaction};
+use agentry_protocol::{BlockHeight, ChainId, Dialect, StoredTransaction};
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::chain::blocks::{self, BlockRow, TransactionRow};
@@ -21,6 +21,7 @@ use crate::rules::MAX_BLOCK_TRANSACTIONS;
 pub struct BlockWriter {
     db: Connection,
     id: ChainId,
+    dialect: Dialect,
 }
 
 impl BlockWriter {
@@ -36,6 +37,7 @@ impl BlockWriter {
         Ok(Self {
             db: chain.db,
             id: chain.id,
+            dialect: config.dialect,
         })
     }
 
@@ -68,7 +70,7 @@ impl BlockWriter {
         let mut transactions = transactions.into_iter().peekable();
         loop {
             let block = transactions.by_ref().take(MAX_BLOCK_TRANSACTIONS);
-            head = insert(&writing, &self.id, &head, block)?;
+            head = insert(&writing, &self.id, self.dialect, &head, block)?;
             if transactions.peek().is_none() {
                 break;
             }
@@ -126,6 +128,7 @@ impl BlockWriter {
 fn insert(
     db: &Connection,
     id: &ChainId,
+    dialect: Dialect,
     parent: &BlockRow,
     transactions: impl Iterator<Item = StoredTransaction>,
 ) -> Result<BlockRow, ChainError> {
@@ -142,7 +145,7 @@ fn insert(
         hashes.push(row.hash);
     }
     let hashes = hashes.iter().map(String::as_str);
-    let (block, _) = BlockRow::after(parent, id, &parent.proposer, &now, hashes);
+    let (block, _) = BlockRow::after(dialect, parent, id, &parent.proposer, &now, hashes);
     blocks::insert(db, id.as_str(), &block)?;
     Ok(block)
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use agentry_chain::NodeClient;
 use agentry_devnet::{DevnetConfig, MIN_BLOCK_TIME};
 use agentry_protocol::vault::Vault;
-use agentry_protocol::{Address, Password, Seed, SigningKey};
+use agentry_protocol::{Address, Dialect, KeyType, Password, Seed, SigningKey};
 
 use crate::config::{Config, Overlay, Source};
 use crate::runtime::host::{Host, HostOptions};
@@ -38,6 +38,7 @@ pub enum Node<'a> {
 #[derive(Debug)]
 pub struct Fleet {
     dir: PathBuf,
+    dialect: Dialect,
     addresses: Vec<Address>,
 }
 
@@ -47,9 +48,22 @@ impl Fleet {
     /// # Errors
     /// The files cannot be written, or there are too many wallets for one vault.
     pub fn make(dir: &Path, count: usize, rounds: u32) -> anyhow::Result<Self> {
+        Self::of(Dialect::default(), dir, count, rounds)
+    }
+
+    /// The same for a chain of this dialect.
+    ///
+    /// # Errors
+    /// As [`make`](Self::make).
+    pub(super) fn of(
+        dialect: Dialect,
+        dir: &Path,
+        count: usize,
+        rounds: u32,
+    ) -> anyhow::Result<Self> {
         fs::create_dir_all(dir)?;
         let wallet = |number: usize| {
-            let seed = seed(0x42, number);
+            let seed = seed(0x42, number, dialect.key_type());
             let address = Address::from_public_key(&seed.public_key());
             (format!("w{number:05}"), address, seed)
         };
@@ -57,6 +71,7 @@ impl Fleet {
         let addresses = wallets.iter().map(|(_, address, _)| address.clone());
         let fleet = Self {
             dir: dir.to_owned(),
+            dialect,
             addresses: addresses.collect(),
         };
         let vault = Vault::pack_with_rounds(wallets, &password(), rounds)?;
@@ -72,7 +87,7 @@ impl Fleet {
 
     /// The key of one of them.
     pub(super) fn key(number: usize) -> SigningKey {
-        SigningKey::from_seed(&seed(0x42, number))
+        SigningKey::from_seed(&seed(0x42, number, Dialect::default().key_type()))
     }
 
     /// The path of the vault.
@@ -92,6 +107,7 @@ impl Fleet {
         let fund = |address: &Address| (address.clone(), 1_000_000_000);
         DevnetConfig {
             dir: self.dir.join("node"),
+            dialect: self.dialect,
             block_time: MIN_BLOCK_TIME,
             allocations: self.addresses.iter().map(fund).collect(),
             max_pending: 2 * self.addresses.len() + 20_000,
@@ -105,7 +121,7 @@ impl Fleet {
     }
 
     /// Writes agents.toml for a runtime with its own store that hosts all of them, reads the node's
-    /// chain.db and posts to `url`. Each answers `ping` with `pong`.
+    /// chain.db (or its RPC, if calls of it are limited, which is to be seen) and posts to `url`. Each answers `ping` with `pong`.
     pub(super) fn configure(
         &self,
         name: &str,
@@ -113,10 +129,14 @@ impl Fleet {
         defaults: &str,
     ) -> anyhow::Result<PathBuf> {
         let path = self.dir.join(format!("{name}.toml"));
-        let id = self.node().chain_id;
+        let (id, dialect) = (self.node().chain_id, self.dialect);
+        let db = match dialect.limits_calls() {
+            true => "",
+            false => ", db = \"node/chain.db\"",
+        };
         let text = format!(
             r#"
-chain = {{ id = "{id}", rpc = "{url}", db = "node/chain.db" }}
+chain = {{ id = "{id}", dialect = "{dialect}", rpc = "{url}", submit = "{url}"{db} }}
 store = {{ path = "{name}.db" }}
 http = {{ listen = "127.0.0.1:0" }}
 [defaults]
@@ -161,8 +181,8 @@ fn password() -> Password {
 }
 
 /// The seed of one of the wallets of a kind.
-pub(super) fn seed(kind: u8, number: usize) -> Seed {
+pub(super) fn seed(kind: u8, number: usize, key_type: KeyType) -> Seed {
     let mut bytes = [kind; 32];
     bytes[..8].copy_from_slice(&(number as u64).to_le_bytes());
-    Seed::from_bytes(bytes)
+    Seed::new(bytes, key_type).expect("far below the order of the group, and not 0")
 }

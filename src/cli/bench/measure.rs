@@ -11,6 +11,8 @@ use crate::cli::output::or_dash;
 pub(super) enum Unit {
     #[serde(rename = "/s")]
     PerSecond,
+    #[serde(rename = "/min")]
+    PerMinute,
     #[serde(rename = "s")]
     Seconds,
     #[serde(rename = "B")]
@@ -61,7 +63,7 @@ impl Measure {
     /// Its cells in the table.
     pub(super) fn cells(&self) -> Vec<String> {
         let ratio = self.ratio.map(|ratio| match self.unit {
-            Unit::PerSecond => format!("{:.0} %", ratio * 100.0),
+            Unit::PerSecond | Unit::PerMinute => format!("{:.0} %", ratio * 100.0),
             Unit::Seconds | Unit::Bytes => format!("{ratio:.2} ×"),
         });
         vec![
@@ -80,6 +82,7 @@ impl Unit {
     pub(super) fn show(self, value: f64) -> String {
         let steps: &[(f64, &str)] = match self {
             Self::PerSecond => &[(1.0, "/s")],
+            Self::PerMinute => &[(1.0, "/min")],
             Self::Seconds => &[(1.0, " s"), (1e-3, " ms"), (1e-6, " µs")],
             Self::Bytes => &[(1e6, " MB"), (1e3, " kB"), (1.0, " B")],
         };

@@ -15,8 +15,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Keys of wallets that are not hosted.
 pub fn senders(count: usize) -> Vec<SigningKey> {
+    senders_of(Dialect::default(), count)
+}
+
+fn senders_of(dialect: Dialect, count: usize) -> Vec<SigningKey> {
     (0..count)
-        .map(|number| SigningKey::from_seed(&seed(0x99, number)))
+        .map(|number| SigningKey::from_seed(&seed(0x99, number, dialect.key_type())))
         .collect()
 }
 
@@ -25,13 +29,19 @@ pub(super) fn now() -> Timestamp {
     SystemTime::now().into()
 }
 
-fn transaction(from: Address, to: &Address, number: usize, payload: Json) -> Transaction {
+fn transaction(
+    dialect: Dialect,
+    from: Address,
+    to: &Address,
+    number: usize,
+    payload: Json,
+) -> Transaction {
     Transaction {
-        dialect: Dialect::April2026,
+        dialect,
         from,
         to: to.clone(),
         amount: Number::from(0_u64),
-        fee: Number::from(10_u64),
+        fee: dialect.default_fee().into(),
         nonce: Number::from(1_763_000_000_000 + number as u64),
         payload,
         chain_id: DevnetConfig::default().chain_id,
@@ -59,9 +69,22 @@ pub fn pings(
         };
         let payload = compose(&Payload::Text("ping".to_owned()), Some(&header))?;
         let (from_address, to) = (Address::from_public_key(&key), &to[number % to.len()]);
-        Ok(transaction(from_address, to, number, payload).sign(&from[from_number]))
+        let dialect = Dialect::default();
+        Ok(transaction(dialect, from_address, to, number, payload).sign(&from[from_number]))
     };
     (0..count).map(ping).collect()
+}
+
+/// One plain `ping` to each of these recipients, each from another sender, as a chain of this dialect
+/// keeps it.
+pub(super) fn plain(dialect: Dialect, to: &[Address]) -> impl Iterator<Item = StoredTransaction> {
+    let senders = senders_of(dialect, to.len());
+    senders.into_iter().zip(to).map(move |(key, to)| {
+        let from = Address::from_public_key(&key.public_key());
+        transaction(dialect, from, to, 0, Json::string("ping"))
+            .sign(&key)
+            .stored()
+    })
 }
 
 /// Transactions in the form in which a node stores them, from strangers, each with its own hash and
@@ -74,11 +97,11 @@ pub(super) fn unsigned<'a>(
     (0..count).map(move |number| {
         let from = strangers[number % strangers.len()].clone();
         let payload = Json::string("what strangers say to one another");
-        let transaction = transaction(from, to(number), number, payload);
+        let transaction = transaction(Dialect::default(), from, to(number), number, payload);
         let digest = transaction.digest().to_string();
         let digits = digest.trim_start_matches("0x");
         StoredTransaction {
-            dialect: Dialect::April2026,
+            dialect: transaction.dialect,
             kind: "transfer".into(),
             chain_id: transaction.chain_id.to_string(),
             from: transaction.from,

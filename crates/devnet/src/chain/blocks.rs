@@ -1,9 +1,10 @@
 //! Blocks and their transaction rows.
 
-use agentry_protocol::{BlockHash, BlockHeight, ChainId, block_hash, isoformat};
+use agentry_protocol::{BlockHash, BlockHeight, ChainId, Dialect, block_hash, isoformat};
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 
 use super::error::{ChainError, Doing as _};
+use crate::dialect;
 
 /// A row of `block`.
 #[derive(Clone, Debug)]
@@ -25,6 +26,7 @@ impl BlockRow {
     /// The block after `parent`, made at `now` (as the database writes it), with the transactions that
     /// have these hashes; and its hash.
     pub(crate) fn after<'a>(
+        dialect: Dialect,
         parent: &Self,
         chain: &ChainId,
         proposer: &str,
@@ -45,7 +47,7 @@ impl BlockRow {
             metadata: None,
             signature: None,
         };
-        (row, hash)
+        (dialect::signed(dialect, row, &hash), hash)
     }
 }
 
