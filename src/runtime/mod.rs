@@ -128,7 +128,7 @@ pub struct Shared {
     pub rates: rates::Rates,
     /// Whether the chain is read up to the head seen at startup; no agent acts before that.
     pub catch_up: catch_up::CatchUp,
-    /// The messages of which a signature was seen while they were pending.
+    /// The messages of which a signature was seen before they were mined, or as they were.
     pub seen_pending: pending::SeenPending,
     /// The traces that are recorded, if any are.
     pub traces: traces::Traces,

@@ -258,7 +258,9 @@ fn plain_texts_are_verified_while_they_are_seen_pending() {
     world.chain.pause();
     let pending = send();
     until("the runtime sees it pending", || {
-        runtime.log().contains("verified a pending message")
+        runtime
+            .log()
+            .contains("verified a message while its signature was shown")
     });
     world.chain.resume();
     assert_eq!(seen(&pending), "verified");

@@ -10,6 +10,7 @@
 //! | whether a call names its chain | no | yes: the mempool is empty without |
 //! | whether a block's metadata has transactions | a follower's has | no |
 //! | how often a call may be made | as often as needed | 200 times a minute, POSTs 50 times |
+//! | whether a node pushes its blocks | no | yes, to whoever holds a lease |
 //! | whether the node keeps `mempool.db` beside `chain.db` | yes | no: the file may be an old one |
 
 use std::borrow::Cow;
@@ -176,6 +177,14 @@ pub(crate) fn had_block(dialect: Dialect, answer: &Object<'_>) -> bool {
     }
 }
 
+/// Whether a node pushes its blocks, as it commits them, to whoever holds a lease.
+pub(crate) const fn pushes_blocks(dialect: Dialect) -> bool {
+    match dialect {
+        Dialect::April2026 => false,
+        Dialect::August2026 => true,
+    }
+}
+
 /// How often one call may be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Allowance {
@@ -185,11 +194,19 @@ pub(crate) struct Allowance {
     pub(crate) at_once: u32,
 }
 
-/// How often a call may be made; `None`: as often as needed. The figures stay below a node's limit in any
-/// minute: it counts 200 calls of each function that reads, and 50 POSTs, from one address.
-pub(crate) const fn allowance(dialect: Dialect, is_post: bool) -> Option<Allowance> {
+/// The call by which a client gets a lease, and is pushed blocks.
+pub(crate) const SUBSCRIBE: &str = "/rpc/subscribe";
+
+/// How often a function may be called; `None`: as often as needed. The figures stay below a node's limit in
+/// any minute: it counts 200 calls of each function that reads, 50 POSTs, and 10 for a lease, from one
+/// address.
+pub(crate) fn allowance(dialect: Dialect, is_post: bool, function: &str) -> Option<Allowance> {
     match (dialect, is_post) {
         (Dialect::April2026, _) => None,
+        (Dialect::August2026, true) if function == SUBSCRIBE => Some(Allowance {
+            every: Duration::from_millis(7_500),
+            at_once: 2,
+        }),
         // 3 a second: 180 a minute, and 15 more.
         (Dialect::August2026, false) => Some(Allowance {
             every: Duration::from_nanos(1_000_000_000 / 3),

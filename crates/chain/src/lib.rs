@@ -31,8 +31,8 @@ pub use db::{ChainDb, ChainDbOptions, DbWork, MempoolDb, SharedDb};
 pub use dialect::{Refusal, Signs, detect};
 pub use node::{
     Account, Block, BlockTransaction, BlockWalk, FoundTransaction, Head, HeadPoll, Health,
-    ImportOutcome, LocalNode, Mempool, NodeClient, NodeError, NodeOptions, Permit, Seen,
-    SubmitError,
+    ImportOutcome, LocalNode, Mempool, NodeClient, NodeError, NodeOptions, Permit, PushedBlock,
+    Seen, SubmitError, Subscription,
 };
 pub use rpc::{RpcOptions, RpcSource, SharedHead};
 pub use source::{

@@ -90,6 +90,11 @@ fn nodes_with(chain: &ChainConfig, options: &NodeOptions) -> Result<Nodes, HostE
 }
 
 impl Nodes {
+    /// The head that the sources of this process share.
+    pub(super) fn head(&self) -> SharedHead {
+        self.shared.head.clone()
+    }
+
     /// One node in place of the configured ones.
     pub(super) fn only(node: NodeClient, chain: &ChainConfig) -> Self {
         Self {
@@ -135,7 +140,7 @@ pub(super) fn shared_source(
     nodes: &Nodes,
 ) -> Result<Box<dyn ChainSource>, HostError> {
     let Some(path) = &chain.db else {
-        return Ok(Box::new(rpc(chain, nodes).sharing(&nodes.shared.head)));
+        return Ok(Box::new(rpc(chain, nodes)));
     };
     let mut db = nodes
         .shared
@@ -158,6 +163,7 @@ fn rpc(chain: &ChainConfig, nodes: &Nodes) -> RpcSource {
         options.poll = LOCAL_POLL;
     }
     let source = RpcSource::new(nodes.read.clone(), chain.id.clone(), options);
+    let source = source.sharing(&nodes.shared.head);
     match chain.submit == chain.rpc {
         true => source,
         // A follower may lack transactions that the posting node has.

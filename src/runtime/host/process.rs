@@ -23,6 +23,7 @@ use crate::runtime::http::StatusServer;
 use crate::runtime::jobs::Jobs;
 use crate::runtime::lease::Lease;
 use crate::runtime::metrics::Metrics;
+use crate::runtime::pending::{Lookout, SeenPending};
 use crate::runtime::reload::{Loaded, Loader};
 use crate::runtime::traces::Traces;
 use crate::runtime::webhooks::{self, Webhook};
@@ -43,6 +44,8 @@ pub(in crate::runtime) struct Process {
     /// The embedded node, if there is one.
     pub(in crate::runtime) devnet: Option<Arc<Devnet>>,
     pub(in crate::runtime) nodes: Nodes,
+    /// The messages of which a signature was seen.
+    pub(in crate::runtime) seen_pending: SeenPending,
     pub(in crate::runtime) traces: Traces,
     /// The cards in the directories of the shards.
     pub(in crate::runtime) cards: Cards,
@@ -146,6 +149,7 @@ impl Process {
             loader,
             devnet,
             nodes,
+            seen_pending: SeenPending::default(),
             traces,
             cards: Cards::default(),
             lease: Lease::default(),
@@ -159,6 +163,23 @@ impl Process {
     pub(super) fn heed(&self, reload: watch::Receiver<u64>, reloaded: watch::Sender<u64>) {
         self.workers
             .spawn(self.loader.clone().heed(reload, reloaded));
+    }
+
+    /// Looks for the signatures of pending messages, if the chain keeps none, until the process was asked
+    /// to stop.
+    pub(super) fn look_out(&self, stopping: watch::Receiver<bool>) {
+        if self.config.chain.dialect.keeps_signatures() {
+            return;
+        }
+        let lookout = Lookout {
+            node: self.nodes.submit.clone(),
+            presence: self.api.presence().clone(),
+            seen: self.seen_pending.clone(),
+            head: self.nodes.head(),
+        };
+        self.workers
+            .spawn(until(stopping.clone(), lookout.clone().look()));
+        self.workers.spawn(until(stopping, lookout.follow()));
     }
 
     /// Lets the API work, now that the process is a host of a cluster with so many shards. `asks` learns
@@ -228,6 +249,15 @@ fn start_devnet(
 
 fn has_chain(dir: &Path) -> bool {
     dir.join("chain.db").exists()
+}
+
+/// Runs something until the process was asked to stop.
+async fn until(mut stopping: watch::Receiver<bool>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        // Without a sender, the process has ended.
+        _ = stopping.wait_for(|stops| *stops) => {}
+        () = work => {}
+    }
 }
 
 /// Runs something that blocks on the threads of the workers.

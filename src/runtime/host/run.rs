@@ -94,6 +94,7 @@ async fn host(
     if let Some(cluster) = config.cluster.clone() {
         let (process, status) = Process::prepare(config, options, workers).await?;
         process.heed(signals.reload.clone(), signals.reloaded.clone());
+        process.look_out(signals.stopping.clone());
         let traces = process.traces.clone();
         let ended = cluster::run(process, &cluster, status.address(), signals, ready).await;
         status.stop().await;
@@ -111,6 +112,7 @@ async fn host(
     let store = shard::open_store(&config, &workers).await?;
     let (process, status) = Process::prepare(config, options, workers).await?;
     process.heed(reload, reloaded);
+    process.look_out(stopping.clone());
     let prepared = Prepared::new(process.clone(), store, stopping).await?;
     // The rest is quick, and starts threads that only a stop ends.
     beyond_recall.set(true);

@@ -30,7 +30,6 @@ use crate::runtime::clock::Clock;
 use crate::runtime::control::{self, ControlSocket, socket_path};
 use crate::runtime::directory::{Directory, backfill};
 use crate::runtime::environment::RuntimeEnvironment;
-use crate::runtime::pending::{self, SeenPending};
 use crate::runtime::plans::{self, Occasion};
 use crate::runtime::presence::{Entered, Running, Runs};
 use crate::runtime::rates::Rates;
@@ -119,7 +118,6 @@ struct Serving {
     _reloading: Aborting,
     _pruning: Aborting,
     _catching_up: Aborting,
-    _pending: Option<Aborting>,
     _webhooks: webhooks::Serving,
     _pushes: deliver::Serving,
     _backfill: Option<backfill::Backfill>,
@@ -229,7 +227,7 @@ impl Prepared {
             jobs: process.jobs.clone(),
             rates: Rates::default(),
             catch_up: CatchUp::to(head, store.read(read::last_outbox).await?),
-            seen_pending: SeenPending::default(),
+            seen_pending: process.seen_pending.clone(),
             traces: process.traces.clone(),
             lease: process.lease.clone(),
         };
@@ -415,14 +413,6 @@ impl Prepared {
                 pushing,
                 process.part.map(|part| part.shard),
             ),
-            _pending: (!config.chain.dialect.keeps_signatures()).then(|| {
-                let (shared, registry) = (shared.clone(), registry.clone());
-                Aborting(actix_rt::spawn(pending::look(
-                    shared,
-                    registry,
-                    nodes.submit.clone(),
-                )))
-            }),
             _catching_up: Aborting(actix_rt::spawn(catch_up::report(shared.clone()))),
             _pruning: Aborting(actix_rt::spawn(prune(
                 shared.clone(),

@@ -120,7 +120,7 @@ fn verify(card: &Value, keys: &[PublicKey]) -> Result<(), String> {
         if header.crit.is_some() {
             return None;
         }
-        // RFC 9864 names EdDSA anew.
+        // RFC 9864 gives EdDSA another name.
         let algorithm = match header.alg.as_str() {
             "Ed25519" => "EdDSA",
             other => other,

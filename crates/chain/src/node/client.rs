@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use agentry_protocol::{ChainId, Dialect};
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{
+    CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use reqwest::{Body, Client, Method, Response, StatusCode, Url, redirect, retry};
 use tokio::time::Instant;
 
@@ -172,6 +174,15 @@ pub(super) struct Answer {
     pub(super) body: Result<Vec<u8>, NodeError>,
 }
 
+/// What a request carries.
+enum Sent<'a> {
+    Nothing,
+    /// A body, which is sent while there is a permit for it.
+    Json(&'a str, Option<Permit>),
+    /// The key of a WebSocket's handshake.
+    Handshake(&'a str),
+}
+
 /// A list within an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct List {
@@ -238,6 +249,11 @@ impl NodeClient {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.node.shown
+    }
+
+    /// Whether the node is in this process, and is asked without HTTP.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self.link, Link::Local(_))
     }
 
     /// The dialect that the node is asked in.
@@ -344,7 +360,7 @@ impl NodeClient {
         let _under_way = self.under_way();
         let call = call_name(&Method::GET, path);
         let timeout = self.node.options.timeout;
-        let response = self.send(Method::GET, path, None, None, timeout).await?;
+        let response = self.send(Method::GET, path, Sent::Nothing, timeout).await?;
         let answer = self.answer(&call, response, limit).await;
         self.heed(&Method::GET, path, &answer)?;
         self.success(&call, answer)
@@ -362,7 +378,7 @@ impl NodeClient {
         let _under_way = self.under_way();
         let call = call_name(&Method::GET, path);
         let timeout = self.node.options.large_timeout;
-        let mut response = self.send(Method::GET, path, None, None, timeout).await?;
+        let mut response = self.send(Method::GET, path, Sent::Nothing, timeout).await?;
         if !response.status().is_success() {
             let limit = self.node.options.max_body_bytes;
             let answer = self.answer(&call, response, limit).await;
@@ -445,34 +461,67 @@ impl NodeClient {
         let _under_way = self.under_way();
         let call = call_name(&method, path);
         let timeout = self.node.options.timeout;
-        let response = self.send(method, path, body, permit, timeout).await?;
+        let sent = body.map_or(Sent::Nothing, |body| Sent::Json(body, permit));
+        let response = self.send(method, path, sent, timeout).await?;
         let limit = self.node.options.max_body_bytes;
         Ok(self.answer(&call, response, limit).await)
+    }
+
+    /// A GET whose connection becomes a WebSocket: the request of a handshake with this key (RFC 6455,
+    /// section 4.1).
+    pub(super) async fn upgrade(&self, path: &str, key: &str) -> Result<Response, NodeError> {
+        self.own_turn(&Method::GET, path).await?;
+        let call = call_name(&Method::GET, path);
+        let timeout = self.node.options.timeout;
+        let response = self
+            .send(Method::GET, path, Sent::Handshake(key), timeout)
+            .await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(response);
+        }
+        let limit = self.node.options.max_body_bytes;
+        let answer = self.answer(&call, response, limit).await;
+        self.heed(&Method::GET, path, &answer)?;
+        self.success(&call, answer)?;
+        Err(self.unreadable(path, "it does not become a WebSocket"))
     }
 
     async fn send(
         &self,
         method: Method,
         path: &str,
-        body: Option<&str>,
-        permit: Option<Permit>,
+        sent: Sent<'_>,
         timeout: Duration,
     ) -> Result<Response, NodeError> {
         let client = match &self.link {
             Link::Http(client) => client,
-            Link::Local(node) => return Ok(local::response(node.as_ref(), path, body)),
+            Link::Local(node) => {
+                let body = match sent {
+                    Sent::Json(body, _) => Some(body),
+                    Sent::Nothing | Sent::Handshake(_) => None,
+                };
+                return Ok(local::response(node.as_ref(), path, body));
+            }
         };
-        let mut request = client
+        let request = client
             .request(method.clone(), format!("{}{path}", self.node.base))
             .timeout(timeout);
-        if let Some(body) = body {
-            let body = body.to_owned();
-            let body = match permit {
-                Some(permit) => Body::wrap(Permitted::new(body, permit)),
-                None => Body::from(body),
-            };
-            request = request.header(CONTENT_TYPE, "application/json").body(body);
-        }
+        let request = match sent {
+            Sent::Nothing => request,
+            Sent::Json(body, permit) => {
+                let body = body.to_owned();
+                let body = match permit {
+                    Some(permit) => Body::wrap(Permitted::new(body, permit)),
+                    None => Body::from(body),
+                };
+                request.header(CONTENT_TYPE, "application/json").body(body)
+            }
+            Sent::Handshake(key) => request
+                .header(CONNECTION, "Upgrade")
+                .header(UPGRADE, "websocket")
+                .header(SEC_WEBSOCKET_VERSION, "13")
+                .header(SEC_WEBSOCKET_KEY, key),
+        };
         request
             .send()
             .await

@@ -11,6 +11,7 @@
 //! | `submit` | posting a transaction, and what is known if the POST fails |
 //! | `poll` | polling the head |
 //! | `pace` | when to poll it again |
+//! | `push` | the blocks that a node pushes |
 //! | `rate` | how often the node lets each call be made |
 //! | `seen` | which messages were seen pending, with a signature that was right |
 //! | `walk` | iterating over blocks, skipping those that a node cannot serve |
@@ -27,6 +28,7 @@ mod mempool;
 mod pace;
 mod permit;
 mod poll;
+mod push;
 mod rate;
 mod seen;
 mod submit;
@@ -43,6 +45,7 @@ pub use local::LocalNode;
 pub(crate) use pace::Pace;
 pub use permit::Permit;
 pub use poll::HeadPoll;
+pub use push::{PushedBlock, Subscription};
 pub use seen::Seen;
 pub(crate) use text::{one_line, segment};
 pub use types::{

@@ -34,11 +34,12 @@ impl Rates {
 
     /// The calls of the function behind a path. `None`: they are not limited.
     pub(crate) fn lane(&self, is_post: bool, path: &str) -> Option<Arc<Lane>> {
-        let mut allowance = allowance(self.dialect, is_post)?;
+        let function = function(path);
+        let mut allowance = allowance(self.dialect, is_post, function)?;
         if self.unlimited {
             allowance.every = Duration::ZERO;
         }
-        let key = (is_post, function(path).to_owned());
+        let key = (is_post, function.to_owned());
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let lane = lanes
             .entry(key)
@@ -205,8 +206,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_minute_has_more_calls_than_a_node_allows() {
-        for (is_post, most, least) in [(false, 200, 178), (true, 50, 47)] {
-            let lane = lane(is_post, "/rpc/x");
+        for (is_post, path, most, least) in [
+            (false, "/rpc/x", 200, 178),
+            (true, "/rpc/x", 50, 47),
+            (true, "/rpc/subscribe", 10, 7),
+        ] {
+            let lane = lane(is_post, path);
             let start = Instant::now();
             let mut calls = Vec::new();
             while start.elapsed() < 5 * MINUTE {

@@ -50,8 +50,9 @@ pub use self::heads::SharedHead;
 /// The options of an [`RpcSource`].
 #[derive(Debug, Clone)]
 pub struct RpcOptions {
-    /// The shortest time between two polls of the head, or that of the node's dialect, used while a block is due. At other times
-    /// the head is polled less often, but at least every 500 ms. Default 250 ms.
+    /// The shortest time between two polls of the head, used while a block is due; that of the node's
+    /// dialect, if it is longer. At other times the head is polled less often, but at least every
+    /// 500 ms. Default 250 ms.
     pub poll: Duration,
     /// The most new blocks that one request asks for, at least 1. It asks for as many as keep the
     /// node busy for a quarter of a second. Default 64.

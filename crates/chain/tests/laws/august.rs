@@ -27,7 +27,7 @@ const BOUND: Duration = Duration::from_secs(60);
 const FROM_0: Start = Start::Height(BlockHeight(0));
 
 /// What a node answered.
-fn observed() -> Value {
+pub(crate) fn observed() -> Value {
     let text = include_str!("../../../protocol/tests/vectors/dialect_2026_08.json");
     let mut vectors: Value = serde_json::from_str(text).unwrap();
     vectors["observed"].take()

@@ -487,4 +487,16 @@ async fn sources_that_share_the_head_ask_for_it_once() {
         follower.catch_up(source, 50).await;
         assert_eq!(follower.seen.len(), 2);
     }
+    // Whoever has heard of a block wakes them all, and one of them asks.
+    let before = stage.requests();
+    stage.append(&[Sort::Mine]);
+    head.wake();
+    for (source, follower) in &mut all {
+        source.changed().await;
+        follower.catch_up(source, 50).await;
+        assert_eq!(follower.seen.len(), 3);
+    }
+    let asked = stage.requests() - before;
+    // The head, the new block for each, and an old one.
+    assert!(asked <= 1 + 2 * SOURCES as u64, "{asked} requests");
 }
