@@ -267,6 +267,50 @@ fn plain_texts_are_verified_while_they_are_seen_pending() {
     drop(runtime);
 }
 
+/// A node that pushes its blocks shows the signatures in them, also of what was not pending long enough to
+/// be seen; one that does not push is polled.
+#[test]
+fn plain_texts_are_verified_by_the_blocks_that_are_pushed() {
+    /// More than the looks at the mempool, one a second, could see by chance.
+    const MESSAGES: usize = 12;
+    let test = "plain_texts_are_verified_by_the_blocks_that_are_pushed";
+    let mut dice = Dice::new(test);
+    let world = World::new(test, &mut dice, setup(Source::Rpc));
+    let runtime = world.run();
+    until("the node pushes", || {
+        runtime.log().contains("the node pushes its blocks")
+    });
+    for number in 0..MESSAGES {
+        let agent = &world.agents[number % world.agents.len()];
+        let posting = world.write(&agent.address, "ping", true);
+        let posted = http::post(world.chain.port(), "/rpc/transaction", &posting.body);
+        assert_eq!(posted.unwrap().0, 200);
+        world.chain.with(|node| node.mine().unwrap());
+    }
+    let read = || {
+        let inbox = world.ask(&["queue", "list", "inbox", "--settled"]);
+        inbox["messages"].as_array().unwrap().clone()
+    };
+    until("the messages were read", || read().len() == MESSAGES);
+    for row in read() {
+        assert_eq!(row["authenticity"], "verified", "{row}");
+    }
+    drop(runtime);
+
+    world.chain.set(&["no-push"]);
+    let runtime = world.run();
+    until("the node says that it does not push", || {
+        runtime
+            .log()
+            .contains("the node does not push its blocks: they are polled")
+    });
+    let posting = world.write(&world.agents[0].address, "ping", true);
+    let posted = http::post(world.chain.port(), "/rpc/transaction", &posting.body);
+    assert_eq!(posted.unwrap().0, 200);
+    until("the message was read", || read().len() == MESSAGES + 1);
+    drop(runtime);
+}
+
 /// What a node shows of a pending transaction has its signature, and what it shows of a mined one has not.
 #[test]
 fn the_chain_keeps_no_signatures() {

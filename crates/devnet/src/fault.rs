@@ -103,13 +103,15 @@ pub enum Fault {
     /// `empty-hash` (August 2026): the next transaction is stored without its hash, as the first one of a
     /// follower's life is.
     EmptyHash,
+    /// `no-push` (August 2026): the node has no Redis, so it gives no leases and pushes no blocks.
+    NoPush,
     /// `no-forward`: a follower keeps posted transactions pending forever, as a real one does.
     NoForward,
 }
 
 impl Fault {
     /// Every name, for help texts and error messages.
-    pub const NAMES: [&'static str; 21] = [
+    pub const NAMES: [&'static str; 22] = [
         "silent-drop",
         "replay-destroys-block",
         "import-loses-transactions",
@@ -130,6 +132,7 @@ impl Fault {
         "stale-accounts",
         "rate-limits",
         "empty-hash",
+        "no-push",
         "no-forward",
     ];
 
@@ -156,6 +159,7 @@ impl Fault {
             Fault::StaleAccounts => "stale-accounts",
             Fault::RateLimits => "rate-limits",
             Fault::EmptyHash => "empty-hash",
+            Fault::NoPush => "no-push",
             Fault::NoForward => "no-forward",
         }
     }
@@ -300,6 +304,7 @@ impl FromStr for Fault {
             "stale-accounts" => plain(Fault::StaleAccounts),
             "rate-limits" => plain(Fault::RateLimits),
             "empty-hash" => plain(Fault::EmptyHash),
+            "no-push" => plain(Fault::NoPush),
             "no-forward" => plain(Fault::NoForward),
             _ => Err(FaultError::Unknown {
                 name: name.to_owned(),
@@ -441,6 +446,7 @@ mod tests {
             "stale-accounts",
             "rate-limits",
             "empty-hash",
+            "no-push",
             "no-forward",
         ] {
             let fault: Fault = text.parse().unwrap();

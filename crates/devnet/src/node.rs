@@ -12,8 +12,9 @@ use crate::chain::{Chain, ChainError};
 use crate::config::DevnetConfig;
 use crate::fault::{Fault, FaultSwitch};
 use crate::follower::{FollowState, Leader};
-use crate::producer::{self, MinedBlock};
+use crate::producer::{self, MinedBlock, Produced};
 use crate::rate::Calls;
+use crate::rpc::push::Pushes;
 use crate::rules::{self, Refusal};
 
 /// Counts for `/metrics`.
@@ -52,6 +53,7 @@ pub(crate) struct Node {
     /// The answers for accounts that the fault `stale-accounts` repeats.
     pub(crate) accounts: Mutex<HashMap<String, String>>,
     pub(crate) calls: Mutex<Calls>,
+    pub(crate) pushes: Mutex<Pushes>,
 }
 
 /// Locks even after a thread panicked with the lock: every change is one SQLite transaction.
@@ -80,6 +82,7 @@ impl Node {
             rng: Mutex::new(StdRng::seed_from_u64(seed)),
             accounts: Mutex::default(),
             calls: Mutex::default(),
+            pushes: Mutex::default(),
         }
     }
 
@@ -165,7 +168,9 @@ impl Node {
 
     fn produce_on(&self, chain: &mut Chain) -> Result<MinedBlock, ChainError> {
         let faults = self.faults.current();
-        let block = producer::produce(chain, &self.config, &faults, &mut lock(&self.rng))?;
+        let Produced { block, row, mined } =
+            producer::produce(chain, &self.config, &faults, &mut lock(&self.rng))?;
+        lock(&self.pushes).push(chain.id.as_str(), &row, &mined);
         add(&self.counters.blocks_proposed, 1);
         add(&self.counters.transactions_mined, block.tx_count);
         tracing::debug!(height = block.height.0, hash = %block.hash, tx_count = block.tx_count, "block produced");

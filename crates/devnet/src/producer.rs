@@ -31,6 +31,14 @@ pub struct MinedBlock {
     pub tx_count: u64,
 }
 
+/// A block that was produced, with what was pushed of it.
+pub(crate) struct Produced {
+    pub(crate) block: MinedBlock,
+    pub(crate) row: BlockRow,
+    /// Its transactions.
+    pub(crate) mined: Vec<Arc<Pending>>,
+}
+
 /// What happens to one pending transaction when a block is produced.
 enum Decision {
     /// It is in the block; its row.
@@ -63,7 +71,7 @@ pub(crate) fn produce(
     config: &DevnetConfig,
     faults: &Faults,
     rng: &mut StdRng,
-) -> Result<MinedBlock, ChainError> {
+) -> Result<Produced, ChainError> {
     let head = chain.head()?.ok_or(ChainError::Empty)?;
     let now = clock::db_text(clock::now_micros());
     let id = chain.id.clone();
@@ -106,11 +114,11 @@ pub(crate) fn produce(
     }
     let due = faults.get("late-rows").is_some().then_some(making.height);
     chain.release_rows(due)?;
-    Ok(filled.block)
+    Ok(filled.produced)
 }
 
 struct Filled {
-    block: MinedBlock,
+    produced: Produced,
     /// Hashes to be removed from the mempool.
     leaving: Vec<Arc<str>>,
     held_back: Vec<TransactionRow>,
@@ -128,7 +136,7 @@ impl Making<'_> {
     ) -> Result<Filled, ChainError> {
         let transaction = chain.db.unchecked_transaction().doing("making a block")?;
         let mut leaving = Vec::new();
-        let mut rows = Vec::new();
+        let (mut rows, mut mined) = (Vec::new(), Vec::new());
         let (mut count, mut bytes) = (0, 0);
         let mut counters = HashMap::new();
         for pending in in_order(chain, self.dialect, self.nonces) {
@@ -147,6 +155,7 @@ impl Making<'_> {
                         pending.verified,
                     )?;
                     rows.push(*row);
+                    mined.push(Arc::clone(&pending));
                 }
                 Decision::Dropped => {}
                 Decision::Waits => continue,
@@ -181,10 +190,14 @@ impl Making<'_> {
         };
         transaction.commit().doing("committing a block")?;
         Ok(Filled {
-            block: MinedBlock {
-                height: BlockHeight(block.height),
-                hash,
-                tx_count: block.tx_count,
+            produced: Produced {
+                block: MinedBlock {
+                    height: BlockHeight(block.height),
+                    hash,
+                    tx_count: block.tx_count,
+                },
+                row: block,
+                mined,
             },
             leaving,
             held_back,

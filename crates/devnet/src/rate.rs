@@ -8,8 +8,14 @@ use std::time::{Duration, Instant};
 const MINUTE: Duration = Duration::from_secs(60);
 /// The most calls of a reading function.
 const READS: u32 = 200;
-/// The most POSTs.
-const POSTS: u32 = 50;
+/// The most POSTs of a function.
+fn posts(function: &str) -> u32 {
+    match function {
+        "/rpc/subscribe" => 10,
+        "/rpc/heartbeat" => 60,
+        _ => 50,
+    }
+}
 
 /// The calls of the current minute of each function.
 #[derive(Debug, Default)]
@@ -20,11 +26,12 @@ impl Calls {
     pub(crate) fn take(&mut self, posts: bool, path: &str) -> bool {
         let function = path.split('/').take(3).collect::<Vec<_>>().join("/");
         let now = Instant::now();
+        let most = if posts { self::posts(&function) } else { READS };
         let (since, calls) = self.0.entry((posts, function)).or_insert((now, 0));
         if now.duration_since(*since) >= MINUTE {
             (*since, *calls) = (now, 0);
         }
         *calls = calls.saturating_add(1);
-        *calls <= if posts { POSTS } else { READS }
+        *calls <= most
     }
 }

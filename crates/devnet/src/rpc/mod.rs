@@ -3,6 +3,7 @@
 
 mod answer;
 mod dev;
+pub(crate) mod push;
 mod query;
 mod reads;
 mod status;
@@ -48,6 +49,9 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             at("/importBlock", web::post().to(writes::import_block))
                 .app_data(web::PayloadConfig::new(MAX_IMPORT)),
         )
+        .service(at("/subscribe", web::post().to(push::subscribe)))
+        .service(at("/subscribe/ws", web::get().to(push::socket)))
+        .service(at("/heartbeat", web::post().to(push::heartbeat)))
         .default_service(web::to(not_found));
     let dev = web::scope("/dev")
         .service(at("/faucet", web::post().to(dev::faucet)))

@@ -11,6 +11,7 @@ mod faults;
 mod follower;
 mod laws;
 mod network_faults;
+mod push;
 mod rpc;
 mod rules;
 mod start;
