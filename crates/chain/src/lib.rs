@@ -8,19 +8,20 @@
 //! | [`source`] | [`ChainSource`]: the trait of everything that a chain can be read from, with its [`Cursor`], [`Batch`] and [`ChainEvent`] |
 //! | [`db`] | [`ChainDb`]: the source that reads a node's `chain.db`, without writing to it or blocking the node |
 //! | [`rpc`] | [`RpcSource`]: the source that reads over a node's RPC |
+//! | [`list`] | splitting the one long list of an answer while it arrives |
 //!
 //! A source delivers every transaction of the canonical chain at least once, in chain order,
 //! whatever happens to the chain below it: reorganisations, late rows, resets, replaced files. A
 //! source declares what it cannot see in [`Nature::exemptions`]. One suite of laws (`tests/laws`)
 //! runs over all of them.
 //!
-//! The chain's content is hostile. An answer is processed while it arrives (`list`) and only the
+//! The chain's content is hostile. An answer is processed while it arrives ([`list`]) and only the
 //! wanted parts of it are kept; JSON is split without recursion (`raw`); and a transaction that
 //! cannot be decoded becomes an event of its own and never hides the others.
 
 pub mod db;
 mod dialect;
-mod list;
+pub mod list;
 pub mod node;
 mod raw;
 mod row;

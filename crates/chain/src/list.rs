@@ -2,14 +2,14 @@
 //!
 //! A node may answer with a list of any length. Its items are handed out one by one and are not
 //! kept, so an answer takes no more memory than its longest item, however long it is. The text
-//! around the list is small, and is kept for [`raw::Object`](crate::raw::Object).
+//! around the list is small, and is kept for whoever reads it.
 //!
-//! Like `raw`, this finds where items begin and end and checks nothing inside them: the reader of
+//! This finds where items begin and end and checks nothing inside them: the reader of
 //! an item does.
 
 /// Why an answer cannot be split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ListError {
+pub enum ListError {
     /// It is not the kind of JSON that was expected.
     #[error("{0}")]
     Malformed(&'static str),
@@ -20,7 +20,7 @@ pub(crate) enum ListError {
 
 /// One item of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Item<'a> {
+pub enum Item<'a> {
     /// Its text.
     Text(&'a [u8]),
     /// It is longer than items may be; its text was discarded.
@@ -29,7 +29,7 @@ pub(crate) enum Item<'a> {
 
 /// Splits `{…, "key": [item, item, …], …}`.
 #[derive(Debug)]
-pub(crate) struct ListCutter {
+pub struct ListCutter {
     key: &'static str,
     longest_item: usize,
     longest_rest: usize,
@@ -63,8 +63,8 @@ enum Escape {
 }
 
 impl ListCutter {
-    /// A cutter of the list under `key`.
-    pub(crate) fn new(key: &'static str, longest_item: usize, longest_rest: usize) -> Self {
+    /// A cutter of the list under `key`. Items and the text around the list may have so many bytes.
+    pub fn new(key: &'static str, longest_item: usize, longest_rest: usize) -> Self {
         Self {
             key,
             longest_item,
@@ -83,7 +83,10 @@ impl ListCutter {
     }
 
     /// Processes the next bytes of the answer, and hands out the items that end in them.
-    pub(crate) fn feed(
+    ///
+    /// # Errors
+    /// The answer cannot be split.
+    pub fn feed(
         &mut self,
         mut bytes: &[u8],
         take: &mut (dyn FnMut(Item<'_>) + Send),
@@ -125,7 +128,10 @@ impl ListCutter {
     }
 
     /// The answer has ended: returns the text around the list.
-    pub(crate) fn finish(self) -> Result<Vec<u8>, ListError> {
+    ///
+    /// # Errors
+    /// It breaks off.
+    pub fn finish(self) -> Result<Vec<u8>, ListError> {
         if self.place != Place::Outside || self.string.is_some() || self.depth > 0 {
             return Err(ListError::Malformed("it breaks off"));
         }
