@@ -23,6 +23,7 @@
 //! | [`tokens`] | who may call the runtime from outside |
 //! | [`change`] | what operators change: retrying and dropping rows, resuming posting, decisions, tokens |
 //! | [`cluster`] | the hosts of a cluster, and which of them runs which shard |
+//! | [`coordinator`] | hosted agents in AITBC's agent coordinator, and what is in their inboxes there |
 //! | [`sealed`] | opening sealed messages |
 //! | [`who`], [`names`] | from a name to an address, and from an address to a name |
 //!
@@ -44,6 +45,7 @@ pub mod cluster;
 pub mod console;
 pub mod content;
 pub mod conversations;
+pub mod coordinator;
 pub mod delivery;
 pub mod directory;
 pub mod error;
@@ -63,6 +65,7 @@ use actix::prelude::*;
 
 use crate::doors::console::sessions::Sessions;
 use crate::runtime::Shared;
+use crate::runtime::coordinator::Coordinator;
 use crate::runtime::metrics::Condition;
 use crate::runtime::registry::{AgentRegistry, Hosted};
 use crate::runtime::reload::{Applied, Refused, Reloader};
@@ -101,6 +104,8 @@ pub struct OperationLinks {
     pub send: send::SendLinks,
     /// Who is signed in to the console.
     pub console: Sessions,
+    /// The agents in AITBC's agent coordinator, if they are announced there.
+    pub coordinator: Option<Coordinator>,
 }
 
 impl Operations {

@@ -8,6 +8,7 @@
 //! | `wallets`, `balances` | wallets, their passwords, and their balances |
 //! | `clock` | this machine's clock |
 //! | `store`, `queues`, `disk` | the store, its queues, and the disk that holds it |
+//! | `coordinator` | the agent coordinator, if one is configured |
 //! | `cluster` | in a cluster: its database, hosts, shards and workers |
 //! | `serving` | the running runtime, if there is one |
 //! | `http` | helper for one small HTTP request |
@@ -20,6 +21,7 @@ mod balances;
 mod chain;
 mod clock;
 mod cluster;
+mod coordinator;
 mod database;
 mod disk;
 mod http;
@@ -97,7 +99,7 @@ async fn look(config: &Config) -> Vec<Check> {
     };
     // In a cluster, the copy of a shard that a host on this machine keeps stands for the store.
     let here = cluster::kept(config);
-    let (store, serving, (nodes, database), wallets, queues, cluster) = tokio::join!(
+    let (store, serving, (nodes, database), wallets, queues, cluster, coordinator) = tokio::join!(
         async {
             match &here {
                 Some(here) => here.store().await,
@@ -114,6 +116,7 @@ async fn look(config: &Config) -> Vec<Check> {
             }
         },
         cluster::look(config),
+        coordinator::look(config),
     );
     let balances = balances::look(&nodes, &wallets.purses, config.chain.dialect).await;
     let mut checks = vec![configuration(config)];
@@ -134,6 +137,7 @@ async fn look(config: &Config) -> Vec<Check> {
     checks.extend(queues);
     checks.push(disk::check(config));
     checks.extend(cluster);
+    checks.extend(coordinator);
     checks
 }
 

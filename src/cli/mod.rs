@@ -12,7 +12,7 @@
 //! | `interrupt` | signals that end a command |
 //! | `systemd` | what the service manager is told |
 //! | `init` | running as the first process of a container |
-//! | [`agent`], [`approvals`], [`mod@bench`], [`chain`], [`completions`], [`config`], [`demo`], [`dev`], [`devnet`], [`doctor`], [`man`], [`mcp`], [`new`], [`queue`], [`reload`], [`replay`], [`run`], [`simulate`], [`task`], [`token`], [`tx`], [`ui`], [`wallet`], [`worker`] | one group of commands each |
+//! | [`agent`], [`approvals`], [`mod@bench`], [`chain`], [`completions`], [`config`], [`coordinator`], [`demo`], [`dev`], [`devnet`], [`doctor`], [`man`], [`mcp`], [`new`], [`queue`], [`reload`], [`replay`], [`run`], [`simulate`], [`task`], [`token`], [`tx`], [`ui`], [`wallet`], [`worker`] | one group of commands each |
 //!
 //! A binary with its own behaviours:
 //! ```no_run
@@ -29,6 +29,7 @@ pub mod chain;
 pub mod cluster;
 pub mod completions;
 pub mod config;
+pub mod coordinator;
 pub mod demo;
 pub mod dev;
 pub mod devnet;
@@ -119,8 +120,9 @@ enum Command {
     Reload(reload::ReloadArgs),
     /// Checks everything that a runtime needs, and suggests fixes
     ///
-    /// Checks the configuration, nodes, chain, database, clock, wallets and their balances, the store
-    /// and, in a cluster, its database, hosts, shards and workers. Prints a line for each: ✓ good, ! warning, ✗ wrong, - not checked; the suggested fix
+    /// Checks the configuration, nodes, chain, database, clock, wallets and their balances, the store,
+    /// the agent coordinator if one is configured and, in a cluster, its database, hosts, shards and
+    /// workers. Prints a line for each: ✓ good, ! warning, ✗ wrong, - not checked; the suggested fix
     /// follows the arrow. The command can run before the first start and beside a running runtime;
     /// it changes nothing, executes nothing of the configuration and asks for no password. The exit
     /// code is 0 if nothing is wrong; else the first of these that applies: 78 the configuration
@@ -177,6 +179,12 @@ enum Command {
     /// cluster is set up and operated.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// Hosted agents in AITBC's agent coordinator
+    ///
+    /// `[coordinator]` of agents.toml names it. docs/coordinator.md explains what is announced there, and
+    /// why nothing that comes from there is trusted.
+    #[command(subcommand)]
+    Coordinator(coordinator::CoordinatorCommand),
     /// Runs tasks for agents that the hosts of a cluster host
     ///
     /// A worker takes the types of task that `tasks.on_workers` of agents.toml names from the database
@@ -315,6 +323,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Approvals(command) => approvals::run(command, context),
         Command::Token(command) => token::run(command, context),
         Command::Cluster(command) => cluster::run(command, context),
+        Command::Coordinator(command) => coordinator::run(command, context),
         Command::Worker(args) => worker::run(args, context),
         Command::Mcp(args) => mcp::run(args, context),
         Command::Devnet(args) => devnet::run(args, context),

@@ -211,6 +211,7 @@ impl From<HostError> for Failure {
             HostError::Wallet { ref source, .. } => wallet_code(source),
             HostError::Unlock(SignError::Locked { ref source, .. }) => wallet_code(source),
             HostError::Webhook(ref error) => webhook_code(error),
+            HostError::Coordinator(_) => ExitCode::System,
             HostError::NoWallet { .. } => ExitCode::NoInput,
             HostError::Unlock(_) => ExitCode::Data,
             HostError::OtherChainId { .. }

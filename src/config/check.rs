@@ -135,6 +135,7 @@ impl<'a> Check<'a> {
         let fleets = self.fleets(&wallets, &names);
         let contacts = self.contacts(&names);
         let webhooks = self.webhooks();
+        let coordinator = self.coordinator(&agents, &fleets);
         if let Some(tasks) = &tasks {
             let behaviours = agents.iter().map(|agent| &agent.behaviours);
             let behaviours = behaviours.chain(fleets.iter().map(|fleet| &fleet.behaviours));
@@ -153,6 +154,7 @@ impl<'a> Check<'a> {
             directory: directory?,
             tasks: tasks?,
             traces: traces?,
+            coordinator,
             defaults: defaults?,
             agents,
             fleets,
@@ -163,7 +165,7 @@ impl<'a> Check<'a> {
     }
 
     /// Reads a table that occurs once.
-    fn read<T: Described>(&mut self) -> Option<T> {
+    pub(super) fn read<T: Described>(&mut self) -> Option<T> {
         self.read_keys(None, T::TABLE.name)
     }
 

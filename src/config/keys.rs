@@ -2,9 +2,9 @@
 
 use super::check::Keys;
 use super::model::{
-    A2aConfig, AGENT, ChainConfig, ClusterConfig, CommonConfig, Contact, DevnetTable,
-    DirectoryConfig, FLEET, HttpConfig, StoreConfig, TasksConfig, TracesConfig, WalletsConfig,
-    WebhookConfig,
+    A2aConfig, AGENT, ChainConfig, ClusterConfig, CommonConfig, Contact, CoordinatorConfig,
+    DevnetTable, DirectoryConfig, FLEET, HttpConfig, StoreConfig, TasksConfig, TracesConfig,
+    WalletsConfig, WebhookConfig,
 };
 
 /// Every table of agents.toml, in the order of the reference.
@@ -19,6 +19,7 @@ pub const TABLES: &[Table] = &[
     DirectoryConfig::TABLE,
     TasksConfig::TABLE,
     TracesConfig::TABLE,
+    CoordinatorConfig::TABLE,
     CommonConfig::TABLE,
     AGENT,
     FLEET,

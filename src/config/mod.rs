@@ -9,6 +9,7 @@
 //! | [`load`] | loading all layers: [`Config::load`] |
 //! | [`node_url`] | [`NodeUrl`]: the address of a node; [`CollectorUrl`]: that of a collector |
 //! | [`console`] | [`ConsoleAccess`]: who may do what in the web console |
+//! | [`coordinator`] | `[coordinator]`: AITBC's agent coordinator |
 //! | `database_url` | the address of a cluster's database |
 //! | [`rate`] | [`Rate`]: a count per length of time |
 //! | `host_name` | the name of a host |
@@ -23,6 +24,7 @@ mod behaviours;
 mod check;
 pub mod console;
 mod contacts;
+pub mod coordinator;
 mod database_url;
 mod document;
 pub mod error;
@@ -53,8 +55,8 @@ pub use layers::Overlay;
 pub use load::{BUILT_IN, Source};
 pub use model::{
     AgentConfig, BehaviourInstance, ChainConfig, ClusterConfig, CommonConfig, Config, Contact,
-    DevnetTable, DirectoryConfig, FleetConfig, FleetWallets, HttpConfig, Setting, StoreConfig,
-    TasksConfig, TracesConfig, WalletsConfig, Written,
+    CoordinatorConfig, DevnetTable, DirectoryConfig, FleetConfig, FleetWallets, HttpConfig,
+    Setting, StoreConfig, TasksConfig, TracesConfig, WalletsConfig, Written,
 };
 pub use node_url::{CollectorUrl, NodeUrl, masked};
 pub use rate::Rate;

@@ -22,6 +22,7 @@ use serde_json::{Map, Value};
 use super::approve::Approvals;
 use super::check::Keys;
 use super::console::ConsoleAccess;
+use super::coordinator::{Capability, CoordinatorRole};
 use super::database_url::DatabaseUrl;
 use super::error::Origin;
 use super::host_name::HostName;
@@ -63,6 +64,8 @@ pub struct Config {
     pub tasks: TasksConfig,
     /// The export of traces.
     pub traces: TracesConfig,
+    /// AITBC's agent coordinator, if agents announce themselves there.
+    pub coordinator: Option<CoordinatorConfig>,
     /// The values of agents and fleets that do not set their own.
     pub defaults: CommonConfig,
     /// The agents of `[[agent]]`; names and wallets are unique.
@@ -272,6 +275,34 @@ describe! {
         /// the base URL of a collector that takes OTLP over HTTP, to which traces are exported.
         /// Default: that of OTEL_EXPORTER_OTLP_ENDPOINT; without one, nothing is exported
         endpoint: Option<CollectorUrl>,
+    }
+}
+
+describe! {
+    /// AITBC's agent coordinator: hosted agents are announced there, and their inboxes there are read;
+    /// without this table, none is asked
+    [coordinator]
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct CoordinatorConfig {
+        /// its base URL, for example http://127.0.0.1:8107; must be set. The coordinator needs no login;
+        /// a proxy in front of it may need a user name and a password, which `config show` masks
+        url: NodeUrl,
+        /// the agents: names of agents, fleets and agents of fleets; default: all that are hosted
+        agents: Vec<String> = "",
+        /// what kind of agent they are there: "worker", "specialist", "coordinator", "monitor",
+        /// "gateway", "orchestrator", "inference", "training", "processing"
+        agent_type: CoordinatorRole = "worker",
+        /// what they can do, for those who look for agents there: up to 64 words, each 1 to 64 of
+        /// [A-Za-z0-9._:/-]
+        capabilities: Vec<Capability> = "",
+        /// how often each agent is kept alive; the coordinator shows one as inactive after two minutes
+        /// without; 1s to 1h
+        heartbeat_every: Duration [Duration::from_secs(1)..=HOUR] = "1m",
+        /// how often the inbox of each agent is read; 1s to 1 day
+        read_every: Duration [Duration::from_secs(1)..=DAY] = "1m",
+        /// the most requests in a minute, of the 100 that the coordinator allows an IP address; 10 to 80.
+        /// Hosts that share an address share them
+        requests: u32 [10..=80] = "80",
     }
 }
 

@@ -354,6 +354,48 @@ fn types_of_tasks_that_no_worker_could_run_are_reported() {
 }
 
 #[test]
+fn a_coordinator_is_asked_only_if_one_is_configured() {
+    assert_eq!(load(SMALL).unwrap().coordinator, None);
+    let text = |keys: &str| {
+        format!(
+            "[chain]\nid = \"x\"\n[wallets]\nvault = \"v\"\n[coordinator]\n{keys}\n\
+             [[agent]]\nname = \"a\"\nbehaviours = []\n[[fleet]]\nname = \"f\"\nvault = \"w\"\nbehaviours = []\n"
+        )
+    };
+    let url = "url = \"http://me:hunter2@127.0.0.1:8107/\"";
+    let all = load(&text(url)).unwrap().coordinator.unwrap();
+    assert!(all.announces("a") && all.announces("f/one"));
+    assert_eq!((all.requests, all.agent_type.as_str()), (80, "worker"));
+    let named = load(&text(&format!(
+        "{url}\nagents = [\"f\", \"g/x\"]\nread_every = \"1h\""
+    )));
+    let named = named.unwrap_err().to_string();
+    assert!(named.contains("names \"g/x\", and no agent"), "{named}");
+    let fleet = load(&text(&format!("{url}\nagents = [\"f\", \"f2/x\"]")));
+    assert!(fleet.is_err());
+    let fleet = load(&text(&format!("{url}\nagents = [\"f\"]"))).unwrap();
+    let coordinator = fleet.coordinator.unwrap();
+    assert!(coordinator.announces("f/one") && !coordinator.announces("a"));
+    for shown in [format!("{coordinator:?}"), format!("{:?}", fleet.settings)] {
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+    assert!(issues(&text(""))[0].contains("`coordinator.url` must be set"));
+    let wrong = issues(&text(
+        "url = \"ftp://hunter2\"\nrequests = 100\nread_every = \"0s\"\nagent_type = \"boss\"\ncapabilities = [\"a b\"]",
+    ));
+    for (found, part) in wrong.iter().zip([
+        "6:7 `coordinator.url` has the scheme",
+        "7:12 `coordinator.requests` must be a whole number from 10 to 80",
+        "8:14 `coordinator.read_every` must be 1s to 1day",
+        "9:14 `coordinator.agent_type` must be one of worker,",
+        "10:17 `coordinator.capabilities` \"a b\": a capability is",
+    ]) {
+        assert!(found.starts_with(part), "{found}");
+    }
+    assert_eq!(wrong.len(), 5, "{wrong:#?}");
+}
+
+#[test]
 fn wrong_limits_are_reported_at_their_locations() {
     let found = issues(
         r#"[chain]

@@ -26,6 +26,7 @@ use crate::doors::console::sessions::Sessions;
 use crate::ops::cards::{CardWanted, Registered};
 use crate::ops::change::StoreChange;
 use crate::ops::console::{self, ConsoleCode};
+use crate::ops::coordinator::{CoordinatorInbox, CoordinatorStatus, InboxWanted};
 use crate::ops::queues::waits::WaitingRows;
 use crate::ops::send::{SendRequest, Sent};
 use crate::ops::{OperationError, Operations};
@@ -71,6 +72,8 @@ enum Request {
     Open(InboxId),
     Waits(WaitingRows),
     Condition,
+    CoordinatorStatus,
+    CoordinatorInbox(InboxWanted),
     /// The tables are about to be read on this machine, so it is never passed on to another.
     Refresh,
     /// Somebody on this machine is about to open the console: never passed on, either.
@@ -162,6 +165,19 @@ impl Client {
     /// [`Operations::condition`].
     pub async fn condition(&self) -> Result<Condition, ControlError> {
         self.ask(Request::Condition).await
+    }
+
+    /// [`Operations::coordinator_status`].
+    pub async fn coordinator_status(&self) -> Result<CoordinatorStatus, ControlError> {
+        self.ask(Request::CoordinatorStatus).await
+    }
+
+    /// [`Operations::coordinator_inbox`].
+    pub async fn coordinator_inbox(
+        &self,
+        wanted: InboxWanted,
+    ) -> Result<CoordinatorInbox, ControlError> {
+        self.ask(Request::CoordinatorInbox(wanted)).await
     }
 
     /// [`Operations::refresh`]. In a cluster, this machine's copy has everything afterwards, wherever its
@@ -457,6 +473,8 @@ async fn answer(request: Request, operations: &Operations) -> serde_json::Result
         Request::Open(inbox) => to_string(&operations.open(inbox).await),
         Request::Waits(rows) => to_string(&operations.waits(rows).await),
         Request::Condition => to_string(&Ok::<_, OperationError>(operations.condition())),
+        Request::CoordinatorStatus => to_string(&operations.coordinator_status()),
+        Request::CoordinatorInbox(wanted) => to_string(&operations.coordinator_inbox(&wanted)),
         Request::Refresh => to_string(&operations.refresh().await),
         Request::OpenConsole { read_only } => {
             to_string(&console::open(&operations.links.console, read_only))

@@ -26,6 +26,7 @@ use agentry_store::StoreError;
 use tokio::sync::watch;
 
 use super::clock::Clock;
+use super::coordinator::CoordinatorError;
 use super::limits::{self, LimitError, Needs};
 use super::metrics::Metrics;
 use super::reload::Reread;
@@ -245,6 +246,9 @@ pub enum HostError {
     /// A webhook cannot be used.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
+    /// The agent coordinator cannot be asked.
+    #[error(transparent)]
+    Coordinator(#[from] CoordinatorError),
     /// An agent's wallet does not exist, on a real node.
     #[error(
         "agent {agent}: there is no wallet {wallet:?} in {place}; create it with `agentry wallet create {wallet}`, or import it"

@@ -50,6 +50,12 @@ struct Direction {
     direction: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CoordinatorCall {
+    call: &'static str,
+    outcome: &'static str,
+}
+
 #[cfg(feature = "otlp")]
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SpanEnded {
@@ -106,6 +112,9 @@ struct Registered {
     #[cfg(feature = "otlp")]
     spans: Family<SpanEnded, Counter>,
     posts_failed: Counter,
+    coordinator_requests: Family<CoordinatorCall, Counter>,
+    coordinator_messages: Counter,
+    coordinator_agents: Gauge,
     reorganisations: Counter,
     budget_spent: Gauge,
     budget_spent_by: Family<SpentBy, Gauge>,
@@ -235,6 +244,10 @@ impl Registered {
             "store_refusals",
             "times that the store stopped accepting changes, as on a full disk",
         );
+        let coordinator_messages = counter(
+            "coordinator_messages",
+            "unverified messages, not read before, in the inboxes of agents in the agent coordinator",
+        );
         let transactions_expired = counter(
             "transactions_lapsed",
             "transactions that expired before they were signed",
@@ -244,6 +257,12 @@ impl Registered {
             "tasks_ended",
             "tasks that ended, by final state",
             tasks.clone(),
+        );
+        let coordinator_requests = Family::default();
+        registry.register(
+            "coordinator_requests",
+            "requests to the agent coordinator, by call and outcome",
+            coordinator_requests.clone(),
         );
         let tokens = Family::default();
         registry.register(
@@ -277,6 +296,10 @@ impl Registered {
             registry.register(name, help, gauge.clone());
             gauge
         };
+        let coordinator_agents = gauge(
+            "coordinator_agents",
+            "agents that are registered in the agent coordinator",
+        );
         let awake = gauge("agents_awake", "agents that have work to do");
         let open = gauge(
             "transactions_open",
@@ -356,6 +379,9 @@ impl Registered {
             #[cfg(feature = "otlp")]
             spans,
             posts_failed,
+            coordinator_requests,
+            coordinator_messages,
+            coordinator_agents,
             reorganisations,
             budget_spent,
             budget_spent_by,
@@ -692,6 +718,22 @@ impl Metrics {
             let direction = Direction { direction };
             self.all.tokens.get_or_create(&direction).inc_by(count);
         }
+    }
+
+    /// A request to the agent coordinator has ended that way.
+    pub(crate) fn coordinator_request(&self, call: &'static str, outcome: &'static str) {
+        let call = CoordinatorCall { call, outcome };
+        self.all.coordinator_requests.get_or_create(&call).inc();
+    }
+
+    /// Messages were found in inboxes of the agent coordinator.
+    pub(crate) fn coordinator_messages(&self, count: u64) {
+        self.all.coordinator_messages.inc_by(count);
+    }
+
+    /// The number of agents that are registered in the agent coordinator.
+    pub(crate) fn coordinator_agents(&self, count: usize) {
+        self.all.coordinator_agents.set(signed(count));
     }
 
     /// Spans have ended that way.

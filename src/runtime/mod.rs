@@ -42,6 +42,7 @@
 //! | `backoff` | the pauses between the attempts at something that fails |
 //! | [`runner`] | the behaviour runner: it isolates the runtime from behaviour code |
 //! | [`cluster`] | several hosts that share the agents |
+//! | [`coordinator`] | hosted agents in AITBC's agent coordinator |
 //! | [`control`] | the socket through which commands reach a running runtime |
 //! | [`http`] | `/health`, `/ready`, `/metrics` |
 //! | [`metrics`] | the counters and gauges |
@@ -60,6 +61,7 @@ pub mod clock;
 pub mod cluster;
 pub mod compose;
 pub mod control;
+pub mod coordinator;
 pub mod directory;
 pub mod environment;
 pub mod host;

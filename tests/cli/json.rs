@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::forms::{check, fits, forms, section};
 use crate::host::{Host, agent, eventually, pong};
 use crate::world::World;
+use agentry_testbed::coordinator::Coordinator;
 
 /// The words of every command that has no subcommands.
 fn leaves(command: &Command, words: &str, found: &mut BTreeSet<String>) {
@@ -75,7 +76,9 @@ fn every_command_prints_the_documented_form() {
                program = \"cat\" }, slow = { executor = \"command\", program = \"sleep\", args = \
                [\"600\"] }, asks = { executor = \"command\", program = \"sh\", args = [\"-c\", \
                '''grep -q answers || { echo 'ask {\"question\":\"?\"}' >&2; exec sleep 600; }'''] } } }, { kind = \"ack\" }, { kind = \"pong\" }";
+    let coordinator = Coordinator::start();
     let tables = [
+        coordinator.table("read_every = \"1s\""),
         agent("asker", "asker", &pong("ping", "pong")),
         agent("worker", "worker", cat),
         agent(
@@ -181,6 +184,17 @@ fn every_command_prints_the_documented_form() {
     ask(&["config", "check"]);
     ask(&["config", "show"]);
     ask(&["doctor"]);
+    eventually("the agents are announced", || {
+        host.json(&["coordinator", "status"])["registered"] == 3
+    });
+    let announced = ask(&["coordinator", "status"]);
+    let asker = announced["agents"][0]["address"].as_str().unwrap();
+    coordinator.send(asker, "anybody", "a\u{1b}[2Jb", "msg_1");
+    eventually("its message is found", || {
+        let inbox = host.json(&["coordinator", "inbox", "--agent", "asker"]);
+        !inbox["messages"].as_array().unwrap().is_empty()
+    });
+    ask(&["coordinator", "inbox", "--limit", "1"]);
     ask(&["agent", "withdraw", "--agent", "worker", "--wait"]);
     let reloaded = host.reload(&tables).json();
     check(&["reload"], &reloaded);

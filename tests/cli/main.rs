@@ -8,6 +8,7 @@ mod chain;
 mod cluster;
 mod config;
 mod console;
+mod coordinator;
 mod dev;
 mod directory;
 mod doctor;

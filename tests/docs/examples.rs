@@ -184,6 +184,7 @@ fn metrics() -> BTreeSet<String> {
         "agentry_tasks_ended",
         "agentry_task_tokens",
         "agentry_trace_spans",
+        "agentry_coordinator_requests",
         "agentry_behaviour_runs",
         "agentry_behaviour_run_seconds",
         "agentry_task_run_seconds",

@@ -8,6 +8,7 @@
 //! | [`proxy`] | a link that can be cut, held, and held in one direction |
 //! | [`chain`] | a node whose blocks are made here, and its chain |
 //! | [`wallet`] | wallets |
+//! | [`coordinator`] | an agent coordinator, as AITBC's answers |
 //! | [`world`] | a chain, hosted wallets, plain wallets, and the configuration of a runtime |
 //! | [`flow`] | a flow of pings, reposted until mined |
 //! | [`audit`] | checking that every ping was answered once |
@@ -33,6 +34,7 @@ pub mod audit;
 pub mod binary;
 pub mod chain;
 pub mod conversation;
+pub mod coordinator;
 pub mod dice;
 pub mod fleet;
 pub mod flow;

@@ -18,6 +18,7 @@ use crate::config::{Config, DevnetTable, NodeUrl};
 use crate::doors::api::{Api, OfCluster};
 use crate::doors::shards::Shards;
 use crate::runtime::cluster::connect;
+use crate::runtime::coordinator::{Coordinator, CoordinatorLinks};
 use crate::runtime::directory::Cards;
 use crate::runtime::http::StatusServer;
 use crate::runtime::jobs::Jobs;
@@ -39,6 +40,8 @@ pub(in crate::runtime) struct Process {
     pub(in crate::runtime) metrics: Arc<Metrics>,
     pub(in crate::runtime) api: Api,
     pub(in crate::runtime) webhooks: Vec<Webhook>,
+    /// The agents in AITBC's agent coordinator, if they are announced there.
+    pub(in crate::runtime) coordinator: Option<Coordinator>,
     /// The configuration and the wallets, as they were read last.
     pub(in crate::runtime) loader: Loader,
     /// The embedded node, if there is one.
@@ -132,6 +135,14 @@ impl Process {
             None => chain::nodes(&config.chain)?,
         };
         let traces = Traces::start(&config.traces, &workers, &metrics)?;
+        let links = CoordinatorLinks {
+            chain: config.chain.id.clone(),
+            presence: api.presence().clone(),
+            metrics: Arc::clone(&metrics),
+            clock: options.clock.clone(),
+        };
+        let coordinator = config.coordinator.clone();
+        let coordinator = coordinator.map(|one| Coordinator::start(one, links, &workers));
         let loader = Loader::new(
             options.reread.clone(),
             workers.clone(),
@@ -146,6 +157,7 @@ impl Process {
             metrics,
             api,
             webhooks,
+            coordinator: coordinator.transpose()?,
             loader,
             devnet,
             nodes,

@@ -359,6 +359,7 @@ impl Prepared {
                     outbox,
                 },
                 console: process.api.console().clone(),
+                coordinator: process.coordinator.clone(),
             },
         })
         .map_err(|source| HostError::Socket {

@@ -162,7 +162,9 @@ pub(super) fn needs_restart(before: &Config, now: &Config) -> Vec<String> {
         ("chain.rpc", &before.chain.rpc, &now.chain.rpc),
         ("chain.submit", &before.chain.submit, &now.chain.submit),
     ];
-    for (key, was, is) in masked {
+    let coordinators = before.coordinator.as_ref().zip(now.coordinator.as_ref());
+    let coordinator = coordinators.map(|(was, is)| ("coordinator.url", &was.url, &is.url));
+    for (key, was, is) in masked.into_iter().chain(coordinator) {
         if was != is && before_keys.get(key) == now_keys.get(key) {
             told(key, "a url with one password", "one with another");
         }
@@ -212,10 +214,19 @@ mod tests {
 
     #[test]
     fn a_password_in_a_url_is_compared_and_not_told() {
-        let before = config("rpc = \"http://a:secret-one@node:1\"\n");
-        let now = config("rpc = \"http://a:secret-two@node:1\"\n");
-        let reasons = needs_restart(&before, &now);
+        let with = |word: &str| {
+            config(&format!(
+                "rpc = \"http://a:secret-{word}@node:1\"\n[coordinator]\nurl = \"http://a:secret-{word}@b\"\n"
+            ))
+        };
+        let reasons = needs_restart(&with("one"), &with("two"));
         assert!(reasons[0].contains("`chain.rpc`"), "{reasons:?}");
+        assert!(
+            reasons
+                .iter()
+                .any(|reason| reason.contains("`coordinator.url`")),
+            "{reasons:?}"
+        );
         assert!(!reasons.concat().contains("secret"), "{reasons:?}");
     }
 
