@@ -7,6 +7,7 @@ mod authenticity;
 mod budget;
 mod confirmations;
 mod conversation;
+mod coordinator;
 mod directory;
 mod doors;
 mod fair;
