@@ -64,6 +64,33 @@ fn messages_are_shown_as_unverified_and_steer_no_terminal() {
 }
 
 #[test]
+fn an_inbox_that_cannot_be_read_is_that_of_one_agent_alone() {
+    let world = World::new();
+    let coordinator = Coordinator::start();
+    let tables = [
+        coordinator.table("read_every = \"1s\""),
+        agent("flooded", "one", &pong("ping", "pong")),
+        agent("quiet", "two", &pong("ping", "pong")),
+    ];
+    let host = Host::start(&world, &tables);
+    let agents = || host.json(&["coordinator", "status"])["agents"].clone();
+    eventually("both agents are announced", || {
+        agents()[1]["registered"] == true && agents()[0]["registered"] == true
+    });
+    let [flooded, quiet] = [0, 1].map(|at| agents()[at]["address"].as_str().unwrap().to_owned());
+    let broken = OddAnswer::new(500, r#"{"status":"error"}"#);
+    coordinator.known().odd_inboxes.insert(flooded, broken);
+    let mut seen = agents();
+    eventually("that is told", || {
+        seen = agents();
+        seen[0]["reason"] == "it answered 500 Internal Server Error"
+    });
+    assert!(seen[1]["reason"].is_null(), "{seen:#}");
+    coordinator.send(&quiet, "hub", "hello", "msg_1");
+    eventually("the other's inbox is read", || agents()[1]["messages"] == 1);
+}
+
+#[test]
 fn without_a_coordinator_the_command_says_how_to_configure_one() {
     let world = World::new();
     for command in ["status", "inbox"] {

@@ -200,7 +200,7 @@ async fn a_message_is_read_shown_once_and_marked_and_neither_answered_nor_seen_b
 #[tokio::test(flavor = "multi_thread")]
 async fn a_coordinator_that_asks_for_a_pause_gets_it_and_holds_up_nothing() {
     let coordinator = Coordinator::start();
-    coordinator.known().next.push_back(OddAnswer::busy(3));
+    coordinator.known().next.push_back(OddAnswer::busy(6));
     let stage = stage(&coordinator, OFTEN);
     until!("it is told", agent(&stage).await.reason.is_some());
     let reason = agent(&stage).await.reason.unwrap();
@@ -210,8 +210,9 @@ async fn a_coordinator_that_asks_for_a_pause_gets_it_and_holds_up_nothing() {
     assert_eq!(agent(&stage).await.reason, None);
     let asked = coordinator.known().asked.clone();
     assert_eq!((asked[0].status, asked[1].status), (429, 200));
+    // Longer than the first pause of any other failure.
     let pause = asked[1].at - asked[0].at;
-    assert!(pause >= Duration::from_secs(3), "{pause:?}");
+    assert!(pause >= Duration::from_secs(6), "{pause:?}");
     let sample = "agentry_coordinator_requests_total{call=\"register\",outcome=\"rate_limited\"} ";
     assert_eq!(metric(&stage, sample), Some(1));
 }
@@ -228,7 +229,10 @@ async fn what_is_hostile_in_an_inbox_hides_no_message_and_stops_no_heartbeat() {
             {{"sender": "evil\u001b[2J", "content": "\u202egood\n", "message_id": 3}}
         ]}}"#
     );
-    coordinator.known().inbox = Some(OddAnswer::new(200, body));
+    coordinator
+        .known()
+        .odd_inboxes
+        .insert(id(), OddAnswer::new(200, body));
     let stage = stage(&coordinator, OFTEN);
     until!("one is shown", contents(&stage).await == ["\u{202e}good\n"]);
     assert_eq!(agent(&stage).await.unreadable, 5);
@@ -239,7 +243,7 @@ async fn what_is_hostile_in_an_inbox_hides_no_message_and_stops_no_heartbeat() {
         OddAnswer::new(302, ""),
     ] {
         let what = format!("{:?}", odd.status);
-        coordinator.known().inbox = Some(odd);
+        coordinator.known().odd_inboxes.insert(id(), odd);
         until!("it is told", agent(&stage).await.reason.is_some());
         let beats = coordinator.count("heartbeat");
         stage
@@ -249,14 +253,20 @@ async fn what_is_hostile_in_an_inbox_hides_no_message_and_stops_no_heartbeat() {
             .await;
         let state = agent(&stage).await;
         assert!(state.registered && state.messages == 1, "{what}: {state:?}");
-        coordinator.known().inbox = Some(OddAnswer::new(200, r#"{"messages":[]}"#));
+        coordinator
+            .known()
+            .odd_inboxes
+            .insert(id(), OddAnswer::new(200, r#"{"messages":[]}"#));
         until!("it is read again", agent(&stage).await.reason.is_none());
     }
     // Longer than what is read: the newest come first.
     let flood = format!(r#"{{"sender":"a","content":"{}"}},"#, "y".repeat(60 << 10)).repeat(200);
     let newest = r#"{"sender":"a","content":"newest"},"#;
     let body = format!(r#"{{"messages":[{newest}{flood}null]}}"#);
-    coordinator.known().inbox = Some(OddAnswer::new(200, body));
+    coordinator
+        .known()
+        .odd_inboxes
+        .insert(id(), OddAnswer::new(200, body));
     until!(
         "the newest is shown",
         contents(&stage).await.contains(&"newest".to_owned())

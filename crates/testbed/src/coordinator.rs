@@ -78,8 +78,8 @@ pub struct CoordinatorState {
     pub inboxes: BTreeMap<String, Vec<Value>>,
     /// Answers to the next requests, whatever they are.
     pub next: VecDeque<OddAnswer>,
-    /// The answer to every look into an inbox, in place of the real one.
-    pub inbox: Option<OddAnswer>,
+    /// The answers to looks into the inboxes of these agents, in place of the real ones.
+    pub odd_inboxes: BTreeMap<String, OddAnswer>,
     /// Every request, in order.
     pub asked: Vec<RequestSeen>,
 }
@@ -212,8 +212,9 @@ async fn answer(
         Some(odd) => odd,
         None => {
             let (status, body) = known.answer(&asked.what, &asked.query, &body);
-            match known.inbox.clone() {
-                Some(odd) if asked.what.ends_with("/inbox") => odd,
+            let of = parameter(&asked.query, "agent_id").unwrap_or_default();
+            match known.odd_inboxes.get(&of) {
+                Some(odd) if asked.what.ends_with("/inbox") => odd.clone(),
                 _ => OddAnswer::new(status, body.to_string()),
             }
         }
@@ -294,15 +295,10 @@ impl CoordinatorState {
 
     /// The newest messages, the newest first.
     fn inbox(&self, query: &str) -> (u16, Value) {
-        let of = |key: &str| {
-            let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-            let mut found = pairs.filter(|(name, _)| *name == key);
-            found.next().map(|(_, value)| decoded(value))
-        };
-        let Some(agent) = of("agent_id") else {
+        let Some(agent) = parameter(query, "agent_id") else {
             return (422, json!({ "detail": [{ "type": "missing" }] }));
         };
-        let limit = of("limit").map_or(100, |limit| limit.parse().unwrap());
+        let limit = parameter(query, "limit").map_or(100, |limit| limit.parse().unwrap());
         let all = self.inboxes.get(&agent).into_iter().flatten().rev();
         let messages: Vec<&Value> = all.take(limit).collect();
         let count = messages.len();
@@ -311,6 +307,13 @@ impl CoordinatorState {
             json!({ "agent_id": agent, "messages": messages, "count": count, "timestamp": "t" }),
         )
     }
+}
+
+/// The value of a key of a query.
+fn parameter(query: &str, key: &str) -> Option<String> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let found = pairs.find(|(name, _)| *name == key);
+    found.map(|(_, value)| decoded(value))
 }
 
 /// A part of a URL without its percent signs.
