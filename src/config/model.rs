@@ -279,8 +279,8 @@ describe! {
 }
 
 describe! {
-    /// AITBC's agent coordinator: hosted agents are announced there, and their inboxes there are read;
-    /// without this table, none is asked
+    /// AITBC's agent coordinator, where hosted agents are announced and their inboxes are read; without
+    /// this table, none is asked
     [coordinator]
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct CoordinatorConfig {
