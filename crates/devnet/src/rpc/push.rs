@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, broadcast};
 use tokio::time::{interval, timeout};
 
-use super::answer;
+use super::answer::{self, Early, either};
 use crate::chain::blocks::BlockRow;
 use crate::chain::mempool::Pending;
 use crate::chain::seconds_now;
@@ -137,9 +137,9 @@ impl Client {
 }
 
 /// Who posted this; or the answer to it.
-fn posted(node: &Node, body: &[u8]) -> Result<Client, HttpResponse> {
+fn posted(node: &Node, body: &[u8]) -> Result<Client, Early> {
     if !has_calls(node) {
-        return Err(answer::detail(404, "Not Found"));
+        return Err(answer::detail(404, "Not Found").into());
     }
     let body: Value = serde_json::from_slice(body).map_err(|error| {
         answer::unprocessable(
@@ -148,58 +148,57 @@ fn posted(node: &Node, body: &[u8]) -> Result<Client, HttpResponse> {
             format!("JSON decode error: {error}"),
         )
     })?;
-    Client::read(&body, node).ok_or_else(|| answer::detail(400, "node_id is required"))
+    Client::read(&body, node).ok_or_else(|| answer::detail(400, "node_id is required").into())
 }
 
 /// What a node without Redis answers.
-fn no_store() -> HttpResponse {
-    answer::detail(500, "Internal server error")
+fn no_store() -> Early {
+    answer::detail(500, "Internal server error").into()
 }
 
 /// `POST /rpc/subscribe`
 pub(crate) async fn subscribe(node: web::Data<Node>, body: web::Bytes) -> HttpResponse {
-    let client = match posted(&node, &body) {
-        Ok(client) => client,
-        Err(answer) => return answer,
-    };
+    either(lease(&node, &body))
+}
+
+fn lease(node: &Node, body: &[u8]) -> Result<HttpResponse, Early> {
+    let client = posted(node, body)?;
     if !["websocket", "http", "redis"].contains(&&*client.transport) {
-        return answer::detail(400, format!("Invalid transport: {}", client.transport));
+        let words = format!("Invalid transport: {}", client.transport);
+        return Err(answer::detail(400, words).into());
     }
     if node.faults.is_set("no-push") || !lock(&node.pushes).lease(&client.id, Instant::now()) {
-        return no_store();
+        return Err(no_store());
     }
-    answer::json(
-        json!({
-            "node_id": client.id,
-            "transport": client.transport,
-            "chain_id": client.chain,
-            "expiry": seconds_now() + LEASE.as_secs_f64(),
-            "lease_duration": LEASE.as_secs(),
-        })
-        .to_string(),
-    )
+    let lease = json!({
+        "node_id": client.id,
+        "transport": client.transport,
+        "chain_id": client.chain,
+        "expiry": seconds_now() + LEASE.as_secs_f64(),
+        "lease_duration": LEASE.as_secs(),
+    });
+    Ok(answer::json(lease.to_string()))
 }
 
 /// `POST /rpc/heartbeat`
 pub(crate) async fn heartbeat(node: web::Data<Node>, body: web::Bytes) -> HttpResponse {
-    let client = match posted(&node, &body) {
-        Ok(client) => client,
-        Err(answer) => return answer,
-    };
+    either(prolong(&node, &body))
+}
+
+fn prolong(node: &Node, body: &[u8]) -> Result<HttpResponse, Early> {
+    let client = posted(node, body)?;
     if node.faults.is_set("no-push") {
-        return no_store();
+        return Err(no_store());
     }
     if !lock(&node.pushes).prolong(&client.id, Instant::now()) {
-        return answer::detail(404, "Subscriber not found or lease expired");
+        return Err(answer::detail(404, "Subscriber not found or lease expired").into());
     }
-    answer::json(
-        json!({
-            "node_id": client.id,
-            "expiry": seconds_now() + LEASE.as_secs_f64(),
-            "lease_duration": LEASE.as_secs(),
-        })
-        .to_string(),
-    )
+    let lease = json!({
+        "node_id": client.id,
+        "expiry": seconds_now() + LEASE.as_secs_f64(),
+        "lease_duration": LEASE.as_secs(),
+    });
+    Ok(answer::json(lease.to_string()))
 }
 
 /// `GET /rpc/subscribe/ws`
