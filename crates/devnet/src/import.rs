@@ -125,12 +125,8 @@ impl Incoming {
             parent: text(block, ["parentHash", "parent_hash"]).unwrap_or_default(),
             proposer: text(block, ["miner", "proposer"]).unwrap_or_default(),
             state_root: text(block, ["stateRoot", "state_root"]),
-            signature: match dialect {
-                Dialect::April2026 => None,
-                Dialect::August2026 => {
-                    Some(text(block, ["signature", "signature"]).unwrap_or_default())
-                }
-            },
+            signature: dialect::signs_blocks(dialect)
+                .then(|| text(block, ["signature", "signature"]).unwrap_or_default()),
             dialect,
             timestamp: isoformat(&timestamp_db),
             timestamp_db,

@@ -10,12 +10,13 @@ use rusqlite::Connection;
 
 use crate::chain::{Chain, ChainError};
 use crate::config::DevnetConfig;
+use crate::dialect;
 use crate::fault::{Fault, FaultSwitch};
 use crate::follower::{FollowState, Leader};
 use crate::producer::{self, MinedBlock, Produced};
 use crate::rate::Calls;
 use crate::rpc::push::Pushes;
-use crate::rules::{self, Refusal};
+use crate::rules::Refusal;
 
 /// Counts for `/metrics`.
 #[derive(Debug, Default)]
@@ -123,8 +124,8 @@ impl Node {
     /// Accepts a posted body. Returns the transaction's hash.
     pub(crate) fn submit(&self, body: &[u8]) -> Result<String, Refusal> {
         let faults = self.faults.current();
-        let taken = rules::read(body, &self.config, &faults)
-            .and_then(|posted| rules::admit(&mut self.chain(), posted, &self.config, &faults));
+        let taken = dialect::read(body, &self.config, &faults)
+            .and_then(|posted| dialect::admit(&mut self.chain(), posted, &self.config, &faults));
         match &taken {
             Ok(_) => add(&self.counters.transactions_accepted, 1),
             Err(refusal) => {

@@ -233,7 +233,7 @@ impl Making<'_> {
         {
             return dropped("fault: silent-drop");
         }
-        if self.dialect == Dialect::August2026 {
+        if dialect::checks_at_block(self.dialect) {
             if august::breaks_blocks(&pending.stored) {
                 return match self.breaks {
                     true => Err(destroyed("the node cannot handle it, and loses the batch")),
@@ -317,7 +317,7 @@ fn within_limits(
 /// oldest first. Under sequential nonces the transactions of one sender stay in the order of their
 /// nonces, and the fee of its next one decides the sender's place.
 fn in_order(chain: &Chain, dialect: Dialect, nonces: NoncePolicy) -> Vec<Arc<Pending>> {
-    if dialect == Dialect::August2026 {
+    if dialect::orders_by_hash(dialect) {
         let mut all: Vec<_> = chain.pool.iter().cloned().collect();
         all.sort_by(|one, other| (other.fee(), &one.hash).cmp(&(one.fee(), &other.hash)));
         return all;

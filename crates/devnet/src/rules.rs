@@ -4,14 +4,13 @@
 //! [`admit`] compares with the chain and the mempool.
 
 use agentry_protocol::{
-    ChainId, Dialect, Json, JsonError, JsonRef, Kind, Limits, PublicKey, StoredTransaction,
+    ChainId, Json, JsonError, JsonRef, Kind, Limits, PublicKey, StoredTransaction,
     TransactionError, Verification,
 };
 
 use crate::chain::mempool::{Pending, whole};
 use crate::chain::{Chain, ChainError, accounts, blocks, seconds_now};
 use crate::config::{DevnetConfig, NoncePolicy};
-use crate::dialect::august;
 use crate::fault::Faults;
 
 /// The most bytes of a posted transaction.
@@ -110,8 +109,8 @@ pub(crate) enum Refusal {
 /// A transaction that passes the checks without state.
 #[derive(Debug)]
 pub(crate) struct Posted {
-    stored: StoredTransaction,
-    verified: bool,
+    pub(crate) stored: StoredTransaction,
+    pub(crate) verified: bool,
 }
 
 /// Parses a body. The node answers differently to a body that is not JSON and to one that is not
@@ -138,11 +137,6 @@ fn parse(body: &[u8]) -> Result<Json, Refusal> {
 
 /// Reads a posted body and makes all checks that need no state.
 pub(crate) fn read(body: &[u8], config: &DevnetConfig, faults: &Faults) -> Result<Posted, Refusal> {
-    if config.dialect == Dialect::August2026 {
-        let stored = august::read(body, config)?;
-        let verified = true;
-        return Ok(Posted { stored, verified });
-    }
     let json = parse(body)?;
     let root = json.root();
     for key in ["from", "to", "amount"] {
@@ -264,9 +258,6 @@ pub(crate) fn admit(
     config: &DevnetConfig,
     faults: &Faults,
 ) -> Result<String, Refusal> {
-    if config.dialect == Dialect::August2026 {
-        return august::admit(chain, posted.stored, config, faults);
-    }
     let pending = Pending::new(posted.stored, posted.verified, seconds_now());
     let hash = pending.hash.to_string();
     let trusting = faults.get("no-signature-check").is_some();

@@ -71,7 +71,7 @@ pub struct ChainDbOptions {
 impl Default for ChainDbOptions {
     fn default() -> Self {
         Self {
-            dialect: Dialect::April2026,
+            dialect: Dialect::default(),
             busy_timeout: Duration::from_millis(50),
             poll: Duration::from_millis(250),
             rows_per_read: 20_000,

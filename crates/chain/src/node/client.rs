@@ -83,7 +83,7 @@ pub struct NodeOptions {
 impl Default for NodeOptions {
     fn default() -> Self {
         Self {
-            dialect: Dialect::April2026,
+            dialect: Dialect::default(),
             chain: None,
             unlimited: false,
             connect_timeout: Duration::from_secs(3),

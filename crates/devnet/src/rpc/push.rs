@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::{Error, HttpRequest, HttpResponse, web};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Session};
-use agentry_protocol::{Dialect, isoformat};
+use agentry_protocol::isoformat;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, broadcast};
 use tokio::time::{interval, timeout};
@@ -15,6 +15,7 @@ use super::answer::{self, Early, either};
 use crate::chain::blocks::BlockRow;
 use crate::chain::mempool::Pending;
 use crate::chain::seconds_now;
+use crate::dialect;
 use crate::node::{Node, lock};
 use crate::text::ObjectText;
 
@@ -109,14 +110,6 @@ fn frame(chain: &str, block: &BlockRow, mined: &[Arc<Pending>]) -> String {
         .end()
 }
 
-/// Whether a node of its dialect pushes blocks. Others do not have these calls.
-fn has_calls(node: &Node) -> bool {
-    match node.config.dialect {
-        Dialect::April2026 => false,
-        Dialect::August2026 => true,
-    }
-}
-
 /// What a client says of itself, with the defaults of the node.
 struct Client {
     id: String,
@@ -138,7 +131,7 @@ impl Client {
 
 /// Who posted this; or the answer to it.
 fn posted(node: &Node, body: &[u8]) -> Result<Client, Early> {
-    if !has_calls(node) {
+    if !dialect::pushes_blocks(node.config.dialect) {
         return Err(answer::detail(404, "Not Found").into());
     }
     let body: Value = serde_json::from_slice(body).map_err(|error| {
@@ -207,7 +200,7 @@ pub(crate) async fn socket(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Error> {
-    if !has_calls(&node) {
+    if !dialect::pushes_blocks(node.config.dialect) {
         return Ok(super::not_found().await);
     }
     let sockets = Arc::clone(&lock(&node.pushes).sockets);

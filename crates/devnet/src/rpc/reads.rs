@@ -1,12 +1,13 @@
 //! The reading calls.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use agentry_protocol::{Dialect, isoformat};
+use agentry_protocol::isoformat;
 
 use super::answer::{self, Early, blocking, either, reading};
 use super::query::Parameters;
 use crate::chain::accounts;
 use crate::chain::blocks::{self, BlockRow, Page, TransactionRow};
+use crate::dialect;
 use crate::fault::Fault;
 use crate::node::{Node, lock};
 use crate::text::{ObjectText, quoted, with_member};
@@ -63,22 +64,25 @@ pub(crate) async fn block(node: web::Data<Node>, height: web::Path<String>) -> H
             .await?;
             let (block, rows) = found.ok_or_else(not_found)?;
             refuse_unreadable(&node, height, height)?;
+            let text = ObjectText::new()
+                .plain("height", block.height)
+                .string("hash", &block.hash)
+                .string("parent_hash", &block.parent_hash)
+                .string("proposer", &block.proposer)
+                .string("timestamp", &isoformat(&block.timestamp))
+                .plain("tx_count", block.tx_count)
+                .optional("state_root", block.state_root.as_deref());
+            let text = match &block.signature {
+                None => text,
+                Some(signature) => text
+                    .string("chain_id", node.config.chain_id.as_str())
+                    .string("signature", signature),
+            };
+            // Of a row of August 2026, that is the payload without sender and recipient.
+            let shown =
+                |row: &TransactionRow| with_member(&row.payload, "tx_hash", &quoted(&row.hash));
             Ok(answer::json(
-                ObjectText::new()
-                    .plain("height", block.height)
-                    .string("hash", &block.hash)
-                    .string("parent_hash", &block.parent_hash)
-                    .string("proposer", &block.proposer)
-                    .string("timestamp", &isoformat(&block.timestamp))
-                    .plain("tx_count", block.tx_count)
-                    .optional("state_root", block.state_root.as_deref())
-                    .list(
-                        "transactions",
-                        // Of a row of August 2026, that is the payload without sender and recipient.
-                        rows.iter()
-                            .map(|row| with_member(&row.payload, "tx_hash", &quoted(&row.hash))),
-                    )
-                    .end(),
+                text.list("transactions", rows.iter().map(shown)).end(),
             ))
         }
         .await,
@@ -207,16 +211,8 @@ pub(crate) async fn mempool(node: web::Data<Node>, request: HttpRequest) -> Http
             if node.faults.is_set("mempool-unreadable") {
                 return Err(answer::detail(503, "Internal server error").into());
             }
-            let limit = match node.config.dialect {
-                Dialect::April2026 => usize::try_from(limit).unwrap_or(0),
-                // It has a mempool for each chain, and shows none unless it is named.
-                Dialect::August2026
-                    if parameters.text("chain_id") != Some(node.config.chain_id.as_str()) =>
-                {
-                    0
-                }
-                Dialect::August2026 => usize::try_from(limit).unwrap_or(usize::MAX),
-            };
+            let names_chain = parameters.text("chain_id") == Some(node.config.chain_id.as_str());
+            let limit = dialect::shown_pending(node.config.dialect, limit, names_chain);
             // The writer's lock: between its draining and its commit a block would hide
             // transactions.
             let pending = blocking(&node, move |node| {
@@ -246,8 +242,8 @@ pub(crate) async fn account(node: web::Data<Node>, address: web::Path<String>) -
     either(
         async {
             let address = address.into_inner();
-            if node.config.dialect == Dialect::August2026 {
-                return august_account(&node, &address).await;
+            if dialect::knows_accounts(node.config.dialect) {
+                return known_account(&node, &address).await;
             }
             let name = address.clone();
             let account = reading(&node, move |db, chain| accounts::get(db, chain, &name)).await?;
@@ -266,8 +262,8 @@ pub(crate) async fn account(node: web::Data<Node>, address: web::Path<String>) -
     )
 }
 
-/// An account as a node of August 2026 shows it: under any of its spellings, and perhaps an old one.
-async fn august_account(node: &web::Data<Node>, address: &str) -> Result<HttpResponse, Early> {
+/// An account as a node shows it that knows accounts: under any of its spellings, and perhaps an old one.
+async fn known_account(node: &web::Data<Node>, address: &str) -> Result<HttpResponse, Early> {
     let dialect = node.config.dialect;
     let unknown = || Early::from(answer::detail(404, "Account not found"));
     let account = dialect.address(address).map_err(|_| unknown())?;
@@ -298,7 +294,7 @@ pub(crate) async fn openapi(node: web::Data<Node>) -> HttpResponse {
         "/rpc/mempool",
         "/rpc/transaction",
     ];
-    if node.config.dialect == Dialect::August2026 {
+    if dialect::shows_rows(node.config.dialect) {
         paths.push("/rpc/transaction/{tx_hash}");
     }
     let paths = paths
@@ -331,7 +327,7 @@ pub(crate) async fn transactions(node: web::Data<Node>, request: HttpRequest) ->
                 .cast_unsigned();
             let newest_first = match parameters.text("order") {
                 // By their rows, the oldest first.
-                None if node.config.dialect == Dialect::August2026 => false,
+                None if dialect::shows_rows(node.config.dialect) => false,
                 None | Some("desc") => true,
                 Some("asc") => false,
                 Some(_) => return Err(answer::detail(400, "order must be asc or desc").into()),
@@ -350,7 +346,7 @@ pub(crate) async fn transactions(node: web::Data<Node>, request: HttpRequest) ->
                     .collect::<Vec<_>>())
             })
             .await?;
-            if node.config.dialect == Dialect::August2026 {
+            if dialect::shows_rows(node.config.dialect) {
                 return Ok(answer::json(format!("[{}]", texts.join(","))));
             }
             let count = texts.len();
@@ -397,7 +393,7 @@ pub(crate) async fn transaction(node: web::Data<Node>, hash: web::Path<String>) 
             })
             .await?;
             let tx_hash = quoted(&hash);
-            if node.config.dialect == Dialect::August2026 {
+            if dialect::shows_rows(node.config.dialect) {
                 // Mined ones alone, as rows.
                 let Some((row, _)) = mined else {
                     let words = format!("Transaction {hash} not found");
