@@ -49,6 +49,10 @@ pub(super) fn derive_defaults(layers: &mut Layers) {
             layers.set_default("devnet", "port", port.to_string());
         }
         layers.set_default("chain", "submit", rpc.into());
+    } else {
+        // The wrong `rpc` is reported, and `submit` is not to be reported for it.
+        let any = NodeUrl::local(Dialect::default().default_port());
+        layers.set_default("chain", "submit", any.into());
     }
 }
 
@@ -77,11 +81,6 @@ impl<'a> Check<'a> {
     /// The configuration; errors are in [`Self::reader`]. `None` only if there is an error.
     pub(super) fn run(&mut self, file: &str) -> Option<Config> {
         let chain = self.read::<ChainConfig>();
-        if self.layers.get("chain", "id").is_none() {
-            let text = "`chain.id` must be set: the chain's id, as in `id = \"ait-mainnet\"`";
-            self.reader
-                .report_missing(self.layers.header("chain"), text);
-        }
         if let Some(chain) = &chain
             && chain.dialect.counts_nonces()
             && chain.nonce != NoncePolicy::Sequential
@@ -286,6 +285,16 @@ impl Keys<'_, '_> {
             let absent = T::absent();
             match item {
                 Some(item) if absent.is_none() => check.reader.report_without(item, table, key),
+                None if absent.is_none() => {
+                    let described = super::keys::table(table).and_then(|table| table.key(key));
+                    // What it is, without what else there is to know.
+                    let about = described.map_or("", |key| key.about);
+                    let about = about.split("; must be set").next().unwrap_or(about);
+                    let text = format!("`{name}` must be set: {about}");
+                    check
+                        .reader
+                        .report_missing(check.layers.header(table), text);
+                }
                 Some(_) => {}
                 None => check.note(name, Value::Null, Origin::Default),
             }

@@ -109,12 +109,6 @@ impl Check<'_> {
         if !self.layers.has_table("coordinator") {
             return None;
         }
-        if self.layers.get("coordinator", "url").is_none() {
-            let text = "`coordinator.url` must be set: where AITBC's agent coordinator answers, as in \
-                        `url = \"http://127.0.0.1:8107\"`; without [coordinator], none is asked";
-            self.reader
-                .report_missing(self.layers.header("coordinator"), text);
-        }
         let config: CoordinatorConfig = self.read()?;
         if config.capabilities.len() > CAPABILITIES_MAX
             && let Some(given) = self.layers.get("coordinator", "capabilities")

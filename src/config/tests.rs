@@ -110,6 +110,19 @@ fn one_line_is_enough() {
 }
 
 #[test]
+fn what_a_table_needs_must_be_set() {
+    // A host that is to be one of several must not run alone.
+    let found = issues(&format!("{SMALL}\n[cluster]\nhost = \"a\"\n"));
+    let [found] = &found[..] else {
+        panic!("{found:#?}")
+    };
+    assert!(
+        found.contains("`cluster.database` must be set: the PostgreSQL database of all hosts"),
+        "{found}"
+    );
+}
+
+#[test]
 fn the_chain_must_be_named() {
     assert_eq!(issues("[store]\npath = \"x\"\n").len(), 1);
     assert!(issues("\n[chain]\n")[0].starts_with("2:2 `chain.id` must be set"));
