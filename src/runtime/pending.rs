@@ -101,8 +101,12 @@ impl Lookout {
                 Ok(None) => return,
                 Ok(Some(subscription)) => {
                     tracing::info!(node.url = self.node.url(), "the node pushes its blocks");
-                    (pauses, is_told) = (backoff::between(PAUSE), false);
-                    self.take_in(subscription).await
+                    is_told = false;
+                    let (has_pushed, error) = self.take_in(subscription).await;
+                    if has_pushed {
+                        pauses = backoff::between(PAUSE);
+                    }
+                    error
                 }
                 Err(error) => error,
             };
@@ -116,15 +120,17 @@ impl Lookout {
         }
     }
 
-    /// Uses the blocks of a subscription until it ends.
-    async fn take_in(&self, mut subscription: Subscription) -> NodeError {
+    /// Uses the blocks of a subscription until it ends. Returns whether there was one, and why it ended.
+    async fn take_in(&self, mut subscription: Subscription) -> (bool, NodeError) {
         // What was committed before the first push is not pushed.
         self.head.wake();
+        let mut has_pushed = false;
         loop {
             let block = match subscription.next().await {
                 Ok(block) => block,
-                Err(error) => return error,
+                Err(error) => return (has_pushed, error),
             };
+            has_pushed = true;
             let is_for_us = self.hosted();
             let mut transactions = block.transactions;
             transactions.retain(is_for_us);

@@ -27,6 +27,18 @@ fn ping(client: &Client, from: &str, to: &str) -> Value {
     answered(client, from, &sent["id"])
 }
 
+/// The same while the shard of `from` moves to another host: until it runs there, nothing is sent.
+fn ping_in_a_move(client: &Client, from: &str, to: &str) -> Value {
+    let message = json!({ "from": from, "to": to, "text": "ping" });
+    let mut sent: Option<Response> = None;
+    until("a host sends", || {
+        let tried = client.post("/messages", &message);
+        assert!([202, 503, 504].contains(&tried.status), "{tried:?}");
+        sent.insert(tried).status == 202
+    });
+    answered(client, from, &sent.unwrap().good(202)["id"])
+}
+
 fn answered(client: &Client, from: &str, id: &Value) -> Value {
     let path = format!(
         "/messages/{}/delivery?agent={from}&timeout_ms=60000",
@@ -228,7 +240,7 @@ fn every_host_answers_for_every_agent_and_goes_on_for_one_that_died() {
     let [mut followed, mut handed] = clients.each_ref().map(Client::events);
     cluster.command(1, &["cluster", "drain", &cluster.names[1]]);
     handed.next_named("missed");
-    ping(&clients[1], "worker", "asker");
+    ping_in_a_move(&clients[1], "worker", "asker");
     let is_new = |event: &Value| {
         event["event"] == "message" && event["agent"] == "worker" && event["new"] == true
     };
@@ -241,14 +253,7 @@ fn every_host_answers_for_every_agent_and_goes_on_for_one_that_died() {
     let [survivor, _] = &clients;
     let mut events = survivor.events();
     cluster.kill(1);
-    let ping = json!({ "from": "worker", "to": "asker", "text": "ping" });
-    let mut sent: Option<Response> = None;
-    until("the other host sends", || {
-        let tried = survivor.post("/messages", &ping);
-        assert!([202, 503, 504].contains(&tried.status), "{tried:?}");
-        sent.insert(tried).status == 202
-    });
-    answered(survivor, "worker", &sent.unwrap().good(202)["id"]);
+    ping_in_a_move(survivor, "worker", "asker");
     // It followed the shard, and nothing was missed.
     events.until(is_new);
 }
