@@ -160,6 +160,20 @@ fn a_key_is_read_in_the_spelling_of_files() {
     }
 }
 
+/// Found by the fuzz target `key`: a library reads a point without a sign, too.
+#[test]
+fn a_compressed_key_says_which_of_two_points_it_is() {
+    let digits = "d62310828ade949a7efe3370969c4618c5de469c4618c5de4a97452062c4ec0d";
+    for first in 0..=u8::MAX {
+        let text = format!("{first:02x}{digits}");
+        let read = text.parse::<PublicKey>();
+        match first {
+            2 | 3 => assert_eq!(read.unwrap().to_string(), text),
+            _ => assert_eq!(read, Err(KeyError::NotAPoint), "{text}"),
+        }
+    }
+}
+
 #[test]
 fn secrets_are_not_shown() {
     let seed = Seed::from_bytes([0x11; 32]);

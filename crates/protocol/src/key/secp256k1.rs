@@ -33,6 +33,11 @@ pub(super) fn compressed(key: &VerifyingKey) -> [u8; KEY] {
 
 /// Checks that bytes are a point of the curve, compressed or not, and returns it compressed.
 pub(super) fn read(bytes: &[u8]) -> Result<[u8; KEY], KeyError> {
+    // SEC 1, section 2.3.3. The library also reads 5, with one of the two points as it chooses, so that a
+    // key would have two spellings.
+    if !matches!(bytes.first(), Some(2..=4)) {
+        return Err(KeyError::NotAPoint);
+    }
     let key = VerifyingKey::from_sec1_bytes(bytes).map_err(|_| KeyError::NotAPoint)?;
     Ok(compressed(&key))
 }
