@@ -219,6 +219,38 @@ fn forged_rows_are_never_verified() {
     drop(runtime);
 }
 
+/// A block that the node can show by no call stays a gap: what comes after it is read, and it is read once
+/// the node can show it.
+#[test]
+fn a_block_that_the_node_cannot_show_is_a_gap() {
+    let test = "a_block_that_the_node_cannot_show_is_a_gap";
+    let mut dice = Dice::new(test);
+    let world = World::new(test, &mut dice, setup(Source::Rpc));
+    let runtime = world.run();
+    world.chain.pause();
+    let hidden = world.chain.head() + 1;
+    world.chain.set(&[&format!("unreadable-block={hidden}")]);
+    let mined = || {
+        let posting = world.write(&world.agents[0].address, "ping", true);
+        let posted = http::post(world.chain.port(), "/rpc/transaction", &posting.body);
+        assert_eq!(posted.unwrap().0, 200);
+        let block = world.chain.with(|node| node.mine().unwrap());
+        (posting.hash, block.height.0)
+    };
+    let (first, height) = mined();
+    assert_eq!(height, hidden);
+    let (second, _) = mined();
+    let is_read = |hash: &str| {
+        let inbox = world.ask(&["queue", "list", "inbox", "--settled"]);
+        inbox.to_string().contains(hash)
+    };
+    until("what comes after it is read", || is_read(&second));
+    assert!(!is_read(&first));
+    world.chain.clear(&["unreadable-block"]);
+    until("it is read as well", || is_read(&first));
+    drop(runtime);
+}
+
 /// A plain text is verified if its transaction was seen pending, and unverified otherwise.
 #[test]
 fn plain_texts_are_verified_while_they_are_seen_pending() {
