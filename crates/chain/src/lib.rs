@@ -31,7 +31,7 @@ pub mod source;
 pub use db::{ChainDb, ChainDbOptions, DbWork, MempoolDb, SharedDb};
 pub use dialect::{Refusal, Signs, detect};
 pub use node::{
-    Account, Block, BlockTransaction, BlockWalk, FoundTransaction, Head, HeadPoll, Health,
+    Account, Block, BlockTransaction, BlockWalk, Bucket, FoundTransaction, Head, HeadPoll, Health,
     ImportOutcome, LocalNode, Mempool, NodeClient, NodeError, NodeOptions, Permit, PushedBlock,
     Seen, SubmitError, Subscription,
 };

@@ -120,8 +120,9 @@ impl Fleet {
         self.dir.join(format!("{name}.db"))
     }
 
-    /// Writes agents.toml for a runtime with its own store that hosts all of them, reads the node's
-    /// chain.db (or its RPC, if calls of it are limited, which is to be seen) and posts to `url`. Each answers `ping` with `pong`.
+    /// Writes agents.toml for a runtime with its own store that hosts all of them and posts to `url`. It
+    /// reads the node's chain.db; over RPC, if the node's dialect limits calls. Each answers `ping` with
+    /// `pong`.
     pub(super) fn configure(
         &self,
         name: &str,

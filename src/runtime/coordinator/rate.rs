@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use agentry_chain::Bucket;
 use tokio::time::Instant;
 
 /// The span in which the coordinator counts.
@@ -15,38 +16,24 @@ const AT_ONCE: u32 = 16;
 
 /// A token bucket: no minute has more requests than it allows.
 #[derive(Debug)]
-pub(super) struct RequestBucket {
-    every: Duration,
-    at_once: u32,
-    /// When all requests that were made are paid for.
-    paid: Instant,
-}
+pub(super) struct RequestBucket(Bucket);
 
 impl RequestBucket {
     /// A full bucket for so many requests in a minute.
     pub(super) fn per_minute(requests: u32, now: Instant) -> Self {
         let at_once = (requests / AT_ONCE).max(1);
-        Self {
-            every: MINUTE / requests.saturating_sub(at_once).max(1),
-            at_once,
-            paid: now,
-        }
+        let every = MINUTE / requests.saturating_sub(at_once).max(1);
+        Self(Bucket::new(every, at_once, now))
     }
 
     /// How long the next request has to wait.
     pub(super) fn wait(&self, now: Instant) -> Duration {
-        let ahead = self.every * self.at_once.saturating_sub(1);
-        let owed = self.paid.saturating_duration_since(now);
-        owed.saturating_sub(ahead)
+        self.0.wait(now)
     }
 
     /// Counts a request if it may be made now.
     pub(super) fn take(&mut self, now: Instant) -> bool {
-        let is_free = self.wait(now).is_zero();
-        if is_free {
-            self.paid = self.paid.max(now) + self.every;
-        }
-        is_free
+        self.0.take(now).is_zero()
     }
 
     /// Waits until a request may be made, and counts it.

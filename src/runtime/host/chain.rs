@@ -112,7 +112,8 @@ fn name(chain: &ChainConfig, node: impl FnOnce() -> String) -> String {
     path.unwrap_or_else(node)
 }
 
-/// A source of the configured chain, with a connection of its own.
+/// A source of the configured chain, with a connection of its own to the database. Those that read over
+/// RPC share the requests for the node's head.
 pub(crate) fn source(
     chain: &ChainConfig,
     nodes: &Nodes,
@@ -133,8 +134,8 @@ fn unreadable(path: &Path, error: &SourceError) -> HostError {
     }
 }
 
-/// A source for one of the shards of a process, which share what reading costs: the connection to the
-/// database and the looks at it, or the requests for the node's head.
+/// A source for one of the shards of a process, which also share the connection to the database and the
+/// looks at it.
 pub(super) fn shared_source(
     chain: &ChainConfig,
     nodes: &Nodes,

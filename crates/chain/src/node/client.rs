@@ -358,9 +358,19 @@ impl NodeClient {
     pub(super) async fn get_up_to(&self, path: &str, limit: usize) -> Result<Vec<u8>, NodeError> {
         self.own_turn(&Method::GET, path).await?;
         let _under_way = self.under_way();
-        let call = call_name(&Method::GET, path);
         let timeout = self.node.options.timeout;
         let response = self.send(Method::GET, path, Sent::Nothing, timeout).await?;
+        self.got(path, response, limit).await
+    }
+
+    /// The small answer to a GET, which must be a success.
+    async fn got(
+        &self,
+        path: &str,
+        response: Response,
+        limit: usize,
+    ) -> Result<Vec<u8>, NodeError> {
+        let call = call_name(&Method::GET, path);
         let answer = self.answer(&call, response, limit).await;
         self.heed(&Method::GET, path, &answer)?;
         self.success(&call, answer)
@@ -380,10 +390,9 @@ impl NodeClient {
         let timeout = self.node.options.large_timeout;
         let mut response = self.send(Method::GET, path, Sent::Nothing, timeout).await?;
         if !response.status().is_success() {
-            let limit = self.node.options.max_body_bytes;
-            let answer = self.answer(&call, response, limit).await;
-            self.heed(&Method::GET, path, &answer)?;
-            return self.success(&call, answer);
+            return self
+                .got(path, response, self.node.options.max_body_bytes)
+                .await;
         }
         let limit = self.node.options.max_list_bytes;
         let mut cutter = ListCutter::new(list.key, list.longest_item, LONGEST_REST);
@@ -471,7 +480,6 @@ impl NodeClient {
     /// section 4.1).
     pub(super) async fn upgrade(&self, path: &str, key: &str) -> Result<Response, NodeError> {
         self.own_turn(&Method::GET, path).await?;
-        let call = call_name(&Method::GET, path);
         let timeout = self.node.options.timeout;
         let response = self
             .send(Method::GET, path, Sent::Handshake(key), timeout)
@@ -479,10 +487,8 @@ impl NodeClient {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(response);
         }
-        let limit = self.node.options.max_body_bytes;
-        let answer = self.answer(&call, response, limit).await;
-        self.heed(&Method::GET, path, &answer)?;
-        self.success(&call, answer)?;
+        self.got(path, response, self.node.options.max_body_bytes)
+            .await?;
         Err(self.unreadable(path, "it does not become a WebSocket"))
     }
 

@@ -12,6 +12,7 @@
 //! | `poll` | polling the head |
 //! | `pace` | when to poll it again |
 //! | `push` | the blocks that a node pushes |
+//! | `bucket` | counting what may be done only so often |
 //! | `rate` | how often the node lets each call be made |
 //! | `seen` | which messages were seen pending, with a signature that was right |
 //! | `walk` | iterating over blocks, skipping those that a node cannot serve |
@@ -19,6 +20,7 @@
 //! | `block` | blocks and their transactions, from any of the forms in which nodes show them |
 
 mod block;
+mod bucket;
 mod budget;
 mod calls;
 mod client;
@@ -38,6 +40,7 @@ mod types;
 mod walk;
 
 pub(crate) use block::{LISTED_UNREADABLE, MOST_KEPT_OF_A_BLOCK, RawBlock, Wanted, block_identity};
+pub use bucket::Bucket;
 pub(crate) use budget::Budget;
 pub use client::{NodeClient, NodeOptions};
 pub use error::{NodeError, SubmitError};

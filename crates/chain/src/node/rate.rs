@@ -13,6 +13,7 @@ use agentry_protocol::Dialect;
 use tokio::time::{Instant, sleep};
 
 use crate::dialect::{Allowance, allowance};
+use crate::node::Bucket;
 
 /// The calls of one node, by function.
 #[derive(Debug)]
@@ -69,8 +70,7 @@ pub(crate) struct Lane {
 
 #[derive(Debug)]
 struct State {
-    /// When all calls that were made are paid for.
-    paid: Instant,
+    calls: Bucket,
     /// The end of the pause that the node has asked for.
     pause: Option<Instant>,
 }
@@ -81,7 +81,7 @@ impl Lane {
             allowance,
             turn: tokio::sync::Mutex::new(()),
             state: Mutex::new(State {
-                paid: now,
+                calls: Bucket::new(allowance.every, allowance.at_once, now),
                 pause: None,
             }),
         }
@@ -102,7 +102,7 @@ impl Lane {
             if let Some(rest) = self.pause() {
                 return Err(rest);
             }
-            let wait = self.state(|state, now| state.take(self.allowance, now));
+            let wait = self.state(|state, now| state.calls.take(now));
             if wait.is_zero() {
                 return Ok(());
             }
@@ -118,7 +118,7 @@ impl Lane {
         if let Some(rest) = self.pause() {
             return Err(rest);
         }
-        let wait = self.state(|state, now| state.take(self.allowance, now));
+        let wait = self.state(|state, now| state.calls.take(now));
         if wait.is_zero() { Ok(()) } else { Err(wait) }
     }
 
@@ -126,15 +126,14 @@ impl Lane {
     pub(crate) fn wait(&self) -> Duration {
         match self.pause() {
             Some(rest) => rest,
-            None => self.state(|state, now| state.wait(self.allowance, now)),
+            None => self.state(|state, now| state.calls.wait(now)),
         }
     }
 
     /// Whether at least half of what may be done at once is left, for calls that can be put off.
     pub(crate) fn has_spare(&self) -> bool {
         let half = self.allowance.every * (self.allowance.at_once / 2);
-        self.pause().is_none()
-            && self.state(|state, now| state.paid.saturating_duration_since(now) <= half)
+        self.pause().is_none() && self.state(|state, now| state.calls.owed(now) <= half)
     }
 
     /// The node asks for a pause. True: it is the first call that learns it.
@@ -151,24 +150,6 @@ impl Lane {
             let rest = state.pause?.saturating_duration_since(now);
             (!rest.is_zero()).then_some(rest)
         })
-    }
-}
-
-impl State {
-    fn wait(&self, allowance: Allowance, now: Instant) -> Duration {
-        let ahead = allowance.every * allowance.at_once.saturating_sub(1);
-        self.paid
-            .saturating_duration_since(now)
-            .saturating_sub(ahead)
-    }
-
-    /// Counts a call, unless it has to wait.
-    fn take(&mut self, allowance: Allowance, now: Instant) -> Duration {
-        let wait = self.wait(allowance, now);
-        if wait.is_zero() {
-            self.paid = self.paid.max(now) + allowance.every;
-        }
-        wait
     }
 }
 

@@ -82,10 +82,16 @@ impl HttpNode {
     }
 }
 
-/// None: the peer has disconnected.
-async fn serve(stream: TcpStream, script: Arc<Script>, shared: Shared) -> Option<()> {
-    let mut stream = BufReader::new(stream);
-    loop {
+/// A request that was read whole.
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) body: String,
+}
+
+impl Request {
+    /// None: the peer has disconnected.
+    pub(crate) async fn read(stream: &mut BufReader<TcpStream>) -> Option<Self> {
         let mut line = String::new();
         if stream.read_line(&mut line).await.ok()? == 0 {
             return None;
@@ -105,8 +111,18 @@ async fn serve(stream: TcpStream, script: Arc<Script>, shared: Shared) -> Option
         }
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await.ok()?;
+        let body = String::from_utf8_lossy(&body).into_owned();
+        Some(Self { method, path, body })
+    }
+}
+
+/// None: the peer has disconnected.
+async fn serve(stream: TcpStream, script: Arc<Script>, shared: Shared) -> Option<()> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let Request { method, path, body } = Request::read(&mut stream).await?;
         shared.requests.fetch_add(1, Ordering::SeqCst);
-        let mut reply = script(&method, &path, &String::from_utf8_lossy(&body));
+        let mut reply = script(&method, &path, &body);
         if let Reply::Worked(took, answer) = reply {
             let shared = shared.clone();
             let work = tokio::spawn(async move {

@@ -6,7 +6,7 @@ use agentry_chain::{NodeClient, NodeError, NodeOptions, PushedBlock, Seen};
 use agentry_protocol::{BlockHeight, Dialect};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -14,6 +14,7 @@ use tokio_tungstenite::accept_async;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::august::observed;
+use crate::http::Request;
 
 /// How long a test waits for what takes a moment.
 const BOUND: Duration = Duration::from_secs(60);
@@ -89,23 +90,8 @@ async fn serve(
         return push(stream, script, seen).await;
     }
     let mut stream = BufReader::new(stream);
-    let mut line = String::new();
-    stream.read_line(&mut line).await.ok()?;
-    let path = line.split(' ').nth(1)?.to_owned();
-    let mut length = 0;
-    loop {
-        let mut header = String::new();
-        stream.read_line(&mut header).await.ok()?;
-        let Some((name, value)) = header.split_once(':') else {
-            break;
-        };
-        if name.eq_ignore_ascii_case("content-length") {
-            length = value.trim().parse().ok()?;
-        }
-    }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).await.ok()?;
-    let body = serde_json::from_slice(&body).unwrap();
+    let Request { path, body, .. } = Request::read(&mut stream).await?;
+    let body = serde_json::from_str(&body).unwrap();
     let found = script.posts.iter().find(|(of, _, _)| *of == path);
     let (_, status, answer) = found.expect("a POST that is known");
     seen.send(Event::Posted(path, body)).ok()?;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
+use agentry_protocol::isoformat;
 
 use crate::chain::ChainError;
+use crate::chain::blocks::BlockRow;
 use crate::node::Node;
 use crate::text::{ObjectText, quoted};
 
@@ -70,6 +72,22 @@ pub(crate) fn unprocessable(kind: &str, place: [&str; 2], message: impl Display)
     HttpResponse::UnprocessableEntity()
         .content_type("application/json")
         .body(text)
+}
+
+/// 422 for a body that is not JSON.
+pub(crate) fn not_json(error: impl Display) -> HttpResponse {
+    let message = format!("JSON decode error: {error}");
+    unprocessable("json_invalid", ["body", "0"], message)
+}
+
+/// Adds the header of a block, without what only some dialects show.
+pub(crate) fn header(text: ObjectText, block: &BlockRow) -> ObjectText {
+    text.plain("height", block.height)
+        .string("hash", &block.hash)
+        .string("parent_hash", &block.parent_hash)
+        .string("proposer", &block.proposer)
+        .string("timestamp", &isoformat(&block.timestamp))
+        .plain("tx_count", block.tx_count)
 }
 
 /// 422 for fields of a body.

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use actix_web::{Error, HttpRequest, HttpResponse, web};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Session};
-use agentry_protocol::isoformat;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, broadcast};
 use tokio::time::{interval, timeout};
@@ -95,14 +94,7 @@ impl Pushes {
 /// A block as it is pushed: its transactions as they were posted, so with their signatures.
 fn frame(chain: &str, block: &BlockRow, mined: &[Arc<Pending>]) -> String {
     let transactions = mined.iter().map(|pending| pending.stored.stored_text());
-    ObjectText::new()
-        .string("chain_id", chain)
-        .plain("height", block.height)
-        .string("hash", &block.hash)
-        .string("parent_hash", &block.parent_hash)
-        .string("proposer", &block.proposer)
-        .string("timestamp", &isoformat(&block.timestamp))
-        .plain("tx_count", block.tx_count)
+    answer::header(ObjectText::new().string("chain_id", chain), block)
         .optional("state_root", block.state_root.as_deref())
         .optional("signature", block.signature.as_deref())
         .raw("block_metadata", "null")
@@ -134,13 +126,7 @@ fn posted(node: &Node, body: &[u8]) -> Result<Client, Early> {
     if !dialect::pushes_blocks(node.config.dialect) {
         return Err(answer::detail(404, "Not Found").into());
     }
-    let body: Value = serde_json::from_slice(body).map_err(|error| {
-        answer::unprocessable(
-            "json_invalid",
-            ["body", "0"],
-            format!("JSON decode error: {error}"),
-        )
-    })?;
+    let body: Value = serde_json::from_slice(body).map_err(answer::not_json)?;
     Client::read(&body, node).ok_or_else(|| answer::detail(400, "node_id is required").into())
 }
 
@@ -163,13 +149,9 @@ fn lease(node: &Node, body: &[u8]) -> Result<HttpResponse, Early> {
     if node.faults.is_set("no-push") || !lock(&node.pushes).lease(&client.id, Instant::now()) {
         return Err(no_store());
     }
-    let lease = json!({
-        "node_id": client.id,
-        "transport": client.transport,
-        "chain_id": client.chain,
-        "expiry": seconds_now() + LEASE.as_secs_f64(),
-        "lease_duration": LEASE.as_secs(),
-    });
+    let mut lease = lease_of(&client);
+    lease["transport"] = client.transport.into();
+    lease["chain_id"] = client.chain.into();
     Ok(answer::json(lease.to_string()))
 }
 
@@ -186,12 +168,16 @@ fn prolong(node: &Node, body: &[u8]) -> Result<HttpResponse, Early> {
     if !lock(&node.pushes).prolong(&client.id, Instant::now()) {
         return Err(answer::detail(404, "Subscriber not found or lease expired").into());
     }
-    let lease = json!({
+    Ok(answer::json(lease_of(&client).to_string()))
+}
+
+/// What a client is told of the lease that begins, or goes on, now.
+fn lease_of(client: &Client) -> Value {
+    json!({
         "node_id": client.id,
         "expiry": seconds_now() + LEASE.as_secs_f64(),
         "lease_duration": LEASE.as_secs(),
-    });
-    Ok(answer::json(lease.to_string()))
+    })
 }
 
 /// `GET /rpc/subscribe/ws`

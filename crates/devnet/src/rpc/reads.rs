@@ -64,13 +64,7 @@ pub(crate) async fn block(node: web::Data<Node>, height: web::Path<String>) -> H
             .await?;
             let (block, rows) = found.ok_or_else(not_found)?;
             refuse_unreadable(&node, height, height)?;
-            let text = ObjectText::new()
-                .plain("height", block.height)
-                .string("hash", &block.hash)
-                .string("parent_hash", &block.parent_hash)
-                .string("proposer", &block.proposer)
-                .string("timestamp", &isoformat(&block.timestamp))
-                .plain("tx_count", block.tx_count)
+            let text = answer::header(ObjectText::new(), &block)
                 .optional("state_root", block.state_root.as_deref());
             let text = match &block.signature {
                 None => text,
@@ -155,13 +149,7 @@ fn refuse_unreadable(node: &Node, start: u64, end: u64) -> Result<(), Early> {
 }
 
 fn block_text(chain: &str, block: &BlockRow, rows: Option<&[TransactionRow]>) -> String {
-    let text = ObjectText::new()
-        .plain("height", block.height)
-        .string("hash", &block.hash)
-        .string("parent_hash", &block.parent_hash)
-        .string("proposer", &block.proposer)
-        .string("timestamp", &isoformat(&block.timestamp))
-        .plain("tx_count", block.tx_count);
+    let text = answer::header(ObjectText::new(), block);
     let text = match &block.signature {
         None => text,
         Some(signature) => text

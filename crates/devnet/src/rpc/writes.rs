@@ -43,11 +43,7 @@ fn taken(hash: &str) -> HttpResponse {
 fn refused(refusal: &Refusal) -> HttpResponse {
     let words = format!("Failed to submit transaction: {refusal}");
     match refusal {
-        Refusal::NotJson(_) => answer::unprocessable(
-            "json_invalid",
-            ["body", "0"],
-            format!("JSON decode error: {refusal}"),
-        ),
+        Refusal::NotJson(_) => answer::not_json(refusal),
         Refusal::NotObject => answer::unprocessable(
             "dict_type",
             ["body", "0"],
@@ -69,13 +65,7 @@ async fn forward(node: &web::Data<Node>, body: web::Bytes) -> Result<HttpRespons
     let Some(leader) = &node.leader else {
         return Err(answer::detail(500, "no leader").into());
     };
-    let text = std::str::from_utf8(&body).map_err(|error| {
-        answer::unprocessable(
-            "json_invalid",
-            ["body", "0"],
-            format!("JSON decode error: {error}"),
-        )
-    })?;
+    let text = std::str::from_utf8(&body).map_err(answer::not_json)?;
     match leader.client.submit(text).await {
         Ok(hash) => {
             let hash = hash.to_string();
@@ -139,13 +129,7 @@ pub(crate) async fn import_block(
                 max_bytes: super::MAX_IMPORT,
                 ..Limits::default()
             };
-            let json = Json::parse(&body, limits).map_err(|error| {
-                answer::unprocessable(
-                    "json_invalid",
-                    ["body", "0"],
-                    format!("JSON decode error: {error}"),
-                )
-            })?;
+            let json = Json::parse(&body, limits).map_err(answer::not_json)?;
             let imported = blocking(&node, move |node| import(node, &json)).await?;
             let (height, hash, existed) = imported
                 .map_err(|error| answer::detail(500, format!("Failed to import block: {error}")))?;
